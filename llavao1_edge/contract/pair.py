@@ -1,0 +1,75 @@
+"""Whether two files are a pair, and ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from llavao1_edge.contract import keys
+from llavao1_edge.contract.gguf import GgufHeader, read_header
+from llavao1_edge.errors import ModelFileError, PairError
+
+
+def read_pair(text_path: Path, mmproj_path: Path) -> tuple[GgufHeader, GgufHeader]:
+    """Both checked headers. Raises ModelFileError or PairError with the reason."""
+    text, mmproj = read_header(text_path), read_header(mmproj_path)
+    _check_text(text)
+    _check_mmproj(mmproj)
+    for header in (text, mmproj):
+        _check_version(header)
+    if text.text(keys.PAIR_ID) != mmproj.text(keys.PAIR_ID):
+        raise PairError(
+            f"{text_path.name} and {mmproj_path.name} were not made from the same checkpoint "
+            f"({text.text(keys.PAIR_ID)[:12]} and {mmproj.text(keys.PAIR_ID)[:12]})",
+            hint="Use the two files that one `llavao1-edge convert` wrote.",
+        )
+    n_layers = text.integer("llama.block_count")
+    if n_layers != mmproj.integer(keys.TEXT_LAYERS):
+        raise PairError(
+            f"{text_path.name} has {n_layers} layers, {mmproj_path.name} was made for "
+            f"{mmproj.integer(keys.TEXT_LAYERS)}",
+            hint="Use the two files that one `llavao1-edge convert` wrote.",
+        )
+    return text, mmproj
+
+
+def _check_text(header: GgufHeader) -> None:
+    if header.metadata.get(keys.ARCHITECTURE) == keys.MMPROJ_ARCHITECTURE:
+        raise PairError(
+            f"{header.path.name} is an mmproj file, expected the text model",
+            hint="Give the text file with --model and the mmproj file with --mmproj.",
+        )
+    if header.metadata.get(keys.ARCHITECTURE) == "mllama":
+        raise ModelFileError(
+            f"{header.path.name} is a Llama-3.2-Vision file made for old Ollama versions",
+            hint="Convert the original safetensors checkpoint: llavao1-edge convert FOLDER.",
+        )
+    if header.metadata.get(keys.ARCHITECTURE) != keys.TEXT_ARCHITECTURE:
+        raise ModelFileError(
+            f"{header.path.name} holds architecture {header.metadata.get(keys.ARCHITECTURE)!r}, "
+            f"expected {keys.TEXT_ARCHITECTURE!r}",
+            hint="Use the text file that `llavao1-edge convert` wrote.",
+        )
+
+
+def _check_mmproj(header: GgufHeader) -> None:
+    kind = header.metadata.get(keys.PROJECTOR)
+    if kind != keys.PROJECTOR_TYPE:
+        raise PairError(
+            f"{header.path.name} is not an mmproj file for this model (projector {kind!r})",
+            hint="Use the mmproj-*.gguf that `llavao1-edge convert` wrote beside the text file.",
+        )
+
+
+def _check_version(header: GgufHeader) -> None:
+    version = header.metadata.get(keys.VERSION)
+    if version is None:
+        raise ModelFileError(
+            f"{header.path.name} was not written by llavao1-edge (no {keys.VERSION})",
+            hint="Convert the checkpoint with: llavao1-edge convert FOLDER.",
+        )
+    if version != keys.CONTRACT_VERSION:
+        raise ModelFileError(
+            f"{header.path.name} has contract version {version}, "
+            f"this program reads {keys.CONTRACT_VERSION}",
+            hint="Convert the checkpoint again, or install the matching llavao1-edge.",
+        )

@@ -1,0 +1,68 @@
+"""Every error this project raises on purpose.
+
+LlavaError                  what a caller may catch; carries a hint and the exit code
+├── UsageError              the request itself is wrong (exit code 2)
+├── PictureError            the picture cannot be opened or used
+├── ModelFileError          a model file is damaged, incomplete or not ours
+│   └── PairError           two good files that do not belong together
+├── CheckpointError         the converter cannot use the source checkpoint
+├── BackendError            llama.cpp or ggml refused or failed
+├── ContextFullError        the conversation no longer fits the context
+└── Cancelled               the caller asked to stop (exit code 130)
+"""
+
+from __future__ import annotations
+
+
+class LlavaError(Exception):
+    """Base of all designed errors.
+
+    `message` names the offending value, `hint` says what to do about it; the command line
+    prints both and leaves with `exit_code`.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  {self.hint}" if self.hint else self.message
+
+
+class UsageError(LlavaError):
+    """The request is wrong: an option, an empty question, a second picture."""
+
+    exit_code = 2
+
+
+class PictureError(LlavaError):
+    """The picture cannot be opened safely."""
+
+
+class ModelFileError(LlavaError):
+    """A GGUF file is damaged, incomplete or written for another contract."""
+
+
+class PairError(ModelFileError):
+    """Text and mmproj files that were not made from the same checkpoint."""
+
+
+class CheckpointError(LlavaError):
+    """The source checkpoint of a conversion cannot be used."""
+
+
+class BackendError(LlavaError):
+    """llama.cpp or ggml failed, or lacks something we need."""
+
+
+class ContextFullError(LlavaError):
+    """The conversation does not fit the context any more."""
+
+
+class Cancelled(LlavaError):
+    """The caller asked to stop."""
+
+    exit_code = 130

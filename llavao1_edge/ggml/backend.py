@@ -1,0 +1,141 @@
+"""Devices, the backend that computes our graphs, and the buffers it owns."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llavao1_edge.errors import BackendError
+from llavao1_edge.ggml import library as c
+from llavao1_edge.ggml.tensor import Arena, Tensor, address_of
+
+CPU, GPU, INTEGRATED_GPU = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device that ggml can compute on; memory in bytes."""
+
+    address: int
+    name: str
+    description: str
+    kind: int
+    memory_free: int
+    memory_total: int
+
+    @property
+    def is_gpu(self) -> bool:
+        return self.kind in (GPU, INTEGRATED_GPU)
+
+
+def devices() -> list[Device]:
+    """All devices of this llama.cpp build."""
+    return [_describe(c.ggml_backend_dev_get(i)) for i in range(c.ggml_backend_dev_count())]
+
+
+def _describe(address: int) -> Device:
+    free, total = ctypes.c_size_t(), ctypes.c_size_t()
+    c.ggml_backend_dev_memory(address, ctypes.addressof(free), ctypes.addressof(total))
+    return Device(
+        address=address,
+        name=c.ggml_backend_dev_name(address).decode(),
+        description=c.ggml_backend_dev_description(address).decode(),
+        kind=c.ggml_backend_dev_type(address),
+        memory_free=free.value,
+        memory_total=total.value,
+    )
+
+
+def choose_device(*, gpu: bool) -> Device:
+    """The first GPU where wanted and present, otherwise the CPU."""
+    found = devices()
+    if gpu:
+        for device in found:
+            if device.is_gpu:
+                return device
+    for device in found:
+        if device.kind == CPU:
+            return device
+    raise BackendError("this llama.cpp build has no CPU device", hint="Reinstall llama-cpp-python.")
+
+
+class Buffer:
+    """Owns memory that tensors live in."""
+
+    def __init__(self, address: int, *, purpose: str, keeps: object = None) -> None:
+        if not address:
+            raise BackendError(
+                f"not enough memory for {purpose}",
+                hint="Close other programs, use a smaller quantisation or fewer GPU layers.",
+            )
+        self.address = address
+        self._keeps = keeps  # memory we only borrow must outlive the buffer
+
+    @property
+    def n_bytes(self) -> int:
+        return c.ggml_backend_buffer_get_size(self.address)
+
+    def close(self) -> None:
+        if self.address:
+            c.ggml_backend_buffer_free(self.address)
+            self.address = 0
+            self._keeps = None
+
+
+class Backend:
+    """Owns one stream of computation on one device."""
+
+    def __init__(self, device: Device, *, n_threads: int) -> None:
+        self.device = device
+        self.address = c.ggml_backend_dev_init(device.address, 0)
+        if not self.address:
+            raise BackendError(
+                f"device {device.name} ({device.description}) cannot be started",
+                hint="Try --gpu-layers 0 to compute on the CPU.",
+            )
+        self.set_threads(n_threads)
+
+    def set_threads(self, n_threads: int) -> None:
+        if self.device.kind == CPU:
+            c.ggml_backend_cpu_set_n_threads(self.address, n_threads)
+
+    def allocate(self, arena: Arena, *, purpose: str) -> Buffer:
+        """Memory for all tensors of the arena that have none."""
+        address = c.ggml_backend_alloc_ctx_tensors(arena.address, self.address)
+        return Buffer(address, purpose=purpose)
+
+    def borrow(self, data: NDArray[np.uint8]) -> Buffer:
+        """CPU only: a buffer over memory that somebody else owns, such as a mapped file."""
+        address = c.ggml_backend_cpu_buffer_from_ptr(address_of(data), data.nbytes)
+        return Buffer(address, purpose="a mapped file", keeps=data)
+
+    def supports(self, operation: Tensor) -> bool:
+        return c.ggml_backend_dev_supports_op(self.device.address, operation.address)
+
+    def compute(self, graph: int) -> None:
+        status = c.ggml_backend_graph_compute(self.address, graph)
+        if status != 0:
+            raise BackendError(
+                f"ggml failed to compute a graph on {self.device.name} (status {status})",
+                hint="Usually too little memory: try fewer GPU layers or a smaller context.",
+            )
+
+    def close(self) -> None:
+        if self.address:
+            c.ggml_backend_free(self.address)
+            self.address = 0
+
+
+def place(buffer: Buffer, tensor: Tensor, address: int) -> None:
+    """Puts a tensor without data at `address` inside `buffer`."""
+    status = c.ggml_backend_tensor_alloc(buffer.address, tensor.address, address)
+    if status != 0:
+        raise BackendError(f"tensor {tensor.name!r} cannot be placed in its buffer ({status})")
+
+
+def copy(source: Tensor, target: Tensor) -> None:
+    """Copies the values of a tensor into one of the same shape and type, across devices."""
+    c.ggml_backend_tensor_copy(source.address, target.address)

@@ -62,7 +62,7 @@ class ContextFullError(LlavaError):
     """The conversation does not fit the context any more."""
 
 
-class Cancelled(LlavaError):
+class Cancelled(LlavaError):  # noqa: N818 (an outcome, not a fault)
     """The caller asked to stop."""
 
     exit_code = 130

@@ -1,8 +1,9 @@
-"""Phase 2: the text model learns to answer, with the tower and the projector frozen.
+"""Phase 2: the text model learns to answer; first with the tower frozen, then all together.
 
-The projector's output of every training picture is computed once and kept in float16, so a step
-costs the text model only. Questions are made afresh at every visit. State is saved every few
-minutes; the same command resumes.
+While the tower is frozen, the projector's output of every training picture is computed once and
+kept in float16, so a step costs the text model only. From `--joint-from` minutes on the pictures
+go through the tower at every step, because captions of small shapes need a sharper eye. Questions
+are made afresh at every visit. State is saved every few minutes; the same command resumes.
 
     python -m train.answers --out runs/demo --minutes 80
 """
@@ -16,17 +17,18 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional as F
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 from transformers import MllamaForConditionalGeneration
 
 from train.data import (
     AnswerBatch,
-    Sequence_,
+    Tokens,
     Turn,
     Writer,
     batches,
@@ -37,12 +39,13 @@ from train.data import (
 from train.model import build_model, demo_config, is_matrix
 from train.muon import Muon
 from train.questions import KINDS, draw_task
-from train.scene import scene_rng
 from train.tokenizer import train_tokenizer
 from train.tower import see
 
 PICTURE_SEED, HELD_OUT_SEED = 21, 22
 RATES = (0.003, 0.002)
+SEEING_RATE = 0.3  # of the rates above, for the tower that already sees
+Optimisers = tuple[torch.optim.Optimizer, ...]
 # Reasoning about many things is where errors remain, so its kinds come more often.
 KIND_WEIGHTS = {"count": 3, "exists": 2, "more": 3, "left": 3, "attribute": 2, "choice": 4}
 
@@ -60,7 +63,7 @@ def draw_turn(rng: random.Random, index: int, *, seed: int, formed: bool = True)
 
 def stream(
     writer: Writer, *, n_pictures: int, seed: int, picture: bool
-) -> Iterator[tuple[int, Sequence_]]:
+) -> Iterator[tuple[int, Tokens]]:
     """Endless (picture index, sequence); one in twelve is a conversation of two turns."""
     rng = random.Random(seed)
     while True:
@@ -74,8 +77,16 @@ def stream(
         yield index, writer.conversation(turns, picture=picture)
 
 
+class Eyes(Protocol):
+    """Gives the cross-attention states (n, tokens, hidden) of pictures by their indices."""
+
+    n_tiles: Tensor
+
+    def __getitem__(self, rows: Tensor) -> Tensor: ...
+
+
 class States:
-    """Cross-attention states of pictures, rendered and encoded once."""
+    """Pictures encoded once by a frozen tower."""
 
     def __init__(self, model: MllamaForConditionalGeneration, seed: int, n: int) -> None:
         chunks: list[NDArray[np.float16]] = []
@@ -93,8 +104,20 @@ class States:
         return torch.from_numpy(self._states[rows.numpy()]).float().flatten(1, 2)
 
 
+class LiveTower:
+    """Pictures that go through the tower every time, with gradients."""
+
+    def __init__(self, model: MllamaForConditionalGeneration, seed: int, n: int) -> None:
+        self._model = model
+        self._pictures = render_batch(seed, range(n))
+        self.n_tiles = self._pictures.n_tiles
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        return see(self._model, self._pictures.take(rows)).flatten(1, 2)
+
+
 def forward(
-    model: MllamaForConditionalGeneration, batch: AnswerBatch, states: States | None
+    model: MllamaForConditionalGeneration, batch: AnswerBatch, states: Eyes | None
 ) -> Tensor:
     """Logits (n, length, vocabulary)."""
     if states is None:
@@ -109,18 +132,20 @@ def forward(
 
 
 def loss_of(logits: Tensor, targets: Tensor) -> Tensor:
-    return F.cross_entropy(logits[:, :-1].flatten(0, 1), targets[:, 1:].flatten())
+    return cross_entropy(logits[:, :-1].flatten(0, 1), targets[:, 1:].flatten())
 
 
 @torch.no_grad()
 def teacher_forced(
-    model: MllamaForConditionalGeneration, writer: Writer, states: States | None, n: int
+    model: MllamaForConditionalGeneration, writer: Writer, states: Eyes | None, n: int
 ) -> dict[str, float]:
     """Share of held-out answers whose stages are right token by token after the true prefix."""
     right: Counter[str] = Counter()
     rng = random.Random(5)
     for start in range(0, n, 64):
-        turns = [draw_turn(rng, i, seed=HELD_OUT_SEED, formed=False) for i in range(start, start + 64)]
+        turns = [
+            draw_turn(rng, i, seed=HELD_OUT_SEED, formed=False) for i in range(start, start + 64)
+        ]
         items = [
             (start + k, writer.conversation([turn], picture=states is not None))
             for k, turn in enumerate(turns)
@@ -141,7 +166,7 @@ def teacher_forced(
     return scores | {kind: right[kind] / max(1, right[f"n_{kind}"]) for kind in KINDS}
 
 
-def stage_spans(writer: Writer, item: Sequence_) -> dict[str, tuple[int, int]]:
+def stage_spans(writer: Writer, item: Tokens) -> dict[str, tuple[int, int]]:
     """Token range of each stage of a single-turn staged answer, tags included."""
     opening = [position for position, token in enumerate(item.ids) if token == writer.plain("<")[0]]
     bounds = [*opening[:4], len(item.ids)]
@@ -149,7 +174,7 @@ def stage_spans(writer: Writer, item: Sequence_) -> dict[str, tuple[int, int]]:
     return {name: (bounds[i], bounds[i + 1]) for i, name in enumerate(names)}
 
 
-def residual_scale(model: MllamaForConditionalGeneration, batch: AnswerBatch, states: States) -> str:
+def residual_scale(model: MllamaForConditionalGeneration, batch: AnswerBatch, states: Eyes) -> str:
     """Root mean square of the residual stream entering each layer (should stay below about 10)."""
     with torch.no_grad():
         hidden = model(
@@ -166,7 +191,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=80)
-    parser.add_argument("--pictures", type=int, default=80_000)
+    parser.add_argument("--joint-from", type=float, default=18)
+    parser.add_argument("--pictures", type=int, default=60_000)
     parser.add_argument("--batch", type=int, default=24)
     parser.add_argument("--seed", type=int, default=31)
     parser.add_argument("--threads", type=int, default=2)
@@ -175,40 +201,36 @@ def main() -> None:
 
     tokenizer = train_tokenizer()
     writer = Writer(tokenizer)
-    model = build_model(
-        demo_config(writer.special["<|image|>"], writer.special), seed=options.seed
-    )
+    model = build_model(demo_config(writer.special["<|image|>"], writer.special), seed=options.seed)
     tower = torch.load(options.out / "tower.pt")
     kept = {k: v for k, v in tower.items() if "vision_model" in k or "projector" in k}
     model.load_state_dict(kept, strict=False)
+    parts: dict[bool, list[tuple[str, nn.Parameter]]] = {True: [], False: []}
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_("vision_model" not in name and "projector" not in name)
-    states = States(model, PICTURE_SEED, options.pictures)
-    held_out = States(model, HELD_OUT_SEED, 512)
-    print(f"encoded {options.pictures} pictures", flush=True)
-
-    named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
-    optimisers: tuple[torch.optim.Optimizer, ...] = (
-        Muon((p for n, p in named if is_matrix(n, p)), lr=RATES[0], weight_decay=0.1),
-        torch.optim.AdamW(
-            (p for n, p in named if not is_matrix(n, p)),
-            lr=RATES[1],
-            betas=(0.9, 0.98),
-            weight_decay=0.0,
-        ),
-    )
+        parts["vision_model" in name or "projector" in name].append((name, parameter))
+    optimisers = (*optimise(parts[False], 1.0), *optimise(parts[True], SEEING_RATE))
     spent_before, step = resume(options.out, model, optimisers)
+    joint = spent_before >= options.joint_from
+    for _, parameter in parts[True]:
+        parameter.requires_grad_(joint)
+    held_out: Eyes = LiveTower(model, HELD_OUT_SEED, 512)
+    states: Eyes = (LiveTower if joint else States)(model, PICTURE_SEED, options.pictures)
+    print(f"{'joint' if joint else 'frozen tower'}, {options.pictures} pictures", flush=True)
     pad = writer.special["<|finetune_right_pad_id|>"]
     make = {"n_pictures": options.pictures, "seed": options.seed + step}
     with_picture = batches(
         stream(writer, **make, picture=True), size=options.batch, pool=10, pad=pad
     )
-    text_only = batches(
-        stream(writer, **make, picture=False), size=options.batch, pool=10, pad=pad
-    )
+    text_only = batches(stream(writer, **make, picture=False), size=options.batch, pool=10, pad=pad)
     started = time.monotonic()
     saved = spent = spent_before
     while (spent := spent_before + (time.monotonic() - started) / 60) < options.minutes:
+        if not joint and spent >= options.joint_from:
+            joint = True
+            for _, parameter in parts[True]:
+                parameter.requires_grad_(True)
+            states = LiveTower(model, PICTURE_SEED, options.pictures)
+            print(f"{spent:6.2f} min  joint from here on", flush=True)
         schedule(optimisers, progress=spent / options.minutes, step=step)
         without = step % 8 == 7
         batch = next(text_only if without else with_picture)
@@ -216,7 +238,7 @@ def main() -> None:
         for optimiser in optimisers:
             optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_((p for _, p in named), 1.0)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimiser in optimisers:
             optimiser.step()
         step += 1
@@ -233,20 +255,32 @@ def main() -> None:
     export(options.out, model, tokenizer)
 
 
-def schedule(
-    optimisers: tuple[torch.optim.Optimizer, ...], *, progress: float, step: int
-) -> None:
+def optimise(named: list[tuple[str, nn.Parameter]], share: float) -> Optimisers:
+    """Muon for the matrices, AdamW for the rest, at `share` of the usual rates."""
+    return (
+        Muon((p for n, p in named if is_matrix(n, p)), lr=RATES[0] * share, weight_decay=0.1),
+        torch.optim.AdamW(
+            (p for n, p in named if not is_matrix(n, p)),
+            lr=RATES[1] * share,
+            betas=(0.9, 0.98),
+            weight_decay=0.0,
+        ),
+    )
+
+
+def schedule(optimisers: Optimisers, *, progress: float, step: int) -> None:
     """Short warm-up, constant, then linear to zero over the last 40 % of the time."""
     factor = min(1.0, (step + 1) / 100) * min(1.0, max(0.01, (1 - progress) / 0.4))
-    for optimiser, rate in zip(optimisers, RATES, strict=True):
+    shares = (1.0, 1.0, SEEING_RATE, SEEING_RATE)
+    for optimiser, rate, share in zip(optimisers, RATES * 2, shares, strict=True):
         for group in optimiser.param_groups:
-            group["lr"] = rate * factor
+            group["lr"] = rate * share * factor
 
 
 def save(
     folder: Path,
     model: MllamaForConditionalGeneration,
-    optimisers: tuple[torch.optim.Optimizer, ...],
+    optimisers: Optimisers,
     spent: float,
     step: int,
 ) -> None:
@@ -263,14 +297,14 @@ def save(
 def resume(
     folder: Path,
     model: MllamaForConditionalGeneration,
-    optimisers: tuple[torch.optim.Optimizer, ...],
+    optimisers: Optimisers,
 ) -> tuple[float, int]:
     path = folder / "answers.pt"
     if not path.exists():
         return 0.0, 0
     state = torch.load(path)
     model.load_state_dict(state["model"])
-    for optimiser, saved in zip(optimisers, state["optimisers"], strict=True):
+    for optimiser, saved in zip(optimisers, state["optimisers"], strict=False):
         optimiser.load_state_dict(saved)
     print(f"resumed at step {state['step']}, {state['spent']:.1f} min", flush=True)
     return state["spent"], state["step"]

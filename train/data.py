@@ -130,7 +130,7 @@ class Turn:
 
 
 @dataclass(frozen=True)
-class Sequence_:
+class Tokens:
     """Token ids with, for each, whether its prediction is trained."""
 
     ids: list[int]
@@ -200,7 +200,7 @@ class Writer:
         trained.append(True)
         return ids, trained
 
-    def conversation(self, turns: Sequence[Turn], *, picture: bool) -> Sequence_:
+    def conversation(self, turns: Sequence[Turn], *, picture: bool) -> Tokens:
         ids: list[int] = []
         trained: list[bool] = []
         for number, turn in enumerate(turns):
@@ -214,7 +214,7 @@ class Writer:
             ids += prompt + answer
             trained += [False] * len(prompt) + answer_trained
         image = self.special["<|image|>"]
-        return Sequence_(ids, trained, ids.index(image) if image in ids else None)
+        return Tokens(ids, trained, ids.index(image) if image in ids else None)
 
 
 @dataclass(frozen=True)
@@ -233,7 +233,7 @@ class AnswerBatch:
         return (seen[:, :, None] & tile_mask(n_tiles)[:, None].bool()).long()[:, :, None]
 
 
-def collate(items: Sequence[tuple[int, Sequence_]], *, pad: int) -> AnswerBatch:
+def collate(items: Sequence[tuple[int, Tokens]], *, pad: int) -> AnswerBatch:
     length = max(len(item.ids) for _, item in items)
     ids = torch.full((len(items), length), pad)
     targets = torch.full((len(items), length), -100)
@@ -247,13 +247,11 @@ def collate(items: Sequence[tuple[int, Sequence_]], *, pad: int) -> AnswerBatch:
 
 
 def batches(
-    items: Iterator[tuple[int, Sequence_]], *, size: int, pool: int, pad: int
+    items: Iterator[tuple[int, Tokens]], *, size: int, pool: int, pad: int
 ) -> Iterator[AnswerBatch]:
     """Batches of similar length: `pool` batches are drawn, sorted by length and cut."""
     while True:
-        drawn = sorted(
-            (next(items) for _ in range(size * pool)), key=lambda item: len(item[1].ids)
-        )
+        drawn = sorted((next(items) for _ in range(size * pool)), key=lambda item: len(item[1].ids))
         chunks = [drawn[start : start + size] for start in range(0, len(drawn), size)]
         # Long and short batches in turn, so that the loss is not a saw.
         for chunk in chunks[::2] + chunks[1::2]:

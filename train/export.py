@@ -1,6 +1,6 @@
 """Writes a Hugging Face checkpoint folder from a trained model. Knows nothing of training.
 
-    python -m train.export --out runs/demo --to train/checkpoint
+python -m train.export --out runs/demo --to train/checkpoint
 """
 
 from __future__ import annotations

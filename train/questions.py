@@ -141,7 +141,11 @@ def _exists(rng: random.Random, scene: Scene) -> Task:
     wanted = _draw_filter(rng, scene)
     article = "an" if wanted.singular[0] in "aeiou" else "a"
     wording = rng.choice(
-        (f"Is there {article} {{}}?", f"Do you see {article} {{}}?", "Is there any {} in the picture?")
+        (
+            f"Is there {article} {{}}?",
+            f"Do you see {article} {{}}?",
+            "Is there any {} in the picture?",
+        )
     )
     checks, count = _check(scene.things, wanted)
     return Task(

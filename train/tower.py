@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from transformers import MllamaForConditionalGeneration
 
 from train.data import LABELS, N_CLASSES, PictureBatch, Writer, render_batch, tile_mask
@@ -40,14 +40,12 @@ class Heads(nn.Module):
         right = labels[..., 0] > 0
         for part, scores in enumerate(logits):
             wanted = labels[..., part]
-            total = total + F.cross_entropy(
-                scores.flatten(0, 2), wanted.flatten(), ignore_index=-1
-            )
+            total = total + cross_entropy(scores.flatten(0, 2), wanted.flatten(), ignore_index=-1)
             right = right & (scores.argmax(-1) == wanted)
         valid = tile_mask(batch.n_tiles).bool()
         cells = self.tile(states[:, :, 0])[valid]
         wanted_cells = batch.occupied[:, None].expand(-1, MAX_TILES, -1)[valid]
-        total = total + F.binary_cross_entropy_with_logits(cells, wanted_cells) * 2
+        total = total + binary_cross_entropy_with_logits(cells, wanted_cells) * 2
         share = right.sum() / (labels[..., 0] > 0).sum()
         return total, share
 

@@ -24,7 +24,19 @@ Scalar = int | float | bool | str
 Value = Scalar | list[int] | list[float] | list[bool] | list[str]
 
 STRING, ARRAY, BOOL = 8, 9, 7
-FORMATS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+FORMATS = {
+    0: "B",
+    1: "b",
+    2: "H",
+    3: "h",
+    4: "I",
+    5: "i",
+    6: "f",
+    7: "?",
+    10: "Q",
+    11: "q",
+    12: "d",
+}
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,9 @@ KEYS = (
     Key(HEAD_VOCAB, "u32", "text", "rows of the source's head; logits beyond are padding"),
     Key(IMAGE_TOKEN, "u32", "text", "id of `<|image|>`, input only"),
     Key(STOP_TOKENS, "u32[]", "text", "ids that end a turn"),
-    Key(SYSTEM_BLOCK, "bool", "text", "whether a turn without a picture starts with a system block"),
+    Key(
+        SYSTEM_BLOCK, "bool", "text", "whether a turn without a picture starts with a system block"
+    ),
     Key(TEMPERATURE, "f32", "text", "sampling default of the source, if it states one"),
     Key(TOP_P, "f32", "text", "sampling default of the source, if it states one"),
     Key(TOP_K, "u32", "text", "sampling default of the source, if it states one"),

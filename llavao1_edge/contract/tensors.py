@@ -128,7 +128,9 @@ class MmprojShape:
 
     def _vision(self) -> dict[str, tuple[int, ...]]:
         square, wide = (self.width, self.width), (self.width, self.ffn)
-        shapes = {part: (self.width,) for part in VISION_PARTS if "ln" in part}
+        shapes: dict[str, tuple[int, ...]] = {
+            part: (self.width,) for part in VISION_PARTS if "ln" in part
+        }
         shapes |= {f"attn_{part}.weight": square for part in ("q", "k", "v", "out")}
         return shapes | {
             "ffn_up.weight": wide,

@@ -8,7 +8,9 @@ from llavao1_edge.errors import BackendError
 from llavao1_edge.ggml import library as c
 from llavao1_edge.ggml.backend import Backend
 from llavao1_edge.ggml.tensor import Arena, Tensor
-from llavao1_edge.ggml.types import F32, StorageType
+from llavao1_edge.ggml.types import BF16, F16, F32, StorageType
+
+HALVES = (F16.number, BF16.number)
 
 
 class Scratch:
@@ -144,8 +146,8 @@ class Plan:
         return Tensor(c.ggml_permute(self._arena.address, x.address, *axes))
 
     def reshape(self, x: Tensor, *shape: int) -> Tensor:
-        makers = {2: c.ggml_reshape_2d, 3: c.ggml_reshape_3d, 4: c.ggml_reshape_4d}
-        return Tensor(makers[len(shape)](self._arena.address, x.address, *shape))
+        full = (*shape, 1, 1)[:4]
+        return Tensor(c.ggml_reshape_4d(self._arena.address, x.address, *full))
 
     def rows(self, x: Tensor, start: int, n: int) -> Tensor:
         """A view of rows start..start+n of dimension 1 (of 2 or 3 dimensions)."""
@@ -174,6 +176,9 @@ class Plan:
             )
         )
 
-    def f32(self, weight: Tensor) -> Tensor:
-        """Half-precision weights widened, so that activations are never narrowed to match them."""
-        return self.cast(weight, F32)
+    def widened(self, weight: Tensor) -> Tensor:
+        """Half-precision weights as F32, so that activations are never narrowed to match them.
+
+        Quantised weights stay: ggml multiplies them with its integer kernels.
+        """
+        return self.cast(weight, F32) if weight.struct.type in HALVES else weight

@@ -30,7 +30,7 @@ R = TypeVar("R")
 class InitParams(ctypes.Structure):
     """`struct ggml_init_params`."""
 
-    _fields_ = [  # noqa: RUF012 (ctypes wants a plain class attribute)
+    _fields_ = [
         ("mem_size", ctypes.c_size_t),
         ("mem_buffer", ctypes.c_void_p),
         ("no_alloc", ctypes.c_bool),
@@ -40,7 +40,7 @@ class InitParams(ctypes.Structure):
 class TensorStruct(ctypes.Structure):
     """`struct ggml_tensor`. Its layout is checked once per process, see `check_layout`."""
 
-    _fields_ = [  # noqa: RUF012
+    _fields_ = [
         ("type", ctypes.c_int),
         ("buffer", ctypes.c_void_p),
         ("ne", ctypes.c_int64 * 4),
@@ -94,14 +94,15 @@ def c_function(declaration: Callable[P, R]) -> Callable[P, R]:
     Binding waits for the first call, so that importing loads nothing. A NULL result is 0.
     """
     bound: Any = None
+    null: Any = None if declaration.__annotations__["return"] == "None" else 0
 
     @functools.wraps(declaration)
     def call(*arguments: P.args, **_: P.kwargs) -> R:
         nonlocal bound
         if bound is None:
             bound = _bind(declaration)
-        result = bound(*arguments)
-        return 0 if result is None and bound.restype is ctypes.c_void_p else result
+        result: Any = bound(*arguments)
+        return null if result is None else result  # type: ignore[no-any-return]
 
     return call
 
@@ -186,10 +187,6 @@ def ggml_cont(ctx: Address, a: Address) -> Address: ...
 def ggml_cpy(ctx: Address, a: Address, b: Address) -> Address: ...
 @c_function
 def ggml_permute(ctx: Address, a: Address, a0: I32, a1: I32, a2: I32, a3: I32) -> Address: ...
-@c_function
-def ggml_reshape_2d(ctx: Address, a: Address, ne0: I64, ne1: I64) -> Address: ...
-@c_function
-def ggml_reshape_3d(ctx: Address, a: Address, ne0: I64, ne1: I64, ne2: I64) -> Address: ...
 @c_function
 def ggml_reshape_4d(
     ctx: Address, a: Address, ne0: I64, ne1: I64, ne2: I64, ne3: I64

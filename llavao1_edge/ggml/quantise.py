@@ -48,9 +48,7 @@ def _quantise_blocks(source: NDArray[np.float32], kind: StorageType) -> NDArray[
 
     n, k = source.shape
     target = np.empty((n, kind.row_bytes(k)), dtype=np.uint8)
-    written = c.ggml_quantize_chunk(
-        kind.number, source.ctypes.data, target.ctypes.data, 0, n, k, 0
-    )
+    written = c.ggml_quantize_chunk(kind.number, source.ctypes.data, target.ctypes.data, 0, n, k, 0)
     if written != target.nbytes:
         raise BackendError(f"ggml wrote {written} bytes of {kind.name}, expected {target.nbytes}")
     return target

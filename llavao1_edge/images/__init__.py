@@ -1,5 +1,6 @@
 """Pictures: opened safely, turned upright and RGB, cut into tiles. Knows no model weights."""
 
+from llavao1_edge.images.opening import FORMATS, Picture, open_picture, to_rgb
 from llavao1_edge.images.tiling import (
     Canvas,
     TiledPicture,
@@ -10,10 +11,14 @@ from llavao1_edge.images.tiling import (
 )
 
 __all__ = [
+    "FORMATS",
     "Canvas",
+    "Picture",
     "TiledPicture",
     "TilingRules",
     "arrangements",
     "choose_canvas",
+    "open_picture",
     "tile_picture",
+    "to_rgb",
 ]

@@ -111,7 +111,7 @@ def _normalise(values: NDArray[np.uint8], rules: TilingRules) -> NDArray[np.floa
     values: (..., 3, height, width). There are only 256 inputs a channel, so a table is exact.
     """
     levels = (np.arange(256, dtype=np.float64) * rules.rescale).astype(np.float32)
-    mean, std = np.float32(rules.mean), np.float32(rules.std)
+    mean, std = np.array(rules.mean, np.float32), np.array(rules.std, np.float32)
     tables = (levels[None, :] - mean[:, None]) / std[:, None]
     channels = np.arange(3)[:, None, None]
     return np.asarray(tables[channels, values], dtype=np.float32)

@@ -1,0 +1,145 @@
+"""Reads tokenizer.json into llama.cpp's vocabulary: byte-level BPE with a split we know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from llavao1_convert.checkpoint import Checkpoint, Json
+from llavao1_convert.hyperparameters import Hyperparameters
+from llavao1_edge.errors import CheckpointError
+
+NORMAL, CONTROL, USER_DEFINED, UNUSED = 1, 3, 4, 5
+IMAGE_TOKEN = "<|image|>"
+NEEDED = ("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")
+HINT = "Only byte-level BPE with the GPT-2 or Llama-3 split is supported."
+
+# The split of Llama 3, as its tokenizer.json spells it.
+LLAMA3_SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|"
+    r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What goes under `tokenizer.ggml.*`; `tokens` has one entry per embedding row."""
+
+    pre: str
+    tokens: list[str]
+    types: list[int]
+    merges: list[str]
+    bos: int
+    eos: int
+    eot: int
+    pad: int
+    stops: tuple[int, ...]
+    chat_template: str | None
+
+    @property
+    def system_block(self) -> bool:
+        """Whether the template gives turns without a picture a system block with dates."""
+        return "Cutting Knowledge Date" in (self.chat_template or "")
+
+
+def read_vocabulary(checkpoint: Checkpoint, shape: Hyperparameters) -> Vocabulary:
+    """Raises CheckpointError for a tokenizer that llama.cpp could not reproduce."""
+    tokenizer = checkpoint.json("tokenizer.json")
+    settings = checkpoint.json_or_none("tokenizer_config.json") or {}
+    pre = recognise_split(tokenizer)
+    tokens, types = _tokens(tokenizer, shape)
+    ids = {token: identity for identity, token in enumerate(tokens)}
+    missing = [name for name in NEEDED if name not in ids]
+    if missing:
+        raise CheckpointError(
+            f"tokenizer.json lacks the special tokens {', '.join(missing)}",
+            hint="The Llama-3 chat format needs them: use the model's own tokenizer.",
+        )
+    return Vocabulary(
+        pre=pre,
+        tokens=tokens,
+        types=types,
+        merges=_merges(tokenizer),
+        bos=ids["<|begin_of_text|>"],
+        eos=ids.get(_content(settings.get("eos_token")), ids["<|eot_id|>"]),
+        eot=ids["<|eot_id|>"],
+        pad=ids.get(_content(settings.get("pad_token")), ids["<|eot_id|>"]),
+        stops=_stops(checkpoint, ids, len(tokens)),
+        chat_template=_template(checkpoint, settings),
+    )
+
+
+def recognise_split(tokenizer: Json) -> str:
+    """`llama-bpe` or `gpt-2`. Raises CheckpointError for any other pre-tokenizer."""
+    model = tokenizer.get("model")
+    if not isinstance(model, dict) or model.get("type", "BPE") != "BPE":
+        kind = model.get("type") if isinstance(model, dict) else model
+        raise CheckpointError(f"tokenizer.json: model type {kind!r} is not BPE", hint=HINT)
+    if model.get("byte_fallback") or tokenizer.get("normalizer"):
+        raise CheckpointError(
+            "tokenizer.json: byte fallback or a normalizer is not supported", hint=HINT
+        )
+    pre = tokenizer.get("pre_tokenizer") or {}
+    if pre.get("type") == "ByteLevel" and pre.get("use_regex", True):
+        if not pre.get("add_prefix_space", True):
+            return "gpt-2"
+    elif pre.get("type") == "Sequence":
+        split, *rest = pre.get("pretokenizers") or [{}]
+        pattern = (split.get("pattern") or {}).get("Regex")
+        byte_level = len(rest) == 1 and rest[0].get("type") == "ByteLevel"
+        if pattern == LLAMA3_SPLIT and byte_level and not rest[0].get("use_regex", True):
+            return "llama-bpe"
+    raise CheckpointError(f"tokenizer.json: unknown pre-tokenizer {str(pre)[:120]}", hint=HINT)
+
+
+def _tokens(tokenizer: Json, shape: Hyperparameters) -> tuple[list[str], list[int]]:
+    n_rows = shape.text.embedding_rows
+    tokens = [f"<|unused_{identity}|>" for identity in range(n_rows)]
+    types = [UNUSED] * n_rows
+    entries = [(text, identity, NORMAL) for text, identity in tokenizer["model"]["vocab"].items()]
+    for added in tokenizer.get("added_tokens") or []:
+        kind = CONTROL if added.get("special") else USER_DEFINED
+        entries.append((added.get("content"), added.get("id"), kind))
+    for text, identity, kind in entries:
+        if type(identity) is not int or not 0 <= identity < n_rows or not isinstance(text, str):
+            raise CheckpointError(
+                f"tokenizer.json: token {text!r} has id {identity!r}, the model has {n_rows} rows",
+                hint="Use the tokenizer that belongs to this checkpoint.",
+            )
+        tokens[identity], types[identity] = text, kind
+    if types[shape.image_token] == UNUSED:
+        tokens[shape.image_token] = IMAGE_TOKEN
+    types[shape.image_token] = CONTROL
+    return tokens, types
+
+
+def _merges(tokenizer: Json) -> list[str]:
+    merges = []
+    for merge in tokenizer["model"].get("merges") or []:
+        pair = merge.split(" ") if isinstance(merge, str) else merge
+        if not isinstance(pair, list) or len(pair) != 2 or not all(pair):
+            raise CheckpointError(f"tokenizer.json: merge {merge!r} is not a pair", hint=HINT)
+        merges.append(" ".join(pair))
+    return merges
+
+
+def _content(token: Any) -> str:
+    """Special tokens are written as text or as an object with `content`."""
+    return str(token.get("content", "")) if isinstance(token, dict) else str(token or "")
+
+
+def _stops(checkpoint: Checkpoint, ids: dict[str, int], n_tokens: int) -> tuple[int, ...]:
+    given = (checkpoint.json_or_none("generation_config.json") or {}).get("eos_token_id")
+    listed = given if isinstance(given, list) else [given]
+    stops = {value for value in listed if type(value) is int and 0 <= value < n_tokens}
+    names = ("<|end_of_text|>", "<|eom_id|>", "<|eot_id|>")
+    return tuple(sorted(stops | {ids[name] for name in names if name in ids}))
+
+
+def _template(checkpoint: Checkpoint, settings: Json) -> str | None:
+    """Kept for other programs; this one never renders a template from a file."""
+    for source in (checkpoint.json_or_none("chat_template.json") or {}, settings):
+        if isinstance(source.get("chat_template"), str):
+            return str(source["chat_template"])
+    path = checkpoint.folder / "chat_template.jinja"
+    return path.read_text(encoding="utf-8") if path.is_file() else None

@@ -1,0 +1,1 @@
+"""The desktop app. Empty for now: it is built in a later step."""

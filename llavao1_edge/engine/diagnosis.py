@@ -1,0 +1,60 @@
+"""Diagnostics: the logits of a prompt, to compare a conversion with its source."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llavao1_edge.engine.runtime import Runtime, View
+from llavao1_edge.errors import UsageError
+from llavao1_edge.llama.context import Row
+from llavao1_edge.mllama.cross import CrossStates
+
+
+@dataclass(frozen=True)
+class PromptLogits:
+    """tokens: the ids; logits: float32 (n_tokens, head vocabulary)."""
+
+    tokens: list[int]
+    logits: NDArray[np.float32]
+
+
+def compute_logits(
+    runtime: Runtime, tokens: Sequence[int], states: CrossStates | None
+) -> PromptLogits:
+    """Logits after every token. Raises UsageError for ids outside the vocabulary."""
+    ids = [int(token) for token in tokens]
+    bad = [token for token in ids if not 0 <= token < runtime.model.n_vocab]
+    if bad or not ids:
+        raise UsageError(
+            f"token ids {bad[:5]} are outside 0..{runtime.model.n_vocab - 1}"
+            if bad
+            else "no tokens",
+            hint="Give the ids of the model's own tokenizer.",
+        )
+    view = None if states is None else _view(runtime, ids, states)
+    sequence = runtime.take_sequence()
+    logits = np.empty((len(ids), runtime.head_vocab), dtype=np.float32)
+    n_batch = runtime.context.n_batch
+    try:
+        for start in range(0, len(ids), n_batch):
+            chunk = ids[start : start + n_batch]
+            rows = [Row(token, start + i, sequence, output=True) for i, token in enumerate(chunk)]
+            runtime.decode(rows, view, stop=lambda: False)
+            for i in range(len(chunk)):
+                logits[start + i] = runtime.context.logits(i)[: runtime.head_vocab]
+    finally:
+        runtime.release(sequence)
+    return PromptLogits(ids, logits)
+
+
+def _view(runtime: Runtime, ids: list[int], states: CrossStates) -> View:
+    if runtime.image_token not in ids:
+        raise UsageError(
+            f"a picture was given, but the tokens hold no image token ({runtime.image_token})",
+            hint="Put it where the picture stands, or give no picture.",
+        )
+    return View(states, ids.index(runtime.image_token))

@@ -1,0 +1,252 @@
+"""A conversation about one picture (or none): its history stays in the cache between questions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from llavao1_edge.engine.drafter import BatchDrafter, Point
+from llavao1_edge.engine.runtime import View
+from llavao1_edge.errors import Cancelled, UsageError
+from llavao1_edge.images import Picture
+from llavao1_edge.llama.sampler import Sampling
+from llavao1_edge.prompt import user_turn
+from llavao1_edge.search import (
+    Answered,
+    Branch,
+    CandidateFinished,
+    Drafter,
+    Ending,
+    Event,
+    PictureReady,
+    Staged,
+    StageKept,
+    Strategy,
+    Token,
+)
+from llavao1_edge.search.answer import Answer, Counters, Trace
+from llavao1_edge.settings import SamplingSettings
+from llavao1_edge.stages import CONCLUSION, StageParser
+
+if TYPE_CHECKING:
+    from llavao1_edge.engine.engine import Engine
+
+Stop = Callable[[], bool]
+RESERVE = 64  # tokens an answer must at least have room for
+
+
+class Session:
+    """Made by `Engine.session`. Use it from one thread at a time."""
+
+    def __init__(self, engine: Engine, picture: Picture | None) -> None:
+        self._engine = engine
+        self.picture = picture
+        self.history: list[int] = []
+        """All tokens so far, the picture's token included."""
+        self._sequence: int | None = None
+        self.n_cached = 0
+        """How many tokens of the history are in the cache."""
+        self.closed = False
+
+    def close(self) -> None:
+        """Frees the conversation's place in the cache."""
+        if not self.closed:
+            self.closed = True
+            self.evict()
+            self._engine.forget(self)
+
+    def evict(self) -> None:
+        """Gives up the cached history; the next question computes it again."""
+        if self._sequence is not None:
+            self._engine.runtime.release(self._sequence)
+            self._sequence, self.n_cached = None, 0
+
+    def ask(
+        self,
+        question: str,
+        *,
+        search: Strategy | None = None,
+        seed: int = 0,
+        sampling: SamplingSettings | None = None,
+        stop: Stop | None = None,
+    ) -> Answer:
+        """The answer. Raises LlavaError; the conversation is then as it was before."""
+        for event in self.stream(question, search=search, seed=seed, sampling=sampling, stop=stop):
+            if isinstance(event, Answered):
+                return event.answer
+        raise AssertionError("every question ends with an answer or an error")
+
+    def stream(
+        self,
+        question: str,
+        *,
+        search: Strategy | None = None,
+        seed: int = 0,
+        sampling: SamplingSettings | None = None,
+        stop: Stop | None = None,
+    ) -> Iterator[Event]:
+        """The same as events; the last is `Answered`. Closing the iterator cancels."""
+        if self.closed:
+            raise UsageError("the conversation is closed", hint="Start a new session.")
+        runtime = self._engine.runtime
+        turn = user_turn(
+            question,
+            first=not self.history,
+            picture=self.picture is not None,
+            system_block=runtime.system_block,
+        )
+        with runtime.lock:
+            self._engine.check_open()
+            prompt = runtime.encode(turn)
+            if self.history:
+                prompt = [runtime.end_of_turn, *prompt]
+            answering = _Answering(
+                self,
+                prompt,
+                strategy=search or Staged(),
+                seed=seed,
+                settings=sampling or SamplingSettings(),
+                stop=stop or (lambda: False),
+            )
+            yield from answering.run()
+
+    # --- for the answering ------------------------------------------------------------------
+    def fork(self) -> tuple[int, int]:
+        """A sequence that continues the history, and how many of its tokens are cached."""
+        runtime = self._engine.runtime
+        sequence = runtime.take_sequence()
+        if self._sequence is not None:
+            runtime.context.fork(self._sequence, sequence)
+        return sequence, self.n_cached
+
+    def keep(self, sequence: int, *, history: list[int], n_cached: int) -> None:
+        """The conversation goes on from `sequence`, which holds the first `n_cached` tokens."""
+        self.evict()
+        self._sequence, self.history, self.n_cached = sequence, history, n_cached
+
+
+class _Answering:
+    """One question on its way to an answer."""
+
+    def __init__(
+        self,
+        session: Session,
+        prompt: list[int],
+        *,
+        strategy: Strategy,
+        seed: int,
+        settings: SamplingSettings,
+        stop: Stop,
+    ) -> None:
+        self.session, self.engine = session, session._engine
+        self.runtime = self.engine.runtime
+        self.prompt, self.strategy, self.seed, self.stop = prompt, strategy, seed, stop
+        self.settings = settings
+        self.counters = Counters(prompt_tokens=len(prompt))
+        self.notes: list[str] = []
+        self.free_text = ""
+
+    def run(self) -> Iterator[Event]:
+        view = None
+        if self.session.picture is not None:
+            ready, view = self._see(self.session.picture)
+            yield ready
+        self.engine.make_room(self.session, len(self.prompt) + RESERVE)
+        calls = self.runtime.decode_calls
+        drafter = BatchDrafter(
+            self.runtime,
+            view=view,
+            sampling=self._sampling(),
+            max_tokens=self.settings.max_tokens,
+            seed=self.seed,
+            counters=self.counters,
+            stop=self.stop,
+        )
+        try:
+            sequence, n_cached = self.session.fork()
+            before = self.session.history[n_cached:]
+            root = drafter.root(sequence=sequence, n_past=n_cached, prompt=before + self.prompt)
+            chosen = yield from self._search(root, drafter)
+            self.counters.decode_calls = self.runtime.decode_calls - calls
+            answer = self._answer(chosen)
+            self._remember(drafter.take(chosen))
+        finally:
+            drafter.close()
+        yield Answered(answer)
+
+    def _see(self, picture: Picture) -> tuple[PictureReady, View]:
+        def checkpoint(_: float) -> None:
+            if self.stop():
+                raise Cancelled("stopped")
+
+        passes = self.runtime.vision_passes
+        states, milliseconds = self.runtime.encode_picture(picture, checkpoint=checkpoint)
+        reused = self.runtime.vision_passes == passes
+        self.counters.vision_passes = self.runtime.vision_passes - passes
+        self.counters.picture_ms = milliseconds
+        canvas = self.runtime.canvas(picture)
+        ready = PictureReady(
+            canvas.rows, canvas.columns, canvas.width, canvas.height, reused, milliseconds
+        )
+        tokens = self.session.history + self.prompt
+        return ready, View(states, tokens.index(self.runtime.image_token))
+
+    def _sampling(self) -> Sampling:
+        given = {
+            name: value
+            for name in ("temperature", "top_p", "top_k", "min_p", "repeat_penalty")
+            if (value := getattr(self.settings, name)) is not None
+        }
+        return replace(self.runtime.default_sampling(), **given)
+
+    def _search(self, root: Branch, drafter: Drafter) -> Generator[Event, None, Branch]:
+        """Runs the strategy and keeps the time: until the first token, and after it."""
+        started = time.perf_counter()
+        first: float | None = None
+        search = self.strategy.run(root, drafter)
+        try:
+            while True:
+                event = next(search)
+                if first is None and isinstance(event, Token | CandidateFinished):
+                    first = time.perf_counter()
+                self._note(event)
+                yield event
+        except StopIteration as finished:
+            ended = time.perf_counter()
+            first = first or ended
+            self.counters.prefill_ms = (first - started) * 1000
+            self.counters.decode_ms = (ended - first) * 1000
+            branch: Branch = finished.value
+            return branch
+        finally:
+            search.close()
+
+    def _note(self, event: Event) -> None:
+        if not isinstance(event, StageKept):
+            return
+        candidate = event.candidate
+        if event.stage is None:
+            self.free_text = candidate.text
+        if candidate.ending is not Ending.CLOSED:
+            name = event.stage.name if event.stage else "answer"
+            self.notes.append(f"{name} ended early ({candidate.ending})")
+
+    def _answer(self, chosen: Branch) -> Answer:
+        trace = Trace(self.strategy.name, self.seed, self.counters)
+        if self.free_text and not chosen.stages:
+            parser = StageParser()
+            parser.feed(self.free_text)
+            parsed = parser.finish()
+            notes = (*self.notes, *parsed.problems)
+            return Answer(parsed.conclusion, parsed.stages, trace, notes)
+        stages = {stage.name: text for stage, text in chosen.stages}
+        return Answer(stages.get(CONCLUSION.name, ""), stages, trace, tuple(self.notes))
+
+    def _remember(self, point: Point) -> None:
+        """Adds the turn to the conversation; its last token is decoded with the next turn."""
+        whole = self.session.history + self.prompt + point.tokens
+        if whole[-1] in self.runtime.stop_tokens:
+            whole.pop()  # the next turn begins with the end of this one
+        self.session.keep(point.sequence, history=whole, n_cached=point.n_past)

@@ -1,0 +1,123 @@
+"""The context: KV cache, decoding, logits. One unified cache for all sequences."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llavao1_edge.errors import BackendError, ContextFullError
+from llavao1_edge.llama.model import Model
+
+F32_TYPE, F16_TYPE = 0, 1
+
+
+@dataclass(frozen=True)
+class Row:
+    """One token to decode: at `position` of sequence `sequence`; `output` asks for its logits."""
+
+    token: int
+    position: int
+    sequence: int
+    output: bool = False
+
+
+class Context:
+    """Owns a `llama_context`.
+
+    n_ctx: cells of the cache, shared by all sequences. eval_callback: a `ggml` evaluation callback
+    that must outlive the context. Raises BackendError where memory is short.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        n_ctx: int,
+        n_batch: int,
+        n_ubatch: int,
+        n_sequences: int,
+        n_threads: int,
+        f32_cache: bool,
+        eval_callback: Any,
+    ) -> None:
+        from llama_cpp import llama_cpp
+
+        self._c = llama_cpp
+        self.n_ctx, self.n_batch, self.n_sequences = n_ctx, n_batch, n_sequences
+        self.n_vocab = model.n_vocab
+        self._callback = eval_callback
+        params = llama_cpp.llama_context_default_params()
+        params.n_ctx, params.n_batch, params.n_ubatch = n_ctx, n_batch, n_ubatch
+        params.n_seq_max = n_sequences
+        # llama.cpp's fused attention rounds to half precision even with an F32 cache: relative
+        # logit error 1e-3 instead of 1e-6.
+        params.flash_attn_type = (
+            llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
+            if f32_cache
+            else llama_cpp.LLAMA_FLASH_ATTN_TYPE_AUTO
+        )
+        params.n_threads = params.n_threads_batch = n_threads
+        params.type_k = params.type_v = F32_TYPE if f32_cache else F16_TYPE
+        params.kv_unified = True  # keeps the rows of a micro-batch in the order of the batch
+        params.no_perf = True
+        params.cb_eval = eval_callback
+        self.address = llama_cpp.llama_init_from_model(model.address, params)
+        if not self.address:
+            raise BackendError(
+                f"llama.cpp cannot create a context of {n_ctx} tokens",
+                hint="Usually too little memory: try a smaller --context or fewer --gpu-layers.",
+            )
+        self._memory = llama_cpp.llama_get_memory(self.address)
+        self._batch = llama_cpp.llama_batch_init(n_batch, 0, 1)
+
+    def close(self) -> None:
+        if self.address:
+            self._c.llama_batch_free(self._batch)
+            self._c.llama_free(self.address)
+            self.address = None
+
+    def decode(self, rows: Sequence[Row]) -> None:
+        """Decodes up to n_batch rows. Raises ContextFullError, BackendError.
+
+        After an error the cells of these rows must be dropped with `forget`.
+        """
+        if not 0 < len(rows) <= self.n_batch:
+            raise ValueError(f"{len(rows)} rows do not fit a batch of {self.n_batch}")
+        batch = self._batch
+        batch.n_tokens = len(rows)
+        for i, row in enumerate(rows):
+            batch.token[i] = row.token
+            batch.pos[i] = row.position
+            batch.n_seq_id[i] = 1
+            batch.seq_id[i][0] = row.sequence
+            batch.logits[i] = row.output
+        status = self._c.llama_decode(self.address, batch)
+        if status == 1:
+            raise ContextFullError(
+                f"the conversation does not fit the context of {self.n_ctx} tokens",
+                hint="Ask in a new conversation, or start with a larger --context.",
+            )
+        if status != 0:
+            raise BackendError(f"llama.cpp could not decode {len(rows)} tokens (status {status})")
+
+    def logits(self, row: int) -> NDArray[np.float32]:
+        """Logits of row `row` of the last batch, a view that the next `decode` overwrites."""
+        pointer = self._c.llama_get_logits_ith(self.address, row)
+        if not pointer:
+            raise BackendError(f"row {row} of the last batch has no logits")
+        address = ctypes.cast(pointer, ctypes.c_void_p).value
+        assert address is not None
+        return np.ctypeslib.as_array((ctypes.c_float * self.n_vocab).from_address(address))
+
+    def fork(self, source: int, target: int) -> None:
+        """`target` shares all cells of `source`; nothing is copied."""
+        self._c.llama_memory_seq_cp(self._memory, source, target, -1, -1)
+
+    def forget(self, sequence: int, *, start: int = 0) -> None:
+        """Frees the cells of `sequence` from position `start` on (shared cells stay)."""
+        self._c.llama_memory_seq_rm(self._memory, sequence, start, -1)

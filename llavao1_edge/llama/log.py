@@ -1,0 +1,35 @@
+"""Routes llama.cpp's and ggml's messages to Python's logging."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from typing import Any
+
+from llavao1_edge.ggml.library import handles
+
+LOGGER = logging.getLogger("llavao1_edge.llama")
+# enum ggml_log_level; llama.cpp's "info" is chatter for a program that embeds it.
+LEVELS = {1: logging.DEBUG, 2: logging.DEBUG, 3: logging.WARNING, 4: logging.ERROR}
+CONTINUE = 5
+
+
+@functools.cache
+def route_logs() -> Any:
+    """Installs the route once per process; returns the callback, which must stay alive."""
+    handles()
+    from llama_cpp import llama_cpp
+
+    level = logging.DEBUG
+
+    def receive(number: int, text: bytes, _: object) -> None:
+        nonlocal level
+        if number != CONTINUE:
+            level = LEVELS.get(number, logging.DEBUG)
+        message = text.decode("utf-8", "replace").rstrip()
+        if message and LOGGER.isEnabledFor(level):
+            LOGGER.log(level, "%s", message)
+
+    callback = llama_cpp.llama_log_callback(receive)
+    llama_cpp.llama_log_set(callback, None)
+    return callback

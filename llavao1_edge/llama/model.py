@@ -1,0 +1,107 @@
+"""The text model and its vocabulary."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from pathlib import Path
+
+from llavao1_edge.errors import BackendError, Cancelled, ModelFileError
+from llavao1_edge.llama.log import route_logs
+
+PIECE_BYTES = 256
+
+
+class Model:
+    """Owns a `llama_model`. Close every context made from it first."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        gpu_layers: int,
+        on_progress: Callable[[float], bool] | None = None,
+    ) -> None:
+        """gpu_layers: how many layers to offload, negative for all.
+
+        on_progress gets 0..1 and returns whether to go on. Raises ModelFileError, Cancelled.
+        """
+        route_logs()
+        from llama_cpp import llama_cpp
+
+        self._c = llama_cpp
+        llama_cpp.llama_backend_init()
+        params = llama_cpp.llama_model_default_params()
+        params.n_gpu_layers = gpu_layers if gpu_layers >= 0 else 999
+        stopped = False
+
+        def progress(share: float, _: object) -> bool:
+            nonlocal stopped
+            if on_progress is not None and not on_progress(share):
+                stopped = True
+            return not stopped
+
+        callback = llama_cpp.llama_progress_callback(progress)
+        params.progress_callback = callback
+        self.address = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
+        if stopped:
+            raise Cancelled("loading was stopped")
+        if not self.address:
+            raise ModelFileError(
+                f"llama.cpp cannot load {path}",
+                hint="The log (LLAVAO1_LOG=debug) says why; usually too little memory.",
+            )
+        self._vocab = llama_cpp.llama_model_get_vocab(self.address)
+
+    def close(self) -> None:
+        if self.address:
+            self._c.llama_model_free(self.address)
+            self.address = None
+
+    @property
+    def n_vocab(self) -> int:
+        return int(self._c.llama_vocab_n_tokens(self._vocab))
+
+    @property
+    def n_layers(self) -> int:
+        return int(self._c.llama_model_n_layer(self.address))
+
+    @property
+    def context_length(self) -> int:
+        return int(self._c.llama_model_n_ctx_train(self.address))
+
+    @property
+    def vocab(self) -> ctypes.c_void_p:
+        """For samplers that need it."""
+        return self._vocab  # type: ignore[no-any-return]
+
+    def tokenise(self, text: str) -> list[int]:
+        """Plain text; special tokens in it are not recognised, so nobody can inject one."""
+        data = text.encode()
+        size = len(data) + 8
+        tokens = (ctypes.c_int32 * size)()
+        n = self._c.llama_tokenize(self._vocab, data, len(data), tokens, size, False, False)
+        if n < 0:
+            raise BackendError(f"llama.cpp could not tokenise {len(data)} bytes")
+        return list(tokens[:n])
+
+    def special(self, text: str) -> int:
+        """The id of a special token. Raises ModelFileError where the vocabulary lacks it."""
+        data = text.encode()
+        tokens = (ctypes.c_int32 * (len(data) + 8))()
+        n = self._c.llama_tokenize(self._vocab, data, len(data), tokens, len(tokens), False, True)
+        if n != 1 or not self.is_control(tokens[0]):
+            raise ModelFileError(
+                f"the model's vocabulary has no special token {text}",
+                hint="Convert the checkpoint again with its own tokenizer.",
+            )
+        return int(tokens[0])
+
+    def piece(self, token: int) -> bytes:
+        """The bytes of a token; control tokens have none."""
+        buffer = ctypes.create_string_buffer(PIECE_BYTES)
+        n = self._c.llama_token_to_piece(self._vocab, token, buffer, PIECE_BYTES, 0, False)
+        return buffer.raw[:n] if n >= 0 else b""
+
+    def is_control(self, token: int) -> bool:
+        return bool(self._c.llama_vocab_is_control(self._vocab, token))

@@ -1,0 +1,207 @@
+"""The gated cross-attention layers: keys and values once per picture, then rows of text.
+
+x += tanh(attn_gate) * attention(norm(x), picture);  x += tanh(mlp_gate) * mlp(norm(x))
+
+Two kinds of rows (facts of the oracle): from the image token on a row sees the valid tiles only;
+a row *before* it sees all tile slots, empty ones included, and has its MLP branch zeroed.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import numpy as np
+
+from llavao1_edge.contract import tensors as names
+from llavao1_edge.ggml.backend import Backend, Buffer
+from llavao1_edge.ggml.graph import Plan, Scratch
+from llavao1_edge.ggml.tensor import Arena, Tensor
+from llavao1_edge.ggml.types import F16, F32
+from llavao1_edge.mllama.shape import MllamaShape
+from llavao1_edge.mllama.vision import VisionStates
+from llavao1_edge.mllama.weights import Weights
+
+BLOCK_ROWS = 64  # rows computed at a time: bounds the memory for scores
+MAX_PLANS = 512
+
+
+class CrossStates:
+    """Owns keys and values of one picture for all cross layers.
+
+    keys[i]: (head width, n_tokens, kv heads); values[i]: (n_tokens, head width, kv heads).
+    """
+
+    def __init__(
+        self,
+        shape: MllamaShape,
+        backend: Backend,
+        *,
+        n_tiles: int,
+        f32: bool,
+    ) -> None:
+        sizes, kind = shape.tensors, F32 if f32 else F16
+        self.n_tokens = shape.n_tokens
+        self.n_valid = n_tiles * shape.tokens_per_tile
+        self._arena = Arena(n_tensors=2 * sizes.cross_layers)
+        head, heads = sizes.head_width, sizes.cross_kv_heads
+        self.keys, self.values = [], []
+        for _ in range(sizes.cross_layers):
+            self.keys.append(self._arena.tensor(kind, head, self.n_tokens, heads))
+            self.values.append(self._arena.tensor(kind, self.n_tokens, head, heads))
+        self._buffer: Buffer = backend.allocate(
+            self._arena, purpose="the picture's keys and values"
+        )
+
+    @property
+    def n_bytes(self) -> int:
+        return self._buffer.n_bytes
+
+    def close(self) -> None:
+        self._buffer.close()
+        self._arena.close()
+
+
+@dataclass(frozen=True)
+class Visibility:
+    """What a run of rows sees: the first `n_keys` tokens; `mlp` False zeroes the MLP branch."""
+
+    n_keys: int
+    mlp: bool
+
+
+class _LayerPlan:
+    """One layer's graph for `n` rows: `x` in, `y` out, both (text width, n)."""
+
+    def __init__(self, plan: Plan, x: Tensor, y: Tensor) -> None:
+        self.plan, self.x, self.y = plan, x, y
+
+
+class CrossLayers:
+    """Computes the cross-attention layers. Borrows weights and backend."""
+
+    def __init__(self, shape: MllamaShape, weights: Weights, backend: Backend) -> None:
+        self._shape, self._weights, self._backend = shape, weights, backend
+        self._scratch = Scratch(backend)
+        self._plans: OrderedDict[tuple[int, int, Visibility, int], _LayerPlan] = OrderedDict()
+        self._gates = [
+            tuple(
+                float(np.tanh(np.float32(weights.scalar(names.cross(layer, gate)))))
+                for gate in ("attn_gate", "mlp_gate")
+            )
+            for layer in range(shape.tensors.cross_layers)
+        ]
+        self.plans_built = 0
+
+    def close(self) -> None:
+        self.forget_plans()
+        self._scratch.close()
+
+    def forget_plans(self) -> None:
+        """Plans point at a picture's keys; call this before such a picture is freed."""
+        for made in self._plans.values():
+            made.plan.close()
+        self._plans.clear()
+
+    # --- once per picture -------------------------------------------------------------------
+    def states(self, vision: VisionStates, *, n_tiles: int, f32: bool) -> CrossStates:
+        """Keys and values of a picture for every layer."""
+        states = CrossStates(self._shape, self._backend, n_tiles=n_tiles, f32=f32)
+        scratch = Scratch(self._backend)
+        try:
+            for layer in range(self._shape.tensors.cross_layers):
+                self._store_states(states, vision, layer, scratch)
+        except BaseException:
+            states.close()
+            raise
+        finally:
+            scratch.close()
+        return states
+
+    def _store_states(
+        self, states: CrossStates, vision: VisionStates, layer: int, scratch: Scratch
+    ) -> None:
+        sizes = self._shape.tensors
+        with Plan() as plan:
+
+            def heads_of(part: str) -> Tensor:
+                weight = plan.widened(self._weights[names.cross(layer, part)])
+                projected = plan.matmul(weight, vision.tokens)
+                return plan.reshape(
+                    projected, sizes.head_width, sizes.cross_kv_heads, states.n_tokens
+                )
+
+            norm = self._weights[names.cross(layer, "attn_k_norm.weight")]
+            keys = plan.rms_norm(heads_of("attn_k.weight"), norm, self._shape.cross_eps)
+            plan.store(plan.permute(keys, 0, 2, 1, 3), states.keys[layer])
+            values = heads_of("attn_v.weight")
+            plan.store(plan.permute(values, 1, 2, 0, 3), states.values[layer])
+            plan.finish(scratch)
+            plan.run(self._backend)
+
+    # --- rows of text -----------------------------------------------------------------------
+    def plan(self, layer: int, n: int, visibility: Visibility, states: CrossStates) -> _LayerPlan:
+        """The graph for `n` rows of one layer, built once and kept."""
+        key = (layer, n, visibility, id(states))
+        found = self._plans.get(key)
+        if found is not None and found.plan.valid:
+            self._plans.move_to_end(key)
+            return found
+        made = self._build(layer, n, visibility, states)
+        if self._plans.pop(key, None) is not None:
+            found.plan.close()  # type: ignore[union-attr]
+        self._plans[key] = made
+        if len(self._plans) > MAX_PLANS:
+            self._plans.popitem(last=False)[1].plan.close()
+        return made
+
+    def run(self, made: _LayerPlan) -> None:
+        made.plan.run(self._backend)
+
+    def _build(self, layer: int, n: int, visibility: Visibility, states: CrossStates) -> _LayerPlan:
+        self.plans_built += 1
+        weights, eps = self._weights, self._shape.cross_eps
+        attn_gate, mlp_gate = self._gates[layer]
+        plan = Plan(n_nodes=64)
+
+        def weight(part: str) -> Tensor:
+            return weights[names.cross(layer, part)]
+
+        x = plan.input(F32, self._shape.text_width, n, name="x")
+        h = plan.rms_norm(x, weight("attn_norm.weight"), eps)
+        h = self._attend(plan, layer, h, n, visibility, states)
+        y = plan.add(x, plan.scale(plan.matmul(weight("attn_output.weight"), h), attn_gate))
+        if visibility.mlp:
+            h = plan.rms_norm(y, weight("ffn_norm.weight"), eps)
+            gate, up = (plan.matmul(weight(f"ffn_{part}.weight"), h) for part in ("gate", "up"))
+            h = plan.matmul(weight("ffn_down.weight"), plan.swiglu(gate, up))
+            y = plan.add(y, plan.scale(h, mlp_gate))
+        plan.output(y)
+        plan.finish(self._scratch)
+        return _LayerPlan(plan, x, y)
+
+    def _attend(
+        self,
+        plan: Plan,
+        layer: int,
+        h: Tensor,
+        n: int,
+        visibility: Visibility,
+        states: CrossStates,
+    ) -> Tensor:
+        """Grouped-query attention as two products per key-value head, without a mask."""
+        sizes, eps = self._shape.tensors, self._shape.cross_eps
+        head, kv_heads = sizes.head_width, sizes.cross_kv_heads
+        group = sizes.cross_heads // kv_heads
+        q = plan.matmul(self._weights[names.cross(layer, "attn_q.weight")], h)
+        q = plan.reshape(q, head, sizes.cross_heads, n)
+        q = plan.rms_norm(q, self._weights[names.cross(layer, "attn_q_norm.weight")], eps)
+        # Query head i reads key-value head i // group: bring the group beside the rows.
+        q = plan.permute(plan.reshape(q, head, group, kv_heads, n), 0, 1, 3, 2)
+        q = plan.reshape(plan.contiguous(q), head, group * n, kv_heads)
+        keys = plan.rows(states.keys[layer], 0, visibility.n_keys)
+        values = plan.columns(states.values[layer], visibility.n_keys)
+        scores = plan.softmax(plan.matmul(keys, q), scale=head**-0.5)
+        out = plan.reshape(plan.matmul(values, scores), head, group, n, kv_heads)
+        out = plan.contiguous(plan.permute(out, 0, 1, 3, 2))
+        return plan.reshape(out, head * sizes.cross_heads, n)

@@ -1,0 +1,84 @@
+"""The mmproj file's tensors on a device. On the CPU they stay in the mapped file."""
+
+from __future__ import annotations
+
+import mmap
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llavao1_edge.contract.gguf import GgufHeader
+from llavao1_edge.errors import ModelFileError
+from llavao1_edge.ggml.backend import CPU, Backend, Buffer, place
+from llavao1_edge.ggml.tensor import Arena, Tensor, address_of
+from llavao1_edge.ggml.types import BF16, F16, F32
+
+
+class Weights:
+    """Owns the tensors and their memory."""
+
+    def __init__(self, header: GgufHeader, backend: Backend) -> None:
+        self._header = header
+        with header.path.open("rb") as file:
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        if len(self._map) != header.n_bytes:
+            raise ModelFileError(f"{header.path.name} changed while it was opened")
+        self._data = np.frombuffer(self._map, dtype=np.uint8)
+        self._arena = Arena(n_tensors=len(header.tensors))
+        self._tensors = {
+            name: self._arena.tensor(info.kind, *info.shape, name=name)
+            for name, info in header.tensors.items()
+        }
+        self._buffer = (
+            self._borrow(backend) if backend.device.kind == CPU else self._upload(backend)
+        )
+
+    def _borrow(self, backend: Backend) -> Buffer:
+        buffer = backend.borrow(self._data)
+        base = address_of(self._data)
+        for name, tensor in self._tensors.items():
+            place(buffer, tensor, base + self._header.tensors[name].offset)
+        return buffer
+
+    def _upload(self, backend: Backend) -> Buffer:
+        buffer = backend.allocate(self._arena, purpose="the vision weights")
+        for name, tensor in self._tensors.items():
+            tensor.write(self._bytes(name))
+        return buffer
+
+    def _bytes(self, name: str) -> NDArray[np.uint8]:
+        info = self._header.tensors[name]
+        return self._data[info.offset : info.offset + info.n_bytes]
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._tensors[name]
+
+    @property
+    def n_bytes(self) -> int:
+        return self._buffer.n_bytes
+
+    def scalar(self, name: str) -> float:
+        """A gate's raw value."""
+        return float(self.host(name)[0])
+
+    def host(self, name: str, *, row: int | None = None) -> NDArray[np.float32]:
+        """A tensor (or one row of a matrix) as float32 on the host, numpy order."""
+        info = self._header.tensors[name]
+        data = self._bytes(name)
+        shape = info.shape[::-1]
+        if row is not None:
+            width = info.n_bytes // shape[0]
+            data, shape = data[row * width : (row + 1) * width], shape[1:]
+        if info.kind is F32:
+            return data.view(np.float32).reshape(shape)
+        if info.kind is F16:
+            return data.view(np.float16).astype(np.float32).reshape(shape)
+        if info.kind is BF16:
+            return (data.view(np.uint16).astype(np.uint32) << 16).view(np.float32).reshape(shape)
+        raise ModelFileError(f"{self._header.path.name}: {name} must not be {info.kind.name}")
+
+    def close(self) -> None:
+        self._buffer.close()
+        self._arena.close()
+        # The map itself goes with its last view; closing it here would fail while views exist.
+        self._tensors.clear()

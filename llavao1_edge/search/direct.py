@@ -1,0 +1,21 @@
+"""The conclusion alone: fast, without the reasoning that makes the model good."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+
+from llavao1_edge.search.events import Event
+from llavao1_edge.search.seam import Branch, Drafter
+from llavao1_edge.search.staged import follow
+from llavao1_edge.stages import CONCLUSION
+
+
+@dataclass(frozen=True)
+class Direct:
+    """The `direct` strategy."""
+
+    name: str = "direct"
+
+    def run(self, root: Branch, drafter: Drafter) -> Generator[Event, None, Branch]:
+        return (yield from follow(root, drafter, (CONCLUSION,)))

@@ -1,0 +1,99 @@
+"""Every setting with its range and help in one table; command line and dialogs follow from it.
+
+Values are frozen and validated where they are made; a bad one raises UsageError with its name.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from llavao1_edge.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Range:
+    """What a setting accepts, and its help text."""
+
+    help: str
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+
+
+def setting(default: Any, help: str, **limits: Any) -> Any:
+    return field(default=default, metadata={"range": Range(help, **limits)})
+
+
+@dataclass(frozen=True)
+class _Validated:
+    def __post_init__(self) -> None:
+        for name, limits in ranges(type(self)):
+            _check(name, getattr(self, name), limits)
+
+
+def ranges(kind: type[_Validated]) -> Iterator[tuple[str, Range]]:
+    """(name, range) of every setting of a group."""
+    for entry in fields(kind):
+        yield entry.name, entry.metadata["range"]
+
+
+def _check(name: str, value: Any, limits: Range) -> None:
+    if limits.choices:
+        if value not in limits.choices:
+            raise UsageError(
+                f"{name} is {value!r}", hint=f"Choose one of {', '.join(limits.choices)}."
+            )
+        return
+    if value is None:
+        return
+    outside = (limits.low is not None and not value >= limits.low) or (
+        limits.high is not None and not value <= limits.high
+    )
+    if outside:
+        raise UsageError(f"{name} is {value}", hint=f"It must be {_span(limits)}.")
+
+
+def _span(limits: Range) -> str:
+    if limits.high is None:
+        return f"at least {limits.low:g}"
+    return f"between {limits.low:g} and {limits.high:g}"
+
+
+@dataclass(frozen=True)
+class SamplingSettings(_Validated):
+    """How tokens are drawn. None takes the model's own default."""
+
+    temperature: float | None = setting(
+        None, "0 takes the likeliest token; default: the model's own", low=0, high=10
+    )
+    top_p: float | None = setting(
+        None, "draw from the likeliest tokens of this total probability", low=0.01, high=1
+    )
+    top_k: int | None = setting(None, "draw from this many likeliest tokens, 0 for all", low=0)
+    min_p: float = setting(0.0, "leave out tokens below this share of the best", low=0, high=1)
+    repeat_penalty: float = setting(1.0, "above 1 discourages repetition", low=0.5, high=2)
+    max_tokens: int = setting(2048, "most tokens an answer may have", low=1)
+
+
+@dataclass(frozen=True)
+class RuntimeSettings(_Validated):
+    """How the model is run. None chooses by the machine."""
+
+    gpu_layers: int | None = setting(None, "layers on the GPU: auto, or a number", low=0)
+    threads: int | None = setting(None, "CPU threads; default: this machine's cores", low=1)
+    context: int | None = setting(None, "tokens a conversation can hold", low=256)
+    batch: int = setting(512, "most tokens computed at a time", low=8, high=8192)
+    cache: str = setting("auto", "precision of keys and values", choices=("auto", "f16", "f32"))
+
+    @property
+    def n_threads(self) -> int:
+        return self.threads or default_threads()
+
+
+def default_threads() -> int:
+    """The cores this process may use; above eight, hyper-threads rarely help."""
+    n = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return n if n <= 8 else max(8, n // 2)

@@ -1,0 +1,21 @@
+"""The four stages: their tags, the grammar of their text, and a parser for free-running answers.
+
+Knows no tokens and no models.
+"""
+
+from llavao1_edge.stages.grammar import stage_grammar
+from llavao1_edge.stages.parser import ParsedAnswer, StageParser, TextPiece
+from llavao1_edge.stages.stage import CAPTION, CONCLUSION, REASONING, STAGES, SUMMARY, Stage
+
+__all__ = [
+    "CAPTION",
+    "CONCLUSION",
+    "REASONING",
+    "STAGES",
+    "SUMMARY",
+    "ParsedAnswer",
+    "Stage",
+    "StageParser",
+    "TextPiece",
+    "stage_grammar",
+]

@@ -1,0 +1,32 @@
+"""What a stage is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One of the four parts of an answer, between `<TAG>` and `</TAG>`."""
+
+    name: str
+
+    @property
+    def tag(self) -> str:
+        return self.name.upper()
+
+    @property
+    def opening(self) -> str:
+        return f"<{self.tag}>"
+
+    @property
+    def closing(self) -> str:
+        return f"</{self.tag}>"
+
+
+SUMMARY, CAPTION, REASONING, CONCLUSION = (
+    Stage(name) for name in ("summary", "caption", "reasoning", "conclusion")
+)
+STAGES = (SUMMARY, CAPTION, REASONING, CONCLUSION)
+GAP = "\n\n"
+"""What the model was trained to write between two stages."""

@@ -25,19 +25,19 @@ RGB = {
     "purple": (140, 50, 160),
     "orange": (240, 130, 30),
 }
-RADIUS = {"small": 0.21, "large": 0.42}  # of the shorter side of a grid cell
+RADIUS = {"small": 0.27, "large": 0.43}  # of the shorter side of a grid cell
 
 # Grid of tiles (rows, columns) → share of the training pictures. Most pictures that people have
 # are larger than one tile and roughly square, which means 2 x 2 tiles.
 TILE_GRIDS = {
-    (2, 2): 0.56,
-    (1, 1): 0.12,
-    (1, 2): 0.08,
-    (2, 1): 0.08,
-    (1, 3): 0.04,
-    (3, 1): 0.04,
-    (1, 4): 0.04,
-    (4, 1): 0.04,
+    (2, 2): 0.60,
+    (1, 1): 0.10,
+    (1, 2): 0.09,
+    (2, 1): 0.09,
+    (1, 3): 0.03,
+    (3, 1): 0.03,
+    (1, 4): 0.03,
+    (4, 1): 0.03,
 }
 
 

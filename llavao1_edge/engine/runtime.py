@@ -63,7 +63,9 @@ class Runtime:
         self.shape: MllamaShape = read_shape(self.mmproj_header)
         self.lock = threading.RLock()
         self._pictures: OrderedDict[str, CrossStates] = OrderedDict()
-        self._free_sequences = list(range(N_SEQUENCES))[::-1]
+        # llama.cpp refuses (by aborting) more sequences than a batch has rows.
+        self.n_sequences = min(N_SEQUENCES, settings.batch)
+        self._free_sequences = list(range(self.n_sequences))[::-1]
         self.vision_passes = 0
         self.decode_calls = 0
         with ExitStack() as stack:
@@ -95,7 +97,7 @@ class Runtime:
             n_ctx=n_ctx,
             n_batch=min(settings.batch, n_ctx),
             n_ubatch=min(settings.batch, n_ctx),
-            n_sequences=N_SEQUENCES,
+            n_sequences=self.n_sequences,
             n_threads=settings.n_threads,
             f32_cache=self.f32_cache,
             eval_callback=self.injection.callback,
@@ -212,7 +214,7 @@ class Runtime:
     def take_sequence(self) -> int:
         if not self._free_sequences:
             raise UsageError(
-                f"more than {N_SEQUENCES} candidates and conversations at once",
+                f"more than {self.n_sequences} candidates and conversations at once",
                 hint="Ask for fewer candidates, or close conversations.",
             )
         return self._free_sequences.pop()

@@ -64,7 +64,7 @@ class StageParser:
         pieces = []
         while match := _TAG.search(self._pending):
             pieces += self._take(match.start())
-            self._pending = self._pending[match.end() :]
+            self._pending = self._pending[len(match[0]) :]
             self._turn(match)
         safe = self._pending.rfind("<", -_HOLD), self._pending.rfind("[", -_HOLD)
         cut = min((at for at in (*safe, self._last_line()) if at >= 0), default=len(self._pending))

@@ -1,0 +1,73 @@
+"""Fixtures: tiny converted pairs, made once per run and shared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from llavao1_edge import Engine, RuntimeSettings
+from tests.configurations import CONFIGURATIONS
+from tests.tiny import Tiny, save
+
+
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("tiny")
+
+
+@pytest.fixture(scope="session")
+def checkpoint_of(workshop: Path) -> Callable[[str], Path]:
+    """Configuration name → checkpoint folder."""
+
+    def make(name: str) -> Path:
+        folder = workshop / name
+        return folder if folder.exists() else save(CONFIGURATIONS[name], folder)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def pair_of(
+    workshop: Path, checkpoint_of: Callable[[str], Path]
+) -> Callable[..., tuple[Path, Path]]:
+    """Configuration name and quantisation → text and mmproj file."""
+
+    def make(name: str, quantisation: str = "F32") -> tuple[Path, Path]:
+        from llavao1_convert.conversion import plan_conversion, run
+
+        plan = plan_conversion(
+            checkpoint_of(name),
+            workshop / "pairs",
+            text_quantisation=quantisation,
+            vision_quantisation=quantisation,
+        )
+        if not plan.mmproj.path.exists():
+            for _ in run(plan):
+                pass
+        return plan.text.path, plan.mmproj.path
+
+    return make
+
+
+@pytest.fixture
+def open_tiny(pair_of: Callable[..., tuple[Path, Path]]) -> Iterator[Callable[..., Engine]]:
+    """Opens engines on tiny pairs and closes them after the test."""
+    opened: list[Engine] = []
+
+    def make(name: str = "base", quantisation: str = "F32", **settings: object) -> Engine:
+        text, mmproj = pair_of(name, quantisation)
+        chosen = RuntimeSettings(gpu_layers=0, **settings)  # type: ignore[arg-type]
+        engine = Engine.open(text=text, mmproj=mmproj, settings=chosen)
+        opened.append(engine)
+        return engine
+
+    yield make
+    for engine in opened:
+        engine.close()
+
+
+@pytest.fixture(scope="session")
+def base() -> Tiny:
+    return CONFIGURATIONS["base"]

@@ -1,0 +1,159 @@
+"""The table of rooms: who may import whom, what is fenced in, and that importing is cheap."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SOURCES = {
+    "llavao1_edge": ROOT / "llavao1_edge",
+    "llavao1_convert": ROOT / "convert" / "llavao1_convert",
+    "llavao1_gui": ROOT / "gui" / "llavao1_gui",
+}
+
+# Room → rooms it may import, besides itself and `errors`. A file directly in the package is a room.
+MAY_IMPORT: dict[str, set[str]] = {
+    "errors": set(),
+    "settings": set(),
+    "ggml": set(),
+    "contract": {"ggml"},  # the storage types only
+    "images": set(),
+    "stages": set(),
+    "prompt": set(),
+    "llama": {"ggml"},
+    "mllama": {"ggml", "llama", "images", "contract"},
+    "search": {"stages", "settings"},
+    "engine": {
+        *("settings", "contract", "images", "stages", "prompt", "ggml", "llama", "mllama"),
+        *("search", "demo"),
+    },
+    "demo": set(),
+    "testing": {"stages", "search"},
+    "cli": {"engine", "settings", "stages", "search", "demo", "images", "ggml", "llavao1_convert"},
+    "llavao1_edge": {"engine", "search", "settings"},  # lazily, see __init__
+    "llavao1_convert": {"contract", "ggml", "images"},
+    "llavao1_gui": set(),
+}
+
+# Foreign module → rooms (or files) that may import it.
+FENCES: dict[str, set[str]] = {
+    "ctypes": {"ggml", "llama", "mllama/injection.py"},
+    "llama_cpp": {"ggml", "llama", "mllama/injection.py"},
+    "torch": set(),
+    "transformers": set(),
+    "PySide6": set(),
+    "huggingface_hub": set(),
+    "pickle": set(),
+}
+
+
+def files() -> Iterator[tuple[str, str, Path]]:
+    """(room, path inside its package, file)."""
+    for package, folder in SOURCES.items():
+        for path in sorted(folder.rglob("*.py")):
+            inside = path.relative_to(folder)
+            room = package
+            nested = len(inside.parts) > 1
+            if nested or (package == "llavao1_edge" and inside.name != "__init__.py"):
+                room = inside.parts[0].removesuffix(".py")
+            yield room, inside.as_posix(), path
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            module = node.module or ""
+            if module == "llavao1_edge":
+                yield from ((node.lineno, f"{module}.{alias.name}") for alias in node.names)
+            else:
+                yield node.lineno, module
+
+
+def target_room(module: str) -> str | None:
+    package, _, rest = module.partition(".")
+    if package not in SOURCES:
+        return None
+    return rest.split(".")[0] if package == "llavao1_edge" and rest else package
+
+
+def test_every_room_is_in_the_table() -> None:
+    assert {room for room, _, _ in files()} <= set(MAY_IMPORT)
+
+
+def test_imports_go_one_way() -> None:
+    broken = []
+    for room, inside, path in files():
+        for line, module in imports(path):
+            target = target_room(module)
+            if target in (None, room, "errors", "__version__"):
+                continue
+            if target not in MAY_IMPORT[room]:
+                broken.append(f"{inside}:{line}: {room} imports {module}")
+    assert not broken, "\n".join(broken)
+
+
+def test_foreign_things_stay_in_their_rooms() -> None:
+    broken = []
+    for room, inside, path in files():
+        for line, module in imports(path):
+            allowed = FENCES.get(module.split(".")[0])
+            if allowed is not None and room not in allowed and inside not in allowed:
+                broken.append(f"{inside}:{line}: {module} is fenced in")
+    assert not broken, "\n".join(broken)
+
+
+def test_files_and_functions_stay_small() -> None:
+    large = []
+    for _, inside, path in files():
+        text = path.read_text(encoding="utf-8")
+        if text.count("\n") > 420:
+            large.append(f"{inside}: {text.count(chr(10))} lines")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef) and node.end_lineno is not None:
+                n = node.end_lineno - node.lineno + 1
+                if n > 60:
+                    large.append(f"{inside}:{node.lineno}: {node.name} has {n} lines")
+    assert not large, "\n".join(large)
+
+
+def test_every_room_says_what_it_is() -> None:
+    for _, inside, path in files():
+        if path.stat().st_size:
+            assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), inside
+
+
+def run_python(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("package", ["llavao1_edge", "llavao1_edge.cli.main", "llavao1_convert"])
+def test_importing_loads_nothing_native(package: str) -> None:
+    foreign = ("llama_cpp", "torch", "transformers", "PySide6", "PIL", "numpy")
+    if package != "llavao1_edge":
+        foreign = foreign[:4]
+    code = f"import sys, {package}; print([m for m in {foreign!r} if m in sys.modules])"
+    assert run_python(code) == "[]"
+
+
+def test_importing_takes_less_than_50_ms() -> None:
+    code = (
+        "import time; start = time.perf_counter(); import llavao1_edge; "
+        "print(time.perf_counter() - start)"
+    )
+    assert min(float(run_python(code)) for _ in range(3)) < 0.05
+
+
+def test_importing_writes_nothing_and_prints_nothing() -> None:
+    assert run_python("import llavao1_edge") == ""

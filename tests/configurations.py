@@ -29,12 +29,19 @@ CONFIGURATIONS: dict[str, Tiny] = {
 
 
 def picture_for(tiny: Tiny, rows: int, columns: int, *, seed: int = 0) -> Image.Image:
-    """A picture that lands on exactly this grid of tiles, slightly smaller than it."""
+    """A picture that lands on exactly this grid of tiles and fills it (halved, except 1 x 1)."""
+    factor = 1 if (rows, columns) == (1, 1) else 2
+    height, width = rows * tiny.image_size * factor, columns * tiny.image_size * factor
+    return noise(height, width, seed=seed)
+
+
+def padded_picture(tiny: Tiny) -> Image.Image:
+    """A picture that leaves a part of its canvas empty, whatever the grid."""
+    return noise(tiny.image_size * 2 - 7, tiny.image_size - 9, seed=9)
+
+
+def noise(height: int, width: int, *, seed: int) -> Image.Image:
     rng = np.random.default_rng(seed)
-    size = tiny.image_size
-    height, width = rows * size, columns * size
-    if (rows, columns) != (1, 1):
-        height, width = 2 * height - 3, 2 * width - 3
     coarse = rng.integers(0, 256, (height // 5 + 1, width // 5 + 1, 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize((width, height), Image.Resampling.NEAREST)
 

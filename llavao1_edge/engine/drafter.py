@@ -9,7 +9,7 @@ from __future__ import annotations
 import codecs
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,24 +104,43 @@ class BatchDrafter:
     ) -> Iterator[Token | CandidateFinished]:
         """See `search.seam.Drafter`. Closing the generator frees unfinished candidates."""
         point = self._points[branch.key]
-        first = self._advance(point, stage)
+        if self._tokens_left <= 0:
+            yield from self._nothing_left(branch, point, stage, Ending.LENGTH)
+            return
+        try:
+            first = self._advance(point, stage)
+        except ContextFullError:
+            if not branch.stages:
+                raise  # not even the question fits
+            yield from self._nothing_left(branch, point, stage, Ending.CONTEXT)
+            return
         lanes = [self._lane(point, branch, stage, number) for number in range(n)]
         live = lanes
         logits = [first] * n
         try:
             while live:
                 yield from self._draw(live, logits, stage)
-                for lane in live:
-                    if lane.ending is not None:
-                        yield self._finish(lane, branch, point, stage)
+                yield from self._finished(live, branch, point, stage)
                 live = [lane for lane in live if lane.ending is None]
-                if live:
-                    logits = self._step(live)
+                if live and not (logits := self._step(live)):
+                    yield from self._finished(live, branch, point, stage)
+                    live = []
         finally:
             for lane in lanes:
                 lane.sampler.close()
                 if lane.sequence >= 0:
                     self._runtime.release(lane.sequence)
+
+    def _nothing_left(
+        self, branch: Branch, point: Point, stage: Stage | None, ending: Ending
+    ) -> Iterator[CandidateFinished]:
+        """A limit is reached: an empty candidate, nothing is computed."""
+        sequence = self._runtime.take_sequence()
+        self._runtime.context.fork(point.sequence, sequence)
+        same = replace(point, sequence=sequence, pending=[*point.pending], tokens=[*point.tokens])
+        stages = branch.stages if stage is None else (*branch.stages, (stage, ""))
+        reached = self._branch(same, stages)
+        yield CandidateFinished(0, Candidate(reached, stage, "", 0, 0.0, ending))
 
     def _advance(self, point: Point, stage: Stage | None) -> NDArray[np.float32]:
         """Decodes what is pending and the forced opening; logits after it."""
@@ -191,6 +210,7 @@ class BatchDrafter:
             lane.ending = Ending.LENGTH
 
     def _step(self, live: list[_Lane]) -> list[NDArray[np.float32]]:
+        """Decodes one token of each lane; their logits, or none where the context is full."""
         rows = [Row(lane.tokens[-1], lane.n_past, lane.sequence, output=True) for lane in live]
         try:
             self._runtime.decode(rows, self._view, stop=self._stop)
@@ -202,6 +222,13 @@ class BatchDrafter:
             lane.n_past += 1
         context = self._runtime.context
         return [context.logits(i).copy() for i in range(len(live))]
+
+    def _finished(
+        self, lanes: list[_Lane], branch: Branch, point: Point, stage: Stage | None
+    ) -> Iterator[CandidateFinished]:
+        for lane in lanes:
+            if lane.ending is not None:
+                yield self._finish(lane, branch, point, stage)
 
     def _finish(
         self, lane: _Lane, branch: Branch, point: Point, stage: Stage | None

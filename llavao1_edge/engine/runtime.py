@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from llavao1_edge.contract import keys
 from llavao1_edge.contract.gguf import GgufHeader
 from llavao1_edge.contract.pair import read_pair
-from llavao1_edge.errors import ModelFileError, UsageError
+from llavao1_edge.errors import LlavaError, ModelFileError, UsageError
 from llavao1_edge.ggml.backend import Backend, choose_device
 from llavao1_edge.images import Canvas, Picture, choose_canvas, tile_picture
 from llavao1_edge.llama.context import Context, Row
@@ -233,8 +233,10 @@ class Runtime:
         self.injection.begin(_segments(rows, view), stop=stop)
         try:
             self.context.decode(rows)
-        finally:
-            self.injection.check()
+        except LlavaError:
+            self.injection.raise_error()  # what happened in the callback is the cause
+            raise
+        self.injection.check()
 
 
 def _segments(rows: Sequence[Row], view: View | None) -> list[Segment]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llavao1_edge.engine.drafter import BatchDrafter, Point
 from llavao1_edge.engine.runtime import View
 from llavao1_edge.errors import Cancelled, UsageError
-from llavao1_edge.images import Picture
+from llavao1_edge.images import Picture, open_picture
 from llavao1_edge.llama.sampler import Sampling
 from llavao1_edge.prompt import user_turn
 from llavao1_edge.search import (
@@ -62,6 +63,23 @@ class Session:
         if self._sequence is not None:
             self._engine.runtime.release(self._sequence)
             self._sequence, self.n_cached = None, 0
+
+    def show(self, picture: Path | str | bytes | Picture) -> None:
+        """Gives a conversation its picture, before the first question.
+
+        Raises UsageError where it has one already, PictureError where it cannot be opened.
+        """
+        if self.picture is not None:
+            raise UsageError(
+                "a conversation has one picture, and this one has it already",
+                hint="Start a new session for another picture.",
+            )
+        if self.history:
+            raise UsageError(
+                "a picture must come before the first question",
+                hint="Start a new session with the picture.",
+            )
+        self.picture = picture if isinstance(picture, Picture) else open_picture(picture)
 
     def ask(
         self,

@@ -159,6 +159,9 @@ class CrossLayers:
         made.plan.run(self._backend)
 
     def _build(self, layer: int, n: int, visibility: Visibility, states: CrossStates) -> _LayerPlan:
+        if not self._scratch.generation and (n, visibility) != (BLOCK_ROWS, self._largest(states)):
+            # Size the scratch memory by the largest graph, so that no later one moves it.
+            self._build(layer, BLOCK_ROWS, self._largest(states), states).plan.close()
         self.plans_built += 1
         weights, eps = self._weights, self._shape.cross_eps
         attn_gate, mlp_gate = self._gates[layer]
@@ -179,6 +182,9 @@ class CrossLayers:
         plan.output(y)
         plan.finish(self._scratch)
         return _LayerPlan(plan, x, y)
+
+    def _largest(self, states: CrossStates) -> Visibility:
+        return Visibility(states.n_tokens, mlp=True)
 
     def _attend(
         self,

@@ -81,10 +81,8 @@ class Injection:
 
     def check(self) -> None:
         """Raises what went wrong inside the callback; every hook must have seen every row."""
-        active, self._active = self._active, False
-        if self._error is not None:
-            error, self._error = self._error, None
-            raise error
+        active = self._active
+        self.raise_error()
         n_rows = sum(segment.n for segment in self._segments)
         missed = [f"l_out-{layer}" for layer, seen in self._seen.items() if seen != n_rows]
         if active and missed:
@@ -95,6 +93,13 @@ class Injection:
                 f"{', '.join(missed)} as expected: the picture would be ignored",
                 hint="Install llama-cpp-python>=0.3.36,<0.4, the range that was tested.",
             )
+
+    def raise_error(self) -> None:
+        """Raises what went wrong inside the callback, if anything did."""
+        self._active = False
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
 
     # --- inside a decode --------------------------------------------------------------------
     def _called(self, address: int, ask: bool, _: object) -> bool:

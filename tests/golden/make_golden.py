@@ -15,7 +15,15 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.configurations import CONFIGURATIONS, QUESTION, grids, ids, picture_for, two_turns
+from tests.configurations import (
+    CONFIGURATIONS,
+    QUESTION,
+    grids,
+    ids,
+    padded_picture,
+    picture_for,
+    two_turns,
+)
 from tests.golden.pictures import preprocessing_cases
 from tests.oracle import Oracle, available
 from tests.tiny import save
@@ -68,9 +76,10 @@ def write_models() -> None:
         for name, tiny in CONFIGURATIONS.items():
             oracle = Oracle.load(save(tiny, Path(folder) / name))
             chosen = grids(tiny) if name == "base" else [grids(tiny)[0], grids(tiny)[-1]]
-            for rows, columns in dict.fromkeys(chosen):
-                image = picture_for(tiny, rows, columns)
-                key = f"{name}/{rows}x{columns}"
+            pictures = {f"{r}x{c}": picture_for(tiny, r, c) for r, c in chosen}
+            pictures["padded"] = padded_picture(tiny)
+            for label, image in pictures.items():
+                key = f"{name}/{label}"
                 vision = oracle.vision_tokens(image)
                 arrays[f"{key}/vision"] = vision
                 keys, values = oracle.cross_keys_values(vision, tiny.cross[-1])

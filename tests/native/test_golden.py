@@ -9,14 +9,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from llavao1_edge import Engine
-from llavao1_edge.images import open_picture, tile_picture
+from llavao1_edge.images import (
+    TilingRules,
+    arrangements,
+    choose_canvas,
+    open_picture,
+    tile_picture,
+)
 from tests.configurations import (
     CONFIGURATIONS,
     QUESTION,
     grids,
     ids,
+    padded_picture,
     picture_for,
     two_turns,
 )
@@ -41,19 +49,30 @@ def difference(ours: NDArray[np.float32], wanted: NDArray[np.float32]) -> float:
     return float(np.abs(ours - wanted).max() / np.abs(wanted).max())
 
 
-def picture_grids(name: str) -> list[tuple[int, int]]:
+def pictures(name: str) -> dict[str, Image.Image]:
+    """The pictures of a configuration that have golden values, by their label."""
     tiny = CONFIGURATIONS[name]
-    return [grid for grid in grids(tiny) if f"{name}/{grid[0]}x{grid[1]}/logits" in golden()]
+    made = {f"{r}x{c}": picture_for(tiny, r, c) for r, c in grids(tiny)}
+    made["padded"] = padded_picture(tiny)
+    return {label: image for label, image in made.items() if f"{name}/{label}/logits" in golden()}
+
+
+def test_every_grid_of_tiles_has_golden_values() -> None:
+    assert set(pictures("base")) == {*(f"{r}x{c}" for r, c in arrangements(4)), "padded"}
+    for (rows, columns), label in ((grid, f"{grid[0]}x{grid[1]}") for grid in arrangements(4)):
+        image = pictures("base")[label]
+        rules = TilingRules(56, 4, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+        canvas = choose_canvas(image.height, image.width, rules=rules)
+        assert (canvas.rows, canvas.columns) == (rows, columns)
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_picture_logits(name: str, open_tiny: Callable[..., Engine]) -> None:
     tiny, engine = CONFIGURATIONS[name], open_tiny(name)
-    for rows, columns in picture_grids(name):
-        picture = open_picture(picture_for(tiny, rows, columns))
-        ours = engine.prompt_logits(picture, QUESTION)
+    for label, image in pictures(name).items():
+        ours = engine.prompt_logits(open_picture(image), QUESTION)
         assert ours.tokens == ids(tiny, QUESTION, picture=True)
-        wanted = golden()[f"{name}/{rows}x{columns}/logits"]
+        wanted = golden()[f"{name}/{label}/logits"]
         assert difference(ours.logits, wanted) < TOLERANCE["F32"]
 
 
@@ -69,11 +88,10 @@ def test_conversation_logits(name: str, open_tiny: Callable[..., Engine]) -> Non
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_vision_and_cross_states(name: str, open_tiny: Callable[..., Engine]) -> None:
-    tiny, engine = CONFIGURATIONS[name], open_tiny(name)
-    runtime = engine.runtime
-    for rows, columns in picture_grids(name):
-        key = f"{name}/{rows}x{columns}"
-        tiled = tile_picture(picture_for(tiny, rows, columns), rules=runtime.shape.tiling)
+    runtime = open_tiny(name).runtime
+    for label, image in pictures(name).items():
+        key = f"{name}/{label}"
+        tiled = tile_picture(image, rules=runtime.shape.tiling)
         vision = runtime.tower.encode(tiled)
         states = runtime.layers.states(vision, n_tiles=tiled.n_tiles, f32=True)
         seen = vision.tokens.read_f32()[0, 0]
@@ -89,11 +107,11 @@ def test_vision_and_cross_states(name: str, open_tiny: Callable[..., Engine]) ->
 @pytest.mark.parametrize("quantisation", ["F16", "BF16", "Q8_0"])
 @pytest.mark.parametrize("name", ["base", "tile-84", "groups-of-three"])
 def test_rounded_weights(name: str, quantisation: str, open_tiny: Callable[..., Engine]) -> None:
-    tiny, engine = CONFIGURATIONS[name], open_tiny(name, quantisation)
-    rows, columns = picture_grids(name)[-1]
-    ours = engine.prompt_logits(open_picture(picture_for(tiny, rows, columns)), QUESTION)
-    error = difference(ours.logits, golden()[f"{name}/{rows}x{columns}/logits"])
-    assert error < TOLERANCE[quantisation]
+    engine = open_tiny(name, quantisation)
+    for label, image in pictures(name).items():
+        ours = engine.prompt_logits(open_picture(image), QUESTION)
+        error = difference(ours.logits, golden()[f"{name}/{label}/logits"])
+        assert error < TOLERANCE[quantisation]
 
 
 @pytest.mark.parametrize("batch", [8, 13, 64])

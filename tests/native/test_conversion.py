@@ -1,0 +1,222 @@
+"""Whole conversions: forms of checkpoints, streaming, all or nothing, and plain llama.cpp."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from llavao1_convert import conversion
+from llavao1_convert.conversion import Conversion, plan_conversion, run
+from llavao1_edge import Engine, RuntimeSettings
+from llavao1_edge.errors import CheckpointError
+from tests.configurations import CONFIGURATIONS, two_turns
+from tests.native.test_golden import TOLERANCE, difference, golden
+from tests.tiny import Tiny, config, save, save_safetensors, weights
+
+BASE = CONFIGURATIONS["base"]
+
+
+def convert(folder: Path, out: Path, **options: str) -> Conversion:
+    chosen = {"text_quantisation": "F32", "vision_quantisation": "F32", "name": "Tiny"} | options
+    plan = plan_conversion(folder, out, **chosen)  # type: ignore[arg-type]
+    steps = list(run(plan))
+    assert steps[-1].done <= steps[-1].total == plan.n_bytes
+    return plan
+
+
+def digest(plan: Conversion) -> list[str]:
+    files = (plan.text.path, plan.mmproj.path)
+    return [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
+
+
+@pytest.fixture(scope="module")
+def wanted(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("wanted")
+    return digest(convert(save(BASE, folder / "tiny"), folder / "out"))
+
+
+def edit(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    change(content)
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def test_the_same_bytes_every_time(tmp_path: Path, wanted: list[str]) -> None:
+    assert digest(convert(save(BASE, tmp_path / "tiny"), tmp_path / "out")) == wanted
+
+
+def test_the_newer_naming_scheme(tmp_path: Path, wanted: list[str]) -> None:
+    folder = save(BASE, tmp_path / "tiny")
+    renamed = {}
+    for name, values in weights(BASE).items():
+        new = name.replace("language_model.model.", "model.language_model.")
+        new = new.replace("language_model.lm_head", "lm_head")
+        if new.startswith(("vision_model", "multi_modal")):
+            new = f"model.{new}"
+        renamed[new] = values
+    save_safetensors(renamed, folder / "model.safetensors")
+    assert digest(convert(folder, tmp_path / "out")) == wanted
+
+
+def test_shards(tmp_path: Path, wanted: list[str]) -> None:
+    folder = save(BASE, tmp_path / "tiny")
+    (folder / "model.safetensors").unlink()
+    tensors = list(weights(BASE).items())
+    index = {}
+    for number in range(3):
+        name = f"model-{number}.safetensors"
+        part = dict(tensors[number::3])
+        save_safetensors(part, folder / name)
+        index |= dict.fromkeys(part, name)
+    text = json.dumps({"weight_map": index})
+    (folder / "model.safetensors.index.json").write_text(text, encoding="utf-8")
+    assert digest(convert(folder, tmp_path / "out")) == wanted
+
+
+def test_a_config_of_transformers_5(tmp_path: Path, wanted: list[str]) -> None:
+    folder = save(BASE, tmp_path / "tiny")
+
+    def modern(content: dict[str, Any]) -> None:
+        text = content["text_config"]
+        text["rope_parameters"] = text.pop("rope_scaling") | {"rope_theta": text.pop("rope_theta")}
+
+    edit(folder / "config.json", modern)
+    nested = {"image_processor": json.loads((folder / "preprocessor_config.json").read_text())}
+    (folder / "processor_config.json").write_text(json.dumps(nested), encoding="utf-8")
+    (folder / "preprocessor_config.json").unlink()
+    assert digest(convert(folder, tmp_path / "out")) == wanted
+
+
+def test_a_sparse_config_gets_the_class_defaults() -> None:
+    from llavao1_convert import hyperparameters as module
+
+    text = module._text(module._Section({}, "text_config"))
+    vision = module._vision(module._Section({"image_size": 560}, "vision_config"))
+    assert (text.layers, text.width, text.vocab) == (40, 4096, 128256)
+    assert text.cross == (3, 8, 13, 18, 23, 28, 33, 38)
+    assert text.cross_after == (2, 6, 10, 14, 18, 22, 26, 30)
+    assert text.rope == module.Rope(500_000.0)
+    assert (vision.layers, vision.global_layers, vision.heads) == (32, 8, 16)
+    assert vision.intermediate == (3, 7, 15, 23, 30)
+    assert vision.tokens_per_tile == 1601
+
+
+def test_small_blocks_of_rows_change_nothing(
+    tmp_path: Path, wanted: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversion, "BLOCK_WEIGHTS", 100)
+    assert digest(convert(save(BASE, tmp_path / "tiny"), tmp_path / "out")) == wanted
+
+
+def test_half_precision_sources_convert_exactly(tmp_path: Path) -> None:
+    """BF16 and F16 weights survive F32 unchanged: the pair equals one made from widened weights."""
+    for dtype in ("BF16", "F16"):
+        folder = save(BASE, tmp_path / dtype, dtype=dtype)
+        plan = convert(folder, tmp_path / "out", name=dtype)
+        with Engine.open(
+            text=plan.text.path, mmproj=plan.mmproj.path, settings=RuntimeSettings(gpu_layers=0)
+        ) as engine:
+            gate = weights(BASE)["vision_model.gated_positional_embedding.gate"][0]
+            kept = engine.runtime.weights.scalar("v.position_embd.gate")
+            assert abs(kept - gate) < 0.01
+            assert kept != pytest.approx(float(gate), abs=1e-9)
+
+
+def test_peak_memory_is_a_small_multiple_of_the_largest_tensor(tmp_path: Path) -> None:
+    """A checkpoint of 190 MB, largest tensor 67 MB, is converted in less than 160 MB more."""
+    tiny = Tiny(hidden=1024, ffn=16384, layers=3, cross=(1,), heads=8, kv_heads=2)
+    folder = save(tiny, tmp_path / "wide")
+    code = f"""
+import resource, sys
+from pathlib import Path
+from llavao1_convert.conversion import plan_conversion, run
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+from llavao1_edge.ggml import library; library.handles()
+before = peak()
+for _ in run(plan_conversion(Path({str(folder)!r}), Path({str(tmp_path)!r}))): pass
+print((peak() - before) // 1024)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 160
+
+
+def test_interrupted_runs_leave_nothing(tmp_path: Path) -> None:
+    plan = plan_conversion(save(BASE, tmp_path / "tiny"), tmp_path / "out")
+    steps = run(plan)
+    next(steps)
+    assert list((tmp_path / "out").iterdir())
+    steps.close()  # type: ignore[attr-defined]
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_failing_disk_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import errno
+
+    from llavao1_convert.writer import GgufWriter
+
+    folder = save(BASE, tmp_path / "tiny")
+    plan = convert(folder, tmp_path / "out")
+    before = digest(plan)
+
+    def full(self: GgufWriter, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(GgufWriter, "write", full)
+    with pytest.raises(CheckpointError, match="not enough space"):
+        list(run(plan))
+    assert digest(plan) == before
+    assert sorted((tmp_path / "out").iterdir()) == sorted([plan.text.path, plan.mmproj.path])
+
+
+def test_the_text_file_runs_in_plain_llama_cpp(pair_of: Callable[..., tuple[Path, Path]]) -> None:
+    """`llama_cpp.Llama` loads it and gives the oracle's logits without a picture."""
+    from llama_cpp import Llama
+
+    text, _ = pair_of("base")
+    tokens = two_turns(BASE, picture=False)
+    plain = Llama(
+        str(text), n_ctx=256, logits_all=True, verbose=False, type_k=0, type_v=0, n_gpu_layers=0
+    )
+    try:
+        plain.eval(tokens)
+        logits = np.array(plain.scores[: len(tokens), : BASE.vocab], dtype=np.float32)
+    finally:
+        plain.close()
+    assert difference(logits, golden()["base/text/logits"]) < TOLERANCE["F32"]
+
+
+def test_metadata_says_where_the_pair_comes_from(tmp_path: Path) -> None:
+    from llavao1_edge.contract import keys
+    from llavao1_edge.contract.pair import read_pair
+
+    folder = save(BASE, tmp_path / "tiny")
+    generation = {"temperature": 0.7, "top_p": 0.8, "do_sample": True}
+    (folder / "generation_config.json").write_text(json.dumps(generation), encoding="utf-8")
+    plan = convert(folder, tmp_path / "out")
+    text, mmproj = read_pair(plan.text.path, plan.mmproj.path)
+    assert text.text(keys.PAIR_ID) == mmproj.text(keys.PAIR_ID) == plan.pair_id
+    assert text.number(keys.TEMPERATURE) == pytest.approx(0.7)
+    assert mmproj.integers(keys.CROSS_AFTER) == (0, 1)
+    assert mmproj.integers(keys.CROSS_SOURCE) == BASE.cross
+    with Engine.open(
+        text=plan.text.path, mmproj=plan.mmproj.path, settings=RuntimeSettings(gpu_layers=0)
+    ) as engine:
+        assert engine.runtime.default_sampling().top_p == pytest.approx(0.8)
+
+
+def test_a_fine_tune_has_another_pair_id(tmp_path: Path) -> None:
+    first = plan_conversion(save(BASE, tmp_path / "a"), tmp_path)
+    second = plan_conversion(save(BASE.but(seed=99), tmp_path / "b"), tmp_path)
+    assert config(BASE) == config(BASE.but(seed=99))
+    assert first.pair_id != second.pair_id

@@ -1,0 +1,55 @@
+"""The embedded model: it is what its checkpoint converts to, and it answers its samples."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from llavao1_convert.conversion import plan_conversion, run
+from llavao1_edge import Engine, RuntimeSettings, SamplingSettings, demo
+
+CHECKPOINT = Path(__file__).parents[2] / "train" / "checkpoint"
+GREEDY = SamplingSettings(temperature=0)
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_the_shipped_pair_is_the_converted_checkpoint(tmp_path: Path) -> None:
+    plan = plan_conversion(
+        CHECKPOINT, tmp_path, text_quantisation="F16", vision_quantisation="F16", name=demo.NAME
+    )
+    for _ in run(plan):
+        pass
+    assert digest(plan.text.path) == digest(demo.text_path())
+    assert digest(plan.mmproj.path) == digest(demo.mmproj_path())
+
+
+def test_it_answers_every_sample() -> None:
+    with Engine.open("demo", settings=RuntimeSettings(gpu_layers=0)) as engine:
+        for sample in demo.samples():
+            answer = engine.session(sample.picture).ask(sample.question, sampling=GREEDY)
+            assert answer.complete, answer.notes
+            assert answer.conclusion == sample.answer, sample
+
+
+def test_it_looks_at_the_picture() -> None:
+    """The same question about other pictures gives other captions."""
+    with Engine.open("demo", settings=RuntimeSettings(gpu_layers=0)) as engine:
+        question = demo.samples()[0].question
+        captions = {
+            engine.session(sample.picture).ask(question, sampling=GREEDY).stages["caption"]
+            for sample in demo.samples()
+        }
+    assert len(captions) == len(demo.samples())
+
+
+def test_several_turns_on_one_picture() -> None:
+    first, *_ = demo.samples()
+    with Engine.open("demo", settings=RuntimeSettings(gpu_layers=0)) as engine:
+        session = engine.session(first.picture)
+        for _ in range(3):
+            assert session.ask(first.question, sampling=GREEDY).conclusion == first.answer
+        passes = session.ask(first.question, sampling=GREEDY).trace.counters.vision_passes
+    assert passes == 0

@@ -28,6 +28,7 @@ from transformers import MllamaForConditionalGeneration
 
 from train.data import (
     AnswerBatch,
+    PictureBatch,
     Tokens,
     Turn,
     Writer,
@@ -40,11 +41,12 @@ from train.model import build_model, demo_config, is_matrix
 from train.muon import Muon
 from train.questions import KINDS, draw_task
 from train.tokenizer import train_tokenizer
-from train.tower import see
+from train.tower import Heads, see
 
 PICTURE_SEED, HELD_OUT_SEED = 21, 22
 RATES = (0.003, 0.002)
-SEEING_RATE = 0.3  # of the rates above, for the tower that already sees
+SEEING_RATE = 0.5  # of the rates above, for the tower that already sees
+SEEING_WEIGHT = 0.1
 Optimisers = tuple[torch.optim.Optimizer, ...]
 # Reasoning about many things is where errors remain, so its kinds come more often.
 KIND_WEIGHTS = {"count": 3, "exists": 2, "more": 3, "left": 3, "attribute": 2, "choice": 4}
@@ -64,13 +66,14 @@ def draw_turn(rng: random.Random, index: int, *, seed: int, formed: bool = True)
 def stream(
     writer: Writer, *, n_pictures: int, seed: int, picture: bool
 ) -> Iterator[tuple[int, Tokens]]:
-    """Endless (picture index, sequence); one in twelve is a conversation of two turns."""
+    """Endless (picture index, sequence); one in eight is a conversation of two or three turns."""
     rng = random.Random(seed)
     while True:
         index = rng.randrange(n_pictures)
         turns = [draw_turn(rng, index, seed=PICTURE_SEED)]
-        if rng.random() < 0.08:
-            turns.append(draw_turn(rng, index, seed=PICTURE_SEED))
+        luck = rng.random()
+        if luck < 0.12:
+            turns += [draw_turn(rng, index, seed=PICTURE_SEED) for _ in range(1 + (luck < 0.03))]
         if not picture:
             # Without a picture only an answer that has the caption to go by makes sense.
             turns = [replace(turn, form="staged") for turn in turns[:1]]
@@ -111,9 +114,19 @@ class LiveTower:
         self._model = model
         self._pictures = render_batch(seed, range(n))
         self.n_tiles = self._pictures.n_tiles
+        self.heads = Heads()
+        self._last: tuple[Tensor, PictureBatch] | None = None
 
     def __getitem__(self, rows: Tensor) -> Tensor:
-        return see(self._model, self._pictures.take(rows)).flatten(1, 2)
+        batch = self._pictures.take(rows)
+        states = see(self._model, batch)
+        self._last = states, batch
+        return states.flatten(1, 2)
+
+    def seeing_loss(self) -> Tensor:
+        """Phase 1's loss on the pictures last looked at: captions alone sharpen the eye slowly."""
+        assert self._last is not None
+        return self.heads.loss(*self._last)[0]
 
 
 def forward(
@@ -215,6 +228,8 @@ def main() -> None:
         parameter.requires_grad_(joint)
     held_out: Eyes = LiveTower(model, HELD_OUT_SEED, 512)
     states: Eyes = (LiveTower if joint else States)(model, PICTURE_SEED, options.pictures)
+    if isinstance(states, LiveTower):
+        optimisers = (*optimisers, torch.optim.AdamW(states.heads.parameters(), lr=RATES[1]))
     print(f"{'joint' if joint else 'frozen tower'}, {options.pictures} pictures", flush=True)
     pad = writer.special["<|finetune_right_pad_id|>"]
     make = {"n_pictures": options.pictures, "seed": options.seed + step}
@@ -230,11 +245,14 @@ def main() -> None:
             for _, parameter in parts[True]:
                 parameter.requires_grad_(True)
             states = LiveTower(model, PICTURE_SEED, options.pictures)
+            optimisers = (*optimisers, torch.optim.AdamW(states.heads.parameters(), lr=RATES[1]))
             print(f"{spent:6.2f} min  joint from here on", flush=True)
         schedule(optimisers, progress=spent / options.minutes, step=step)
         without = step % 8 == 7
         batch = next(text_only if without else with_picture)
         loss = loss_of(forward(model, batch, None if without else states), batch.targets)
+        if isinstance(states, LiveTower) and not without:
+            loss = loss + SEEING_WEIGHT * states.seeing_loss()
         for optimiser in optimisers:
             optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -272,7 +290,7 @@ def schedule(optimisers: Optimisers, *, progress: float, step: int) -> None:
     """Short warm-up, constant, then linear to zero over the last 40 % of the time."""
     factor = min(1.0, (step + 1) / 100) * min(1.0, max(0.01, (1 - progress) / 0.4))
     shares = (1.0, 1.0, SEEING_RATE, SEEING_RATE)
-    for optimiser, rate, share in zip(optimisers, RATES * 2, shares, strict=True):
+    for optimiser, rate, share in zip(optimisers, RATES * 2, shares, strict=False):
         for group in optimiser.param_groups:
             group["lr"] = rate * share * factor
 

@@ -157,6 +157,18 @@ def convert_cases(f: Files, tmp: Path) -> Iterator[tuple[str, Case]]:
 
         return apply
 
+    def text(**values: object) -> Callable[[Path], None]:
+        return config(lambda content: content["text_config"].update(values))
+
+    def vision(**values: object) -> Callable[[Path], None]:
+        return config(lambda content: content["vision_config"].update(values))
+
+    def content(name: str, data: bytes) -> Callable[[Path], None]:
+        return lambda folder: (folder / name).write_bytes(data) and None
+
+    def without(name: str) -> Callable[[Path], None]:
+        return lambda folder: (folder / name).unlink()
+
     def index(name: str) -> Callable[[Path], None]:
         text = json.dumps({"weight_map": {"a": name}})
         return lambda folder: (folder / "model.safetensors.index.json").write_text(text) and None
@@ -180,14 +192,14 @@ def convert_cases(f: Files, tmp: Path) -> Iterator[tuple[str, Case]]:
         ("wrong shape", tensors(lambda t: t.update({head: t[head][:9]})), "shape (9, 64)"),
         ("not mllama", config(lambda c: c.update(model_type="llava")), "'llava'"),
         ("text half only", config(lambda c: c.update(model_type="mllama_text_model")), "text half"),
-        ("other activation", config(lambda c: c["vision_config"].update(hidden_act="relu")), "relu"),
-        ("cross layer first", config(lambda c: c["text_config"].update(cross_attention_layers=[0, 2])), "between"),
-        ("cross layer last", config(lambda c: c["text_config"].update(cross_attention_layers=[1, 5])), "between"),
-        ("no config", lambda p: (p / "config.json").unlink(), "config.json is missing"),
-        ("broken config", lambda p: (p / "config.json").write_text("{") and None, "not valid JSON"),
-        ("no tokenizer", lambda p: (p / "tokenizer.json").unlink(), "tokenizer.json is missing"),
-        ("no preprocessor", lambda p: (p / "preprocessor_config.json").unlink(), "no safe guess"),
-        ("broken header", lambda p: (p / "model.safetensors").write_bytes(b"x" * 99) and None, "damaged header"),
+        ("other activation", vision(hidden_act="relu"), "relu"),
+        ("cross layer first", text(cross_attention_layers=[0, 2]), "between"),
+        ("cross layer last", text(cross_attention_layers=[1, 5]), "between"),
+        ("no config", without("config.json"), "config.json is missing"),
+        ("broken config", content("config.json", b"{"), "not valid JSON"),
+        ("no tokenizer", without("tokenizer.json"), "tokenizer.json is missing"),
+        ("no preprocessor", without("preprocessor_config.json"), "no safe guess"),
+        ("broken header", content("model.safetensors", b"x" * 99), "damaged header"),
         ("cut weights", lambda p: _cut(p / "model.safetensors"), "cut off"),
     ]  # fmt: skip
     for name, change, message in changes:

@@ -1,0 +1,51 @@
+# Verbs for people and for CI. Everything is installed into .venv; nothing outside it is touched.
+#   make demo    install, then answer a question about a sample picture with the embedded model
+#   make test    run the tests        make check   format, lint, types
+#   make oracle  also install torch and transformers, for training and the live comparison
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SAMPLES := llavao1_edge/demo/samples
+
+.PHONY: demo test check format oracle clean help
+
+help:
+	@sed -n '2,4s/^# *//p' Makefile
+
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	$(PYTHON) -m venv $(VENV)
+	@echo "Installing. llama-cpp-python is compiled once, which takes about five minutes."
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/testing: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	@touch $@
+
+$(VENV)/oracle: $(VENV)/testing
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[train]'
+	@touch $@
+
+demo: $(VENV)/installed
+	@echo "Picture:  $(SAMPLES)/1-count.png"
+	@echo "Question: How many small squares are there?"
+	@$(BIN)/llavao1-edge ask $(SAMPLES)/1-count.png "How many small squares are there?" --show-stages --temperature 0
+
+test: $(VENV)/testing
+	$(BIN)/python -m pytest
+
+check: $(VENV)/testing
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/testing
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+oracle: $(VENV)/oracle
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

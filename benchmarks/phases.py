@@ -1,0 +1,324 @@
+"""Times every phase of an answer and sets it beside the floor that this machine allows.
+
+    python -m benchmarks.phases                      the embedded demo model
+    python -m benchmarks.phases --one-b FOLDER       a random 1B-shaped pair, written to FOLDER
+    python -m benchmarks.phases --one-b FOLDER --json
+
+Variants are timed in turn (A B C A B C …) in one process, and medians are quoted, because the speed
+of a shared machine drifts. Floors: bytes of weights over the measured memory bandwidth (decode), or
+operations over the measured matrix rate (the rest).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.synthetic import write_checkpoint
+from llavao1_edge import Engine, RuntimeSettings, demo
+from llavao1_edge.cli.doctor import versions
+from llavao1_edge.contract.gguf import GgufHeader
+from llavao1_edge.engine.runtime import Runtime, View
+from llavao1_edge.ggml.graph import Plan, Scratch
+from llavao1_edge.ggml.types import F32
+from llavao1_edge.images import open_picture, tile_picture
+from llavao1_edge.llama.context import Context, Row
+from llavao1_edge.mllama.cross import Visibility
+
+ROUNDS = 21
+
+
+@dataclass
+class Phase:
+    """Milliseconds: median, spread (10th and 90th percentile), and the floor if one is known."""
+
+    name: str
+    median_ms: float
+    low_ms: float
+    high_ms: float
+    floor_ms: float | None = None
+
+    @property
+    def row(self) -> str:
+        floor = "–" if self.floor_ms is None else f"{self.floor_ms:.2f}"
+        ratio = "–" if self.floor_ms is None else f"{self.median_ms / self.floor_ms:.2f}"
+        spread = f"{self.low_ms:.2f}–{self.high_ms:.2f}"
+        return f"| {self.name} | {self.median_ms:.2f} | {spread} | {floor} | {ratio} |"
+
+
+def timed(name: str, times: list[float], floor_ms: float | None = None) -> Phase:
+    low, middle, high = np.percentile(np.array(times) * 1000, [10, 50, 90])
+    return Phase(name, float(middle), float(low), float(high), floor_ms)
+
+
+def clock(action: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    action()
+    return time.perf_counter() - started
+
+
+def in_turn(actions: list[Callable[[], object]], rounds: int) -> list[list[float]]:
+    """A B C A B C …: one list of times per action, the first round thrown away."""
+    times: list[list[float]] = [[] for _ in actions]
+    for number in range(rounds + 1):
+        for action, kept in zip(actions, times, strict=True):
+            seconds = clock(action)
+            if number:
+                kept.append(seconds)
+    return times
+
+
+# --- what the machine can do --------------------------------------------------------------------
+def bandwidth() -> float:
+    """Bytes per second that all threads together read (summing 512 MB)."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    n_threads = RuntimeSettings().n_threads
+    parts = np.array_split(np.ones(1 << 26, dtype=np.float64), n_threads)
+    with ThreadPoolExecutor(n_threads) as pool:
+        best = min(clock(lambda: list(pool.map(np.max, parts))) for _ in range(7))
+    return sum(part.nbytes for part in parts) / best
+
+
+def matrix_rate(runtime: Runtime) -> float:
+    """Float32 operations per second of ggml's own product, 1024 x 2048 x 2048."""
+    scratch = Scratch(runtime.backend)
+    with Plan() as plan:
+        a = plan.input(F32, 2048, 2048, name="a")
+        b = plan.input(F32, 2048, 1024, name="b")
+        plan.output(plan.matmul(a, b))
+        plan.finish(scratch)
+        for tensor in (a, b):
+            tensor.write(np.random.default_rng(0).random(tensor.shape[::-1], dtype=np.float32))
+        best = min(clock(lambda: plan.run(runtime.backend)) for _ in range(7))
+    scratch.close()
+    return 2 * 1024 * 2048 * 2048 / best
+
+
+# --- phases -------------------------------------------------------------------------------------
+class Bench:
+    """One open pair and what was measured on it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine, self.runtime = engine, engine.runtime
+        self.picture = open_picture(demo.samples()[0].picture)
+        self.bandwidth, self.rate = bandwidth(), matrix_rate(self.runtime)
+        self.phases: list[Phase] = []
+
+    def pictures(self, rounds: int) -> None:
+        runtime = self.runtime
+        rules = runtime.shape.tiling
+        path = demo.samples()[0].picture
+        tiled = tile_picture(self.picture.image, rules=rules)
+
+        def encode() -> None:
+            runtime.tower.encode(tiled).close()
+
+        vision = runtime.tower.encode(tiled)
+
+        def states() -> None:
+            runtime.layers.states(vision, n_tiles=tiled.n_tiles, f32=runtime.f32_cache).close()
+
+        actions = [
+            lambda: open_picture(path),
+            lambda: tile_picture(self.picture.image, rules=rules),
+            encode,
+            states,
+        ]
+        opened, cut, encoded, stated = in_turn(actions, rounds)
+        vision.close()
+        operations = vision_operations(runtime)
+        self.phases += [
+            timed("open the picture", opened),
+            timed("cut into tiles", cut),
+            timed("vision tower and projector", encoded, operations / self.rate * 1e3),
+            timed("cross keys and values", stated, cross_operations(runtime) / self.rate * 1e3),
+        ]
+
+    def text(self, rounds: int) -> None:
+        runtime, n_prompt = self.runtime, 64
+        states, _ = runtime.encode_picture(self.picture)
+        seen, blind = View(states, 0), None
+        plain = Context(
+            runtime.model,
+            n_ctx=512,
+            n_batch=64,
+            n_ubatch=64,
+            n_sequences=1,
+            n_threads=runtime.settings.n_threads,
+            f32_cache=runtime.f32_cache,
+            eval_callback=_no_callback(),
+        )
+        sequence = runtime.take_sequence()
+        prompt = [Row(5 + i, i, sequence, output=i == n_prompt - 1) for i in range(n_prompt)]
+
+        def prefill(view: View | None) -> None:
+            runtime.context.forget(sequence)
+            runtime.decode(prompt, view, stop=lambda: False)
+
+        def prefill_plain() -> None:
+            plain.forget(0)
+            plain.decode([Row(r.token, r.position, 0, r.output) for r in prompt])
+
+        actions = [lambda: prefill(seen), lambda: prefill(blind), prefill_plain]
+        hooked, idle, bare = in_turn(actions, max(3, rounds // 3))
+        self.phases += [
+            timed(f"prefill {n_prompt} tokens, with picture", hooked),
+            timed(f"prefill {n_prompt} tokens, no picture", idle),
+            timed(f"prefill {n_prompt} tokens, no callback at all", bare),
+        ]
+
+        def step(view: View | None) -> None:
+            runtime.context.forget(sequence, start=n_prompt)
+            runtime.decode([Row(7, n_prompt, sequence, output=True)], view, stop=lambda: False)
+
+        def step_plain() -> None:
+            plain.forget(0, start=n_prompt)
+            plain.decode([Row(7, n_prompt, 0, output=True)])
+
+        plans = [
+            runtime.layers.plan(layer, 1, Visibility(states.n_valid, mlp=True), states)
+            for layer in range(runtime.shape.tensors.cross_layers)
+        ]
+
+        def arithmetic() -> None:
+            for plan in plans:
+                runtime.layers.run(plan)
+
+        prefill(seen)
+        actions = [lambda: step(seen), lambda: step(blind), step_plain, arithmetic]
+        hooked, idle, bare, sums = in_turn(actions, rounds)
+        runtime.release(sequence)
+        plain.close()
+        cross_bytes = (
+            sum(
+                info.n_bytes
+                for name, info in runtime.mmproj_header.tensors.items()
+                if name.startswith("cross.") and "attn_k." not in name and "attn_v." not in name
+            )
+            + states.n_bytes * states.n_valid / states.n_tokens
+        )
+        text_bytes = weight_bytes(runtime.text_header)
+        self.phases += [
+            timed("decode a token, with picture", hooked,
+                  (text_bytes + cross_bytes) / self.bandwidth * 1e3),
+            timed("decode a token, no picture", idle, text_bytes / self.bandwidth * 1e3),
+            timed("decode a token, no callback at all", bare, text_bytes / self.bandwidth * 1e3),
+            timed("arithmetic of the cross layers alone", sums, cross_bytes / self.bandwidth * 1e3),
+        ]  # fmt: skip
+        pairs = zip(hooked, bare, sums, strict=True)
+        self.overhead = float(np.median([(a - b - s) / b for a, b, s in pairs]))
+        self.idle_overhead = float(
+            np.median([(a - b) / b for a, b in zip(idle, bare, strict=True)])
+        )
+
+
+def _no_callback() -> object:
+    from llama_cpp import llama_cpp
+
+    return llama_cpp.ggml_backend_sched_eval_callback()
+
+
+def weight_bytes(header: GgufHeader) -> int:
+    """Bytes of weights that one token reads: everything but the embedding table."""
+    return sum(i.n_bytes for n, i in header.tensors.items() if n != "token_embd.weight")
+
+
+def vision_operations(runtime: Runtime) -> float:
+    """Multiplications and additions of the tower and the projector."""
+    shape, sizes = runtime.shape, runtime.shape.tensors
+    rows = shape.n_tokens + shape.n_padding
+    linear = 4 * sizes.width**2 + 2 * sizes.width * sizes.ffn
+    layers = sizes.local_layers + sizes.global_layers
+    attention = 2 * rows * sizes.width
+    project = shape.n_tokens * sizes.width * (1 + sizes.n_intermediate) * sizes.text_width
+    return 2 * (layers * rows * (linear + attention) + project)
+
+
+def cross_operations(runtime: Runtime) -> float:
+    shape, sizes = runtime.shape, runtime.shape.tensors
+    width = sizes.cross_kv_heads * sizes.head_width
+    return 2 * sizes.cross_layers * shape.n_tokens * sizes.text_width * 2 * width
+
+
+def one_b(folder: Path) -> tuple[Path, Path]:
+    from llavao1_convert.conversion import plan_conversion, run
+
+    text = folder / "OneB-Q8_0.gguf"
+    mmproj = folder / "mmproj-OneB-Q8_0.gguf"
+    if not (text.exists() and mmproj.exists()):
+        source = write_checkpoint(folder / "source")
+        for _ in run(plan_conversion(source, folder, name="OneB")):
+            pass
+        (source / "model.safetensors").unlink()
+    return text, mmproj
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--one-b", type=Path, metavar="FOLDER")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--picture-rounds", type=int, default=ROUNDS)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    text, mmproj = one_b(options.one_b) if options.one_b else (demo.text_path(), demo.mmproj_path())
+    settings = RuntimeSettings(gpu_layers=0, context=512)
+    loads = []
+    for _ in range(3):
+        started = time.perf_counter()
+        Engine.open(text=text, mmproj=mmproj, settings=settings).close()
+        loads.append(time.perf_counter() - started)
+    with Engine.open(text=text, mmproj=mmproj, settings=settings) as engine:
+        bench = Bench(engine)
+        bench.phases.append(timed("load the pair (warm file cache)", loads))
+        bench.pictures(options.picture_rounds)
+        bench.text(options.rounds)
+    report(bench, options, text)
+
+
+def report(bench: Bench, options: argparse.Namespace, text: Path) -> None:
+    command = f"python -m benchmarks.phases {' '.join(sys.argv[1:])}".strip()
+    machine = {
+        "cpu": _cpu(),
+        "threads": RuntimeSettings().n_threads,
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "bandwidth_gb_s": round(bench.bandwidth / 1e9, 1),
+        "f32_gflop_s": round(bench.rate / 1e9),
+        **versions(),
+    }
+    if options.json:
+        phases = [asdict(phase) for phase in bench.phases]
+        shares = {"hook_overhead": bench.overhead, "idle_callback_overhead": bench.idle_overhead}
+        print(json.dumps({"command": command, "machine": machine, "phases": phases, **shares}))
+        return
+    print(f"`{command}` on {text.name}\n")
+    print("; ".join(f"{key} {value}" for key, value in machine.items()) + "\n")
+    print("| phase | median ms | 10–90 % | floor ms | ratio |\n|---|---|---|---|---|")
+    for phase in bench.phases:
+        print(phase.row)
+    print(
+        f"\nHooks cost {bench.overhead:+.1%} of a decode step beyond the cross layers' arithmetic; "
+        f"the idle callback {bench.idle_overhead:+.1%} (medians of {options.rounds} triples)."
+    )
+
+
+def _cpu() -> str:
+    path = Path("/proc/cpuinfo")
+    if path.exists():
+        for line in path.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""How the embedded demo model was made. Needs torch; nothing outside this folder imports it."""

@@ -66,7 +66,7 @@ class Engine:
         """
         self.check_open()
         runtime = self.runtime
-        with runtime.lock:
+        with runtime.turns.take():
             if isinstance(question, str):
                 turn = user_turn(
                     question,
@@ -85,8 +85,9 @@ class Engine:
             return compute_logits(runtime, tokens, states)
 
     def close(self) -> None:
-        """Frees everything. Conversations cannot be used afterwards."""
-        with self.runtime.lock:
+        """Frees everything. Conversations cannot be used afterwards; an open stream ends."""
+        self.runtime.turns.abandon()
+        with self.runtime.turns.take():
             if not self._closed:
                 self._closed = True
                 for session in list(self._sessions):

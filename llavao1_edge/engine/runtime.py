@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from llavao1_edge.contract import keys
 from llavao1_edge.contract.gguf import GgufHeader
 from llavao1_edge.contract.pair import read_pair
+from llavao1_edge.engine.turns import Turns
 from llavao1_edge.errors import LlavaError, ModelFileError, UsageError
 from llavao1_edge.ggml.backend import Backend, choose_device
 from llavao1_edge.images import Canvas, Picture, choose_canvas, tile_picture
@@ -55,13 +55,13 @@ class View:
 
 
 class Runtime:
-    """Owns model, context, vision tower and cross layers. Not thread-safe: callers take `lock`."""
+    """Owns model, context, vision tower and cross layers. Callers take their turn (`turns`)."""
 
     def __init__(self, text: Path, mmproj: Path, settings: RuntimeSettings) -> None:
         self.settings = settings
         self.text_header, self.mmproj_header = read_pair(text, mmproj)
         self.shape: MllamaShape = read_shape(self.mmproj_header)
-        self.lock = threading.RLock()
+        self.turns = Turns()
         self._pictures: OrderedDict[str, CrossStates] = OrderedDict()
         # llama.cpp refuses (by aborting) more sequences than a batch has rows.
         self.n_sequences = min(N_SEQUENCES, settings.batch)

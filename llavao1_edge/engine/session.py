@@ -7,9 +7,11 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import ref
 
 from llavao1_edge.engine.drafter import BatchDrafter, Point
 from llavao1_edge.engine.runtime import View
+from llavao1_edge.engine.turns import Stream
 from llavao1_edge.errors import Cancelled, UsageError
 from llavao1_edge.images import Picture, open_picture
 from llavao1_edge.llama.sampler import Sampling
@@ -91,10 +93,9 @@ class Session:
         stop: Stop | None = None,
     ) -> Answer:
         """The answer. Raises LlavaError; the conversation is then as it was before."""
-        for event in self.stream(question, search=search, seed=seed, sampling=sampling, stop=stop):
-            if isinstance(event, Answered):
-                return event.answer
-        raise AssertionError("every question ends with an answer or an error")
+        *_, last = self.stream(question, search=search, seed=seed, sampling=sampling, stop=stop)
+        assert isinstance(last, Answered)
+        return last.answer
 
     def stream(
         self,
@@ -104,8 +105,33 @@ class Session:
         seed: int = 0,
         sampling: SamplingSettings | None = None,
         stop: Stop | None = None,
-    ) -> Iterator[Event]:
-        """The same as events; the last is `Answered`. Closing the iterator cancels."""
+    ) -> Generator[Event, None, None]:
+        """The same as events; the last is `Answered`. Closing the iterator cancels.
+
+        One answer is written at a time: another question from the same thread raises UsageError
+        until this stream is finished or closed, other threads wait.
+        """
+        holder: list[Stream] = []
+        stream = self._stream(
+            question,
+            search or Staged(),
+            seed,
+            sampling or SamplingSettings(),
+            stop or (lambda: False),
+            holder,
+        )
+        holder.append(ref(stream))
+        return stream
+
+    def _stream(
+        self,
+        question: str,
+        strategy: Strategy,
+        seed: int,
+        settings: SamplingSettings,
+        stop: Stop,
+        holder: list[Stream],
+    ) -> Generator[Event, None, None]:
         if self.closed:
             raise UsageError("the conversation is closed", hint="Start a new session.")
         runtime = self._engine.runtime
@@ -115,18 +141,13 @@ class Session:
             picture=self.picture is not None,
             system_block=runtime.system_block,
         )
-        with runtime.lock:
+        with runtime.turns.take(holder[0]):
             self._engine.check_open()
             prompt = runtime.encode(turn)
             if self.history:
                 prompt = [runtime.end_of_turn, *prompt]
             answering = _Answering(
-                self,
-                prompt,
-                strategy=search or Staged(),
-                seed=seed,
-                settings=sampling or SamplingSettings(),
-                stop=stop or (lambda: False),
+                self, prompt, strategy=strategy, seed=seed, settings=settings, stop=stop
             )
             yield from answering.run()
 

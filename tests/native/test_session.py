@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -163,10 +164,47 @@ def test_closing_the_stream_is_a_way_to_stop(open_tiny: Callable[..., Engine]) -
     stream = session.stream("What?", sampling=SHORT)
     while not isinstance(next(stream), Token):
         pass
-    stream.close()  # type: ignore[attr-defined]
+    stream.close()
     assert session.history == []
     assert len(engine.runtime._free_sequences) == engine.runtime.n_sequences
     assert session.ask("What?", sampling=SHORT).stages
+
+
+def test_one_answer_at_a_time(open_tiny: Callable[..., Engine]) -> None:
+    engine = open_tiny()
+    stream = engine.session(A).stream("What?", sampling=SHORT)
+    next(stream)
+    with pytest.raises(UsageError, match="still being written"):
+        engine.session(B).ask("What?", sampling=SHORT)
+    with pytest.raises(UsageError, match="still being written"):
+        engine.prompt_logits(None, [1, 2])
+    stream.close()
+    assert engine.session(B).ask("What?", sampling=SHORT).stages
+
+
+def test_leaving_a_loop_over_events_ends_the_answer(open_tiny: Callable[..., Engine]) -> None:
+    engine = open_tiny()
+    for event in engine.session(A).stream("What?", sampling=SHORT):
+        if isinstance(event, Token):
+            break
+    assert engine.session(B).ask("What?", sampling=SHORT).stages
+
+
+def test_threads_wait_for_each_other(open_tiny: Callable[..., Engine]) -> None:
+    engine = open_tiny()
+    wanted = [gist(engine.session(p).ask("What?", sampling=GREEDY)) for p in (A, B)]
+    with ThreadPoolExecutor(2) as pool:
+        asked = [pool.submit(engine.session(p).ask, "What?", sampling=GREEDY) for p in (A, B, A, B)]
+        assert [gist(future.result()) for future in asked] == wanted * 2
+
+
+def test_closing_the_engine_ends_an_open_stream(open_tiny: Callable[..., Engine]) -> None:
+    engine = open_tiny()
+    stream = engine.session(A).stream("What?", sampling=SHORT)
+    while not isinstance(next(stream), Token):
+        pass
+    engine.close()
+    assert list(stream) == []
 
 
 def test_an_error_inside_the_callback_comes_out(

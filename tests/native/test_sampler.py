@@ -28,7 +28,14 @@ def logits(model: Model, seed: int = 0) -> NDArray[np.float32]:
     return np.random.default_rng(seed).normal(0, 2, model.n_vocab).astype(np.float32)
 
 
-def draw(model: Model, settings: Sampling, *, n: int = 200, seed: int = 1, banned: NDArray[np.int64] = NOTHING) -> list[int]:  # fmt: skip
+def draw(
+    model: Model,
+    settings: Sampling,
+    *,
+    n: int = 200,
+    seed: int = 1,
+    banned: NDArray[np.int64] = NOTHING,
+) -> list[int]:
     sampler = Sampler(settings, seed=seed, n_vocab=model.n_vocab, banned=banned)
     try:
         return [sampler.draw(logits(model)).token for _ in range(n)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,17 +87,6 @@ class Arena:
         if self.address:
             c.ggml_free(self.address)
             self.address = 0
-
-    def __enter__(self) -> Arena:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def address_of(array: NDArray[np.generic]) -> int:

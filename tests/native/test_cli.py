@@ -146,6 +146,23 @@ sys.exit(code)
     assert int(done.stdout) <= 10  # stopped within a token, nothing was answered
 
 
+@pytest.mark.skipif(os.name == "nt", reason="needs a pseudo-terminal")
+def test_progress_is_shown_on_a_terminal_and_wiped_at_the_end() -> None:
+    import pty
+
+    ours, theirs = pty.openpty()
+    argv = [sys.executable, "-m", "llavao1_edge.cli.main", "ask", str(SAMPLE.picture)]
+    done = subprocess.run([*argv, SAMPLE.question, *GREEDY], stdout=subprocess.PIPE, stderr=theirs)
+    os.close(theirs)
+    shown = os.read(ours, 65536).decode()
+    os.close(ours)
+    assert done.stdout.decode() == f"{SAMPLE.answer}\n"
+    assert "loading the model" in shown
+    assert "picture read (2x2 tiles" in shown
+    assert "reasoning" in shown
+    assert shown.endswith("\r\x1b[K")
+
+
 def test_ctrl_c_while_converting_leaves_nothing(
     tmp_path: Path, checkpoint_of: Callable[[str], Path]
 ) -> None:

@@ -12,7 +12,6 @@ from llavao1_edge import Engine, RuntimeSettings
 from tests.configurations import CONFIGURATIONS
 from tests.tiny import Tiny, save
 
-
 # Shared machines stall now and then, and a red run must be repeatable.
 hypothesis_settings.register_profile("steady", deadline=None, derandomize=True)
 hypothesis_settings.load_profile("steady")

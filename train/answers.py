@@ -28,7 +28,6 @@ from transformers import MllamaForConditionalGeneration
 
 from train.data import (
     AnswerBatch,
-    PictureBatch,
     Tokens,
     Turn,
     Writer,
@@ -46,7 +45,8 @@ from train.tower import Heads, see
 PICTURE_SEED, HELD_OUT_SEED = 21, 22
 RATES = (0.003, 0.002)
 SEEING_RATE = 0.5  # of the rates above, for the tower that already sees
-SEEING_WEIGHT = 0.1
+PRACTICE, PRACTICE_WEIGHT = 32, 0.3  # pictures of phase 1 in every joint step
+FRESH_STEPS = 120
 Optimisers = tuple[torch.optim.Optimizer, ...]
 # Reasoning about many things is where errors remain, so its kinds come more often.
 KIND_WEIGHTS = {"count": 3, "exists": 2, "more": 3, "left": 3, "attribute": 2, "choice": 4}
@@ -115,18 +115,18 @@ class LiveTower:
         self._pictures = render_batch(seed, range(n))
         self.n_tiles = self._pictures.n_tiles
         self.heads = Heads()
-        self._last: tuple[Tensor, PictureBatch] | None = None
 
     def __getitem__(self, rows: Tensor) -> Tensor:
-        batch = self._pictures.take(rows)
-        states = see(self._model, batch)
-        self._last = states, batch
-        return states.flatten(1, 2)
+        return see(self._model, self._pictures.take(rows)).flatten(1, 2)
 
-    def seeing_loss(self) -> Tensor:
-        """Phase 1's loss on the pictures last looked at: captions alone sharpen the eye slowly."""
-        assert self._last is not None
-        return self.heads.loss(*self._last)[0]
+    def practice(self, n: int, *, heads_only: bool) -> Tensor:
+        """Phase 1's loss on `n` more pictures: captions alone sharpen the eye slowly.
+
+        heads_only: fresh heads must not disturb a tower that already sees.
+        """
+        batch = self._pictures.take(torch.randint(len(self._pictures), (n,)))
+        states = see(self._model, batch)
+        return self.heads.loss(states.detach() if heads_only else states, batch)[0]
 
 
 def forward(
@@ -239,9 +239,10 @@ def main() -> None:
     text_only = batches(stream(writer, **make, picture=False), size=options.batch, pool=10, pad=pad)
     started = time.monotonic()
     saved = spent = spent_before
+    first_joint = step
     while (spent := spent_before + (time.monotonic() - started) / 60) < options.minutes:
         if not joint and spent >= options.joint_from:
-            joint = True
+            joint, first_joint = True, step
             for _, parameter in parts[True]:
                 parameter.requires_grad_(True)
             states = LiveTower(model, PICTURE_SEED, options.pictures)
@@ -251,8 +252,9 @@ def main() -> None:
         without = step % 8 == 7
         batch = next(text_only if without else with_picture)
         loss = loss_of(forward(model, batch, None if without else states), batch.targets)
-        if isinstance(states, LiveTower) and not without:
-            loss = loss + SEEING_WEIGHT * states.seeing_loss()
+        if isinstance(states, LiveTower):
+            fresh = step - first_joint < FRESH_STEPS
+            loss = loss + PRACTICE_WEIGHT * states.practice(PRACTICE, heads_only=fresh)
         for optimiser in optimisers:
             optimiser.zero_grad(set_to_none=True)
         loss.backward()

@@ -30,14 +30,14 @@ RADIUS = {"small": 0.27, "large": 0.43}  # of the shorter side of a grid cell
 # Grid of tiles (rows, columns) → share of the training pictures. Most pictures that people have
 # are larger than one tile and roughly square, which means 2 x 2 tiles.
 TILE_GRIDS = {
-    (2, 2): 0.60,
-    (1, 1): 0.10,
-    (1, 2): 0.09,
-    (2, 1): 0.09,
-    (1, 3): 0.03,
-    (3, 1): 0.03,
-    (1, 4): 0.03,
-    (4, 1): 0.03,
+    (2, 2): 0.76,
+    (1, 1): 0.02,
+    (1, 2): 0.07,
+    (2, 1): 0.07,
+    (1, 3): 0.02,
+    (3, 1): 0.02,
+    (1, 4): 0.02,
+    (4, 1): 0.02,
 }
 
 

@@ -9,7 +9,6 @@ from llavao1_edge.ggml.types import BF16, F16, F32, Q8_0, StorageType
 QUANTISATIONS: dict[str, StorageType] = {"F32": F32, "F16": F16, "BF16": BF16, "Q8_0": Q8_0}
 # `general.file_type` of llama.cpp (enum llama_ftype).
 FILE_TYPES = {"F32": 0, "F16": 1, "Q8_0": 7, "BF16": 32}
-TABLES = (names.POSITION, names.TILE_POSITION, names.PRE_TILE, names.POST_TILE)
 
 
 def parse_quantisation(text: str) -> str:
@@ -30,6 +29,6 @@ def storage_type(name: str, shape: tuple[int, ...], quantisation: str) -> Storag
     wanted = QUANTISATIONS[quantisation]
     if len(shape) == 1 or wanted is F32:
         return F32
-    if name in TABLES:
+    if name in names.TABLES:
         return F16
     return wanted if shape[0] % wanted.block == 0 else F16

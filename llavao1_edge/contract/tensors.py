@@ -16,6 +16,7 @@ PRE_TILE = "v.pre_tile_position_embd.weight"
 PRE_TILE_GATE = "v.pre_tile_position_embd.gate"
 POST_TILE = "v.post_tile_position_embd.weight"
 POST_TILE_GATE = "v.post_tile_position_embd.gate"
+TABLES = (POSITION, TILE_POSITION, PRE_TILE, POST_TILE)
 PRE_NORM = "v.pre_ln"
 POST_NORM = "v.post_ln"
 PROJECT_GLOBAL = "mm.global.weight"

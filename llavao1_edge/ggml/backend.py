@@ -52,13 +52,11 @@ def _describe(address: int) -> Device:
 def choose_device(*, gpu: bool) -> Device:
     """The first GPU where wanted and present, otherwise the CPU."""
     found = devices()
-    if gpu:
+    # llama.cpp leaves integrated GPUs alone where there is another one.
+    for kind in (GPU, INTEGRATED_GPU, CPU) if gpu else (CPU,):
         for device in found:
-            if device.is_gpu:
+            if device.kind == kind:
                 return device
-    for device in found:
-        if device.kind == CPU:
-            return device
     raise BackendError("this llama.cpp build has no CPU device", hint="Reinstall llama-cpp-python.")
 
 

@@ -13,6 +13,14 @@ from llavao1_edge.ggml.types import BF16, F16, F32, StorageType
 HALVES = (F16.number, BF16.number)
 
 
+PRECISION_F32 = 10  # enum ggml_prec
+
+
+def _summed_in_f32(tensor: Tensor) -> Tensor:
+    c.ggml_prec_set_acc(tensor.address, PRECISION_F32)
+    return tensor
+
+
 class Scratch:
     """Working memory that the graphs of one backend share; they never run at the same time.
 
@@ -27,6 +35,7 @@ class Scratch:
     def allocate(self, graph: int) -> None:
         before = self.n_bytes if self.generation else 0
         if not c.ggml_gallocr_alloc_graph(self.address, graph):
+            self.generation += 1  # the old memory may be gone already
             raise BackendError(
                 "not enough memory to compute a graph",
                 hint="Close other programs, or compute the picture on the CPU (--gpu-layers 0).",
@@ -110,6 +119,10 @@ class Plan:
         """weight (k, m) x (k, n) → (m, n), ggml order."""
         return Tensor(c.ggml_mul_mat(self._arena.address, weight.address, x.address))
 
+    def exact_matmul(self, a: Tensor, b: Tensor) -> Tensor:
+        """The same, summed up in F32 even where `a` is F16 (CUDA would use F16)."""
+        return _summed_in_f32(self.matmul(a, b))
+
     def layer_norm(self, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
         normed = Tensor(c.ggml_norm(self._arena.address, x.address, eps))
         return self.add(self.mul(normed, weight), bias)
@@ -170,11 +183,10 @@ class Plan:
 
     def flash_attention(self, q: Tensor, k: Tensor, v: Tensor, *, scale: float) -> Tensor:
         """q (d, n, heads), k and v (d, keys, heads) → (d, heads, n)."""
-        return Tensor(
-            c.ggml_flash_attn_ext(
-                self._arena.address, q.address, k.address, v.address, 0, scale, 0.0, 0.0
-            )
+        fused = c.ggml_flash_attn_ext(
+            self._arena.address, q.address, k.address, v.address, 0, scale, 0.0, 0.0
         )
+        return _summed_in_f32(Tensor(fused))
 
     def widened(self, weight: Tensor) -> Tensor:
         """Half-precision weights as F32, so that activations are never narrowed to match them.

@@ -9,17 +9,20 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from llavao1_edge.errors import PictureError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 HEIF = "HEIF"
-MAX_PIXELS = 200_000_000
+MAX_PIXELS = 178_000_000  # just below where Pillow itself suspects an attack
 MAX_FILE_BYTES = 512 << 20
+MEMORY = "picture in memory"
 
 
 @dataclass(frozen=True)
@@ -42,9 +45,9 @@ class Picture:
 def open_picture(source: Path | str | bytes | Image.Image) -> Picture:
     """A file's path or bytes, or a picture in memory. Raises PictureError with the reason."""
     if isinstance(source, Image.Image):
-        return _finish(source, "picture in memory")
+        return _guarded(lambda: _finish(source, MEMORY), MEMORY)
     if isinstance(source, bytes):
-        return _decode(source, "picture in memory")
+        return _decode(source, MEMORY)
     path = Path(source)
     try:
         size = path.stat().st_size
@@ -55,10 +58,11 @@ def open_picture(source: Path | str | bytes | Image.Image) -> Picture:
                 f"{path} has {size / 1e6:.0f} MB, at most {MAX_FILE_BYTES / 1e6:.0f} are read",
                 hint="Save the picture smaller.",
             )
-        data = path.read_bytes()
-    except OSError as error:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES)
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL byte
         raise PictureError(
-            f"cannot read picture {path}: {error.strerror or error}",
+            f"cannot read picture {path}: {getattr(error, 'strerror', None) or error}",
             hint="Check the path and the permissions.",
         ) from error
     return _decode(data, str(path))
@@ -68,14 +72,16 @@ def _decode(data: bytes, name: str) -> Picture:
     formats = list(FORMATS)
     if _register_heif():
         formats.append(HEIF)
+
+    def decode() -> Picture:
+        with Image.open(io.BytesIO(data), formats=formats) as image:
+            _check_size(image.width, image.height, name)
+            image.seek(0)
+            image.load()
+            return _finish(image, name)
+
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's opinions on odd files; errors still raise
-            with Image.open(io.BytesIO(data), formats=formats) as image:
-                _check_size(image.width, image.height, name)
-                image.seek(0)
-                image.load()
-                return _finish(image, name)
+        return _guarded(decode, name)
     except UnidentifiedImageError:
         listed = ", ".join(formats) + (
             "" if HEIF in formats else " (HEIC: pip install pillow-heif)"
@@ -84,9 +90,19 @@ def _decode(data: bytes, name: str) -> Picture:
             f"{name} is not a picture this program can read",
             hint=f"It reads {listed}.",
         ) from None
+
+
+def _guarded(decode: Callable[[], Picture], name: str) -> Picture:
+    """Decoders fail in many ways (OSError, SyntaxError, struct.error, …): one clear error."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's opinions on odd files; errors still raise
+            return decode()
+    except (PictureError, UnidentifiedImageError):
+        raise
     except Image.DecompressionBombError:
         raise _too_large(name) from None
-    except (OSError, ValueError, SyntaxError, EOFError, OverflowError, MemoryError) as error:
+    except Exception as error:
         raise PictureError(
             f"{name} is damaged: {error}", hint="Open and save it in another program."
         ) from error
@@ -127,9 +143,10 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """Over white where transparent, as the oracle does; 16-bit grey is scaled, not clipped."""
     if image.mode == "RGB" and "transparency" not in image.info:
         return image.copy()
-    if image.mode.startswith("I;16") or image.mode == "I":
-        # Pillow would clip values above 255.
-        image = image.point(lambda value: value * (1 / 257)).convert("L")
+    if image.mode.startswith("I"):
+        # 16-bit grey: Pillow would clip values above 255.
+        deep = np.asarray(image).astype(np.float64) / 257
+        image = Image.fromarray(np.clip(deep, 0, 255).astype(np.uint8))
     elif image.mode == "F":
         image = image.convert("L")
     rgba = image.convert("RGBA")

@@ -20,11 +20,11 @@ class Model:
         path: Path,
         *,
         gpu_layers: int,
-        on_progress: Callable[[float], bool] | None = None,
+        stop: Callable[[], bool] = lambda: False,
     ) -> None:
         """gpu_layers: how many layers to offload, negative for all.
 
-        on_progress gets 0..1 and returns whether to go on. Raises ModelFileError, Cancelled.
+        stop: asked while loading. Raises ModelFileError, Cancelled.
         """
         route_logs()
         from llama_cpp import llama_cpp
@@ -33,23 +33,26 @@ class Model:
         llama_cpp.llama_backend_init()
         params = llama_cpp.llama_model_default_params()
         params.n_gpu_layers = gpu_layers if gpu_layers >= 0 else 999
-        stopped = False
+        problem: BaseException | None = None
 
-        def progress(share: float, _: object) -> bool:
-            nonlocal stopped
-            if on_progress is not None and not on_progress(share):
-                stopped = True
-            return not stopped
+        def progress(_: float, __: object) -> bool:
+            nonlocal problem
+            try:
+                if stop():
+                    problem = Cancelled("loading was stopped")
+            except BaseException as error:  # cannot pass through C
+                problem = error
+            return problem is None
 
         callback = llama_cpp.llama_progress_callback(progress)
         params.progress_callback = callback
         self.address = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
-        if stopped:
-            raise Cancelled("loading was stopped")
+        if problem is not None:
+            raise problem
         if not self.address:
             raise ModelFileError(
                 f"llama.cpp cannot load {path}",
-                hint="The log (LLAVAO1_LOG=debug) says why; usually too little memory.",
+                hint="LLAVAO1_LOG=debug says why; usually too little memory: try --gpu-layers 0.",
             )
         self._vocab = llama_cpp.llama_model_get_vocab(self.address)
 
@@ -61,10 +64,6 @@ class Model:
     @property
     def n_vocab(self) -> int:
         return int(self._c.llama_vocab_n_tokens(self._vocab))
-
-    @property
-    def n_layers(self) -> int:
-        return int(self._c.llama_model_n_layer(self.address))
 
     @property
     def context_length(self) -> int:

@@ -103,17 +103,19 @@ class Injection:
 
     # --- inside a decode --------------------------------------------------------------------
     def _called(self, address: int, ask: bool, _: object) -> bool:
-        if ask:
-            if not self._active:
-                return False
-            head = ctypes.c_uint64.from_address(address + NAME_OFFSET).value
-            return head & PREFIX_MASK == PREFIX and self._layer_of(address) is not None
+        # Everything is inside the try: also a Ctrl-C that arrives while Python is asked.
         try:
+            if ask:
+                return self._active and self._wanted(address)
             self._hook(address)
         except BaseException as error:
             self._error, self._active = error, False
             return False
         return True
+
+    def _wanted(self, address: int) -> bool:
+        head = ctypes.c_uint64.from_address(address + NAME_OFFSET).value
+        return head & PREFIX_MASK == PREFIX and self._layer_of(address) is not None
 
     def _layer_of(self, address: int) -> int | None:
         return self._names.get(ctypes.string_at(address + NAME_OFFSET))

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from llavao1_edge.contract import keys
 from llavao1_edge.contract.gguf import GgufHeader
-from llavao1_edge.contract.tensors import MmprojShape
+from llavao1_edge.contract.tensors import TABLES, MmprojShape
 from llavao1_edge.errors import ModelFileError
+from llavao1_edge.ggml.types import F16, F32
 from llavao1_edge.images import TilingRules, arrangements
 
 NORM_EPS = 1e-5  # of the norms before and after the local layers, not configurable upstream
@@ -62,6 +63,7 @@ def read_shape(header: GgufHeader) -> MllamaShape:
             f"{header.path.name}: impossible vision sizes {size}, {patch}, {max_tiles}",
             hint="Convert the checkpoint again with this version.",
         )
+    _check_sizes(header)
     tensors = MmprojShape(
         width=header.integer(keys.VISION_WIDTH),
         ffn=header.integer(keys.VISION_FFN),
@@ -98,6 +100,37 @@ def read_shape(header: GgufHeader) -> MllamaShape:
     return shape
 
 
+SIZES = (
+    *(keys.VISION_WIDTH, keys.VISION_FFN, keys.VISION_LAYERS, keys.GLOBAL_LAYERS),
+    *(keys.VISION_HEADS, keys.TEXT_WIDTH, keys.TEXT_FFN, keys.TEXT_LAYERS),
+    *(keys.CROSS_HEADS, keys.CROSS_KV_HEADS, keys.CROSS_HEAD_WIDTH),
+)
+
+
+def _check_sizes(header: GgufHeader) -> None:
+    """Before anything is computed from them: native code aborts on impossible sizes."""
+    for key in SIZES:
+        if not 0 < header.integer(key) <= 1 << 16:
+            raise ModelFileError(
+                f"{header.path.name}: {key} is {header.integer(key)}",
+                hint="The file is damaged: convert the checkpoint again.",
+            )
+    layers = header.integer(keys.VISION_LAYERS) + header.integer(keys.GLOBAL_LAYERS)
+    if layers > len(header.tensors):
+        raise ModelFileError(f"{header.path.name}: {layers} vision layers are not in the file")
+
+
+def _check_types(header: GgufHeader, tensors: MmprojShape) -> None:
+    """Vectors are F32; tables are read on the host and must not be quantised."""
+    for name, size in tensors.expected().items():
+        kind = header.tensors[name].kind
+        if (len(size) == 1 and kind is not F32) or (name in TABLES and kind not in (F32, F16)):
+            raise ModelFileError(
+                f"{header.path.name}: tensor {name} must not be {kind.name}",
+                hint="Convert the checkpoint again with this version.",
+            )
+
+
 def _check(header: GgufHeader, shape: MllamaShape) -> None:
     last = header.integer(keys.TEXT_LAYERS) - 1
     if not shape.cross_after or any(not 0 <= layer < last for layer in shape.cross_after):
@@ -106,7 +139,10 @@ def _check(header: GgufHeader, shape: MllamaShape) -> None:
             f"{header.path.name}: cross layers after {shape.cross_after} of {last + 1} text layers",
             hint="Convert the checkpoint again with this version.",
         )
-    if any(index >= shape.tensors.local_layers for index in shape.intermediate):
+    chosen = shape.intermediate
+    if list(chosen) != sorted(set(chosen)) or not all(
+        0 <= index < shape.tensors.local_layers for index in chosen
+    ):
         raise ModelFileError(f"{header.path.name}: intermediate layers {shape.intermediate}")
     heads = shape.tensors.cross_heads, shape.tensors.cross_kv_heads
     if shape.width % max(1, shape.vision_heads) or heads[0] % max(1, heads[1]):
@@ -125,3 +161,4 @@ def _check(header: GgufHeader, shape: MllamaShape) -> None:
                 f"expected {size}",
                 hint="Convert the checkpoint again with this version.",
             )
+    _check_types(header, shape.tensors)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from llavao1_edge.contract.gguf import GgufHeader
 from llavao1_edge.errors import ModelFileError
 from llavao1_edge.ggml.backend import CPU, Backend, Buffer, place
+from llavao1_edge.ggml.quantise import from_bf16
 from llavao1_edge.ggml.tensor import Arena, Tensor, address_of
 from llavao1_edge.ggml.types import BF16, F16, F32
 
@@ -74,7 +75,7 @@ class Weights:
         if info.kind is F16:
             return data.view(np.float16).astype(np.float32).reshape(shape)
         if info.kind is BF16:
-            return (data.view(np.uint16).astype(np.uint32) << 16).view(np.float32).reshape(shape)
+            return from_bf16(data.view(np.uint16)).reshape(shape)
         raise ModelFileError(f"{self._header.path.name}: {name} must not be {info.kind.name}")
 
     def close(self) -> None:

@@ -48,9 +48,14 @@ class SourceTensor:
     def rows(self, start: int, stop: int) -> NDArray[np.float32]:
         """Rows start..stop as float32, shape (n, row_length)."""
         width = DTYPES[self.dtype] * self.row_length
-        with self.path.open("rb") as file:
-            file.seek(self.offset + start * width)
-            data = file.read((stop - start) * width)
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self.offset + start * width)
+                data = file.read((stop - start) * width)
+        except OSError as error:
+            raise CheckpointError(
+                f"cannot read {self.path}: {error.strerror or error}", hint=HINT
+            ) from error
         if len(data) != (stop - start) * width:
             raise CheckpointError(f"{self.path.name}: tensor {self.name!r} is cut off", hint=HINT)
         return _to_f32(data, self.dtype).reshape(stop - start, self.row_length)

@@ -84,13 +84,27 @@ def plan_conversion(
     """Reads and checks all headers. Raises CheckpointError or UsageError; writes nothing."""
     text_type = parse_quantisation(text_quantisation)
     vision_type = parse_quantisation(vision_quantisation)
+    try:
+        return _plan(folder, out, text_type, vision_type, name or folder.resolve().name)
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot read {folder}: {error.strerror or error}", hint="Check the permissions."
+        ) from error
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+        # JSON of a shape that no checkpoint has, beyond what is checked one by one.
+        raise CheckpointError(
+            f"{folder}: a JSON file has an impossible value ({type(error).__name__}: {error})",
+            hint="Download the whole checkpoint folder again.",
+        ) from error
+
+
+def _plan(folder: Path, out: Path, text_type: str, vision_type: str, base: str) -> Conversion:
     checkpoint = open_checkpoint(folder)
     shape = read_hyperparameters(checkpoint)
     vocabulary = read_vocabulary(checkpoint, shape)
     generation = checkpoint.json_or_none("generation_config.json") or {}
     table = routes(shape)
     _match(checkpoint, table)
-    base = name or folder.resolve().name
     identity = Identity(base, checkpoint.fingerprint())
     text_jobs = _jobs(checkpoint, table, TEXT, text_type)
     factors = rope_factors(shape.text.rope, shape.text.head_width)
@@ -122,6 +136,12 @@ def run(plan: Conversion) -> Iterator[Progress]:
     out = plan.text.path.parent
     try:
         out.mkdir(parents=True, exist_ok=True)
+        for output in (plan.text, plan.mmproj):
+            if output.path.exists() and not output.path.is_file():
+                raise CheckpointError(
+                    f"{output.path} exists and is not a file",
+                    hint="Choose another --out or --name.",
+                )
         free = shutil.disk_usage(out).free
         if free < plan.n_bytes:
             raise _no_space(out, plan.n_bytes, free)
@@ -147,11 +167,20 @@ def _write_both(plan: Conversion) -> Iterator[Progress]:
                 done += job.planned.n_bytes
                 yield Progress(done, plan.n_bytes, job.planned.name)
             writer.finish()
-        for writer in writers:
-            writer.publish()
+        _publish(*writers)
     finally:  # also when the caller stops iterating or presses Ctrl-C
         for writer in writers:
             writer.discard()
+
+
+def _publish(text: GgufWriter, mmproj: GgufWriter) -> None:
+    """Both or neither: a new text file beside an old mmproj file would be a false pair."""
+    text.publish()
+    try:
+        mmproj.publish()
+    except OSError:
+        text.path.unlink(missing_ok=True)
+        raise
 
 
 def _no_space(out: Path, needed: int, free: int) -> CheckpointError:

@@ -136,9 +136,8 @@ def read_hyperparameters(checkpoint: Checkpoint) -> Hyperparameters:
             f"config.json: model_type is {kind!r}, supported is 'mllama' (Llama-3.2-Vision)",
             hint="Use llama.cpp's own converter for other architectures.",
         )
-    text = _text(_Section(config.get("text_config") or {}, "text_config"))
-    vision = _vision(_Section(config.get("vision_config") or {}, "vision_config"))
     whole = _Section(config, "config.json")
+    text, vision = _text(whole.section("text_config")), _vision(whole.section("vision_config"))
     image_token = whole.integer("image_token_index", whole.integer("image_token_id", 128256))
     if image_token >= text.embedding_rows:
         raise _bad("image_token_index", image_token, f"must be below {text.embedding_rows}")
@@ -164,16 +163,23 @@ class _Section:
             raise _bad(f"{self.name}.{key}", value, "expected a whole number")
         return value
 
-    def positive(self, key: str, default: int) -> int:
+    def positive(self, key: str, default: int, *, most: int = 1 << 24) -> int:
         value = self.integer(key, default)
-        if value < 1 or value > 1 << 24:
-            raise _bad(f"{self.name}.{key}", value, "expected a positive number")
+        if not 1 <= value <= most:
+            raise _bad(f"{self.name}.{key}", value, f"expected 1 to {most}")
         return value
 
+    def section(self, key: str) -> _Section:
+        value = self.values.get(key) or {}
+        if not isinstance(value, dict):
+            raise _bad(f"{self.name}.{key}", value, "expected an object")
+        return _Section(value, key)
+
     def number(self, key: str, default: float) -> float:
+        """A positive, finite number."""
         value = self.values.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise _bad(f"{self.name}.{key}", value, "expected a number")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e30:
+            raise _bad(f"{self.name}.{key}", value, "expected a positive number")
         return float(value)
 
     def indices(self, key: str, default: list[int], *, below: int) -> tuple[int, ...]:
@@ -193,7 +199,7 @@ class _Section:
 def _text(section: _Section) -> TextShape:
     section.must("hidden_act", "silu")
     section.must("tie_word_embeddings", False)
-    layers = section.positive("num_hidden_layers", 40)
+    layers = section.positive("num_hidden_layers", 40, most=1024)
     shape = TextShape(
         vocab=section.positive("vocab_size", 128256),
         width=section.positive("hidden_size", 4096),
@@ -252,16 +258,16 @@ def _rope(section: _Section) -> Rope:
 def _vision(section: _Section) -> VisionShape:
     section.must("hidden_act", "gelu")
     section.must("num_channels", 3)
-    layers = section.positive("num_hidden_layers", 32)
+    layers = section.positive("num_hidden_layers", 32, most=1024)
     shape = VisionShape(
         width=section.positive("hidden_size", 1280),
         ffn=section.positive("intermediate_size", 5120),
         layers=layers,
-        global_layers=section.positive("num_global_layers", 8),
+        global_layers=section.positive("num_global_layers", 8, most=1024),
         heads=section.positive("attention_heads", section.positive("num_attention_heads", 16)),
-        image_size=section.positive("image_size", 448),
+        image_size=section.positive("image_size", 448, most=4096),
         patch_size=section.positive("patch_size", 14),
-        max_tiles=section.positive("max_num_tiles", 4),
+        max_tiles=section.positive("max_num_tiles", 4, most=64),
         eps=section.number("norm_eps", 1e-5),
         intermediate=section.indices(
             "intermediate_layers_indices", [3, 7, 15, 23, 30], below=layers
@@ -276,7 +282,7 @@ def _vision(section: _Section) -> VisionShape:
                    f"expected {output}")  # fmt: skip
     grids = [list(grid) for grid in arrangements(shape.max_tiles)]
     given = section.values.get("supported_aspect_ratios") or grids
-    if [list(grid) for grid in given] != grids:
+    if given != grids and given != [tuple(grid) for grid in grids]:
         raise _bad("vision_config.supported_aspect_ratios", given, f"supported is {grids}")
     return shape
 
@@ -295,7 +301,7 @@ def _preprocessing(checkpoint: Checkpoint, vision: VisionShape) -> Preprocessing
     for switch in ("do_resize", "do_rescale", "do_normalize", "do_pad", "do_convert_rgb"):
         section.must(switch, True)
     section.must("resample", 2)
-    size = values.get("size") or {}
+    size = section.section("size").values
     if (size.get("height"), size.get("width")) != (vision.image_size, vision.image_size):
         raise _bad("preprocessor_config.size", size, f"the model reads {vision.image_size} pixels")
     if section.positive("max_image_tiles", 4) != vision.max_tiles:
@@ -306,7 +312,7 @@ def _preprocessing(checkpoint: Checkpoint, vision: VisionShape) -> Preprocessing
         if (
             not isinstance(three, list)
             or len(three) != 3
-            or not all(isinstance(value, int | float) for value in three)
+            or not all(isinstance(v, int | float) and abs(v) < 1e6 for v in three)
         ):
             raise _bad(f"preprocessor_config.{name}", three, "expected three numbers")
     assert mean is not None

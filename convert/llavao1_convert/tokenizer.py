@@ -20,6 +20,18 @@ LLAMA3_SPLIT = (
     r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
+SPLIT_STEP = {
+    "type": "Split",
+    "pattern": {"Regex": LLAMA3_SPLIT},
+    "behavior": "Isolated",
+    "invert": False,
+}
+# As tokenizers writes it, with and without a field that does not matter here.
+LLAMA3_STEPS = [
+    [SPLIT_STEP, {"type": "ByteLevel", "add_prefix_space": False, "use_regex": False, **trim}]
+    for trim in ({}, {"trim_offsets": True}, {"trim_offsets": False})
+]
+
 
 @dataclass(frozen=True)
 class Vocabulary:
@@ -75,20 +87,20 @@ def recognise_split(tokenizer: Json) -> str:
     if not isinstance(model, dict) or model.get("type", "BPE") != "BPE":
         kind = model.get("type") if isinstance(model, dict) else model
         raise CheckpointError(f"tokenizer.json: model type {kind!r} is not BPE", hint=HINT)
-    if model.get("byte_fallback") or tokenizer.get("normalizer"):
-        raise CheckpointError(
-            "tokenizer.json: byte fallback or a normalizer is not supported", hint=HINT
-        )
+    for key, where in (
+        ("normalizer", tokenizer),
+        ("byte_fallback", model),
+        ("continuing_subword_prefix", model),
+        ("end_of_word_suffix", model),
+    ):
+        if where.get(key):
+            raise CheckpointError(f"tokenizer.json: {key} is not supported", hint=HINT)
     pre = tokenizer.get("pre_tokenizer") or {}
     if pre.get("type") == "ByteLevel" and pre.get("use_regex", True):
-        if not pre.get("add_prefix_space", True):
+        if not pre.get("add_prefix_space", True) and not model.get("ignore_merges"):
             return "gpt-2"
-    elif pre.get("type") == "Sequence":
-        split, *rest = pre.get("pretokenizers") or [{}]
-        pattern = (split.get("pattern") or {}).get("Regex")
-        byte_level = len(rest) == 1 and rest[0].get("type") == "ByteLevel"
-        if pattern == LLAMA3_SPLIT and byte_level and not rest[0].get("use_regex", True):
-            return "llama-bpe"
+    elif pre.get("type") == "Sequence" and pre.get("pretokenizers") in LLAMA3_STEPS:
+        return "llama-bpe"
     raise CheckpointError(f"tokenizer.json: unknown pre-tokenizer {str(pre)[:120]}", hint=HINT)
 
 

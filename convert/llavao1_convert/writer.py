@@ -118,9 +118,12 @@ class GgufWriter:
         self._file: BinaryIO = self.partial.open("wb")
         self._open: Planned | None = None
         self._written = 0
-        self._file.write(header)
+        self._header = header
 
     def begin(self, tensor: Planned) -> None:
+        if self._header:  # not in __init__: a disk that fails here must find us discardable
+            self._file.write(self._header)
+            self._header = b""
         self.end()
         self._open, self._written = tensor, 0
 
@@ -149,5 +152,9 @@ class GgufWriter:
         self.partial.replace(self.path)
 
     def discard(self) -> None:
-        self._file.close()
-        self.partial.unlink(missing_ok=True)
+        try:
+            self._file.close()  # flushes, and may fail again on a full disk
+        except OSError:
+            pass
+        finally:
+            self.partial.unlink(missing_ok=True)

@@ -56,7 +56,7 @@ def versions() -> dict[str, str]:
 
 
 def devices() -> list[dict[str, Any]]:
-    from llavao1_edge.ggml import backend
+    from llavao1_edge.engine.runtime import machine_devices
 
     return [
         {
@@ -66,7 +66,7 @@ def devices() -> list[dict[str, Any]]:
             "memory_free_gb": round(device.memory_free / 1e9, 1),
             "memory_total_gb": round(device.memory_total / 1e9, 1),
         }
-        for device in backend.devices()
+        for device in machine_devices()
     ]
 
 

@@ -22,10 +22,8 @@ class PromptLogits:
     logits: NDArray[np.float32]
 
 
-def compute_logits(
-    runtime: Runtime, tokens: Sequence[int], states: CrossStates | None
-) -> PromptLogits:
-    """Logits after every token. Raises UsageError for ids outside the vocabulary."""
+def check_tokens(runtime: Runtime, tokens: Sequence[int], *, picture: bool) -> list[int]:
+    """The ids. Raises UsageError for ids outside the vocabulary or a picture without a place."""
     ids = [int(token) for token in tokens]
     bad = [token for token in ids if not 0 <= token < runtime.model.n_vocab]
     if bad or not ids:
@@ -35,7 +33,17 @@ def compute_logits(
             else "no tokens",
             hint="Give the ids of the model's own tokenizer.",
         )
-    view = None if states is None else _view(runtime, ids, states)
+    if picture and runtime.image_token not in ids:
+        raise UsageError(
+            f"a picture was given, but the tokens hold no image token ({runtime.image_token})",
+            hint="Put it where the picture stands, or give no picture.",
+        )
+    return ids
+
+
+def compute_logits(runtime: Runtime, ids: list[int], states: CrossStates | None) -> PromptLogits:
+    """Logits after every token of checked ids."""
+    view = None if states is None else View(states, ids.index(runtime.image_token))
     sequence = runtime.take_sequence()
     logits = np.empty((len(ids), runtime.head_vocab), dtype=np.float32)
     n_batch = runtime.context.n_batch
@@ -49,12 +57,3 @@ def compute_logits(
     finally:
         runtime.release(sequence)
     return PromptLogits(ids, logits)
-
-
-def _view(runtime: Runtime, ids: list[int], states: CrossStates) -> View:
-    if runtime.image_token not in ids:
-        raise UsageError(
-            f"a picture was given, but the tokens hold no image token ({runtime.image_token})",
-            hint="Put it where the picture stands, or give no picture.",
-        )
-    return View(states, ids.index(runtime.image_token))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+import glob
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
+from weakref import finalize
 
-from llavao1_edge.engine.diagnosis import PromptLogits, compute_logits
+from llavao1_edge.engine.diagnosis import PromptLogits, check_tokens, compute_logits
 from llavao1_edge.engine.runtime import Runtime
+from llavao1_edge.engine.seats import Seats
 from llavao1_edge.engine.session import Session
-from llavao1_edge.errors import ContextFullError, UsageError
+from llavao1_edge.errors import ModelFileError, UsageError
 from llavao1_edge.images import Picture, open_picture
 from llavao1_edge.prompt import user_turn
 from llavao1_edge.settings import RuntimeSettings
@@ -27,8 +29,9 @@ class Engine:
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
-        self._sessions: dict[Session, float] = {}
-        self._closed = False
+        self.seats = Seats(runtime)
+        # Native things must go before the interpreter does, also where nobody called `close`.
+        self._finalizer = finalize(self, runtime.close)
 
     @classmethod
     def open(
@@ -38,13 +41,15 @@ class Engine:
         text: str | Path | None = None,
         mmproj: str | Path | None = None,
         settings: RuntimeSettings | None = None,
+        stop: Callable[[], bool] = lambda: False,
     ) -> Engine:
         """`model`: "demo", or the path of a text file whose mmproj file lies beside it.
 
-        Or give both files as `text` and `mmproj`. Raises ModelFileError, PairError, BackendError.
+        Or give both files as `text` and `mmproj`. `stop` is asked while loading. Raises
+        ModelFileError, PairError, BackendError, Cancelled.
         """
         text_path, mmproj_path = resolve_pair(model, text=text, mmproj=mmproj)
-        return cls(Runtime(text_path, mmproj_path, settings or RuntimeSettings()))
+        return cls(Runtime(text_path, mmproj_path, settings or RuntimeSettings(), stop=stop))
 
     def session(self, picture: PictureSource | None = None) -> Session:
         """A new conversation about a picture, or about none. Raises PictureError."""
@@ -52,9 +57,7 @@ class Engine:
         opened = (
             picture if isinstance(picture, Picture) or picture is None else open_picture(picture)
         )
-        session = Session(self, opened)
-        self._sessions[session] = 0.0
-        return session
+        return Session(self, opened)
 
     def prompt_logits(
         self, picture: PictureSource | None, question: str | Sequence[int]
@@ -77,22 +80,19 @@ class Engine:
                 tokens: Sequence[int] = runtime.encode(turn)
             else:
                 tokens = question
+            ids = check_tokens(runtime, tokens, picture=picture is not None)
+            self.seats.make_room(None, len(ids))
             states = None
             if picture is not None:
                 opened = picture if isinstance(picture, Picture) else open_picture(picture)
                 states, _ = runtime.encode_picture(opened)
-            self._evict(needed=len(tokens), keep=None)
-            return compute_logits(runtime, tokens, states)
+            return compute_logits(runtime, ids, states)
 
     def close(self) -> None:
         """Frees everything. Conversations cannot be used afterwards; an open stream ends."""
         self.runtime.turns.abandon()
         with self.runtime.turns.take():
-            if not self._closed:
-                self._closed = True
-                for session in list(self._sessions):
-                    session.close()
-                self.runtime.close()
+            self._finalizer()
 
     def __enter__(self) -> Engine:
         return self
@@ -105,42 +105,14 @@ class Engine:
     ) -> None:
         self.close()
 
-    # --- for sessions -----------------------------------------------------------------------
+    @property
+    def is_open(self) -> bool:
+        return self._finalizer.alive
+
     def check_open(self) -> None:
-        if self._closed:
+        """Raises UsageError after `close`."""
+        if not self.is_open:
             raise UsageError("the model is closed", hint="Open it again with Engine.open.")
-
-    def forget(self, session: Session) -> None:
-        self._sessions.pop(session, None)
-
-    def make_room(self, session: Session, n_new: int) -> None:
-        """Evicts other conversations, the longest unused first, until `n_new` tokens fit.
-
-        Raises ContextFullError where this conversation alone is too long.
-        """
-        self._sessions[session] = time.monotonic()
-        needed = len(session.history) + n_new
-        n_ctx = self.runtime.context.n_ctx
-        if needed > n_ctx:
-            raise ContextFullError(
-                f"the conversation needs {needed} tokens, the context holds {n_ctx}",
-                hint="Ask in a new conversation, or start with a larger --context.",
-            )
-        self._evict(needed=needed, keep=session)
-
-    def _evict(self, *, needed: int, keep: Session | None) -> None:
-        """Half of the room that is left is for the answer."""
-        others = sorted(
-            (other for other in self._sessions if other is not keep and other.n_cached),
-            key=lambda other: self._sessions[other],
-        )
-        n_ctx = self.runtime.context.n_ctx
-        used = sum(other.n_cached for other in others)
-        for other in others:
-            if used + needed <= n_ctx // 2:
-                break
-            used -= other.n_cached
-            other.evict()
 
 
 def resolve_pair(
@@ -164,9 +136,11 @@ def resolve_pair(
 
 def _mmproj_beside(path: Path) -> Path:
     """The only mmproj file of the folder that starts with the text file's base name."""
-    base = path.stem.rsplit("-", 1)[0]
-    found = sorted(path.parent.glob(f"mmproj-{base}*.gguf")) if path.parent.is_dir() else []
-    if len(found) == 1 or (not path.exists() and found):
+    if not path.is_file():
+        raise ModelFileError(f"cannot read model file {path}: no such file", hint="Check the path.")
+    base = glob.escape(path.stem.rsplit("-", 1)[0])
+    found = sorted(path.parent.glob(f"mmproj-{base}*.gguf"))
+    if len(found) == 1:
         return found[0]
     names = ", ".join(file.name for file in found) or "none"
     raise UsageError(

@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llavao1_edge.contract import keys
-from llavao1_edge.contract.gguf import GgufHeader
 from llavao1_edge.contract.pair import read_pair
 from llavao1_edge.engine.turns import Turns
 from llavao1_edge.errors import LlavaError, ModelFileError, UsageError
-from llavao1_edge.ggml.backend import Backend, choose_device
+from llavao1_edge.ggml.backend import Backend, Device, choose_device, devices
 from llavao1_edge.images import Canvas, Picture, choose_canvas, tile_picture
 from llavao1_edge.llama.context import Context, Row
+from llavao1_edge.llama.log import route_logs
 from llavao1_edge.llama.model import Model
 from llavao1_edge.llama.sampler import Sampling
 from llavao1_edge.mllama.cross import CrossLayers, CrossStates
@@ -35,7 +35,12 @@ N_SEQUENCES = 64
 MAX_PICTURES = 2  # kept encoded; a picture of the 11B model takes about 210 MB
 
 Stop = Callable[[], bool]
-Checkpoint = Callable[[float], None]
+
+
+def machine_devices() -> list[Device]:
+    """What this llama.cpp build can compute on, without its chatter."""
+    route_logs()
+    return devices()
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,8 @@ class View:
 class Runtime:
     """Owns model, context, vision tower and cross layers. Callers take their turn (`turns`)."""
 
-    def __init__(self, text: Path, mmproj: Path, settings: RuntimeSettings) -> None:
+    def __init__(self, text: Path, mmproj: Path, settings: RuntimeSettings, *, stop: Stop) -> None:
+        """stop: asked while the text model is loaded."""
         self.settings = settings
         self.text_header, self.mmproj_header = read_pair(text, mmproj)
         self.shape: MllamaShape = read_shape(self.mmproj_header)
@@ -69,17 +75,18 @@ class Runtime:
         self.vision_passes = 0
         self.decode_calls = 0
         with ExitStack() as stack:
-            self._open(stack)
+            self._open(stack, stop)
             self._stack = stack.pop_all()
 
-    def _open(self, stack: ExitStack) -> None:
+    def _open(self, stack: ExitStack, stop: Stop) -> None:
         settings = self.settings
+        route_logs()  # first: starting a device logs already
         device = choose_device(gpu=settings.gpu_layers != 0)
         self.backend = Backend(device, n_threads=settings.n_threads)
         stack.callback(self.backend.close)
         layers = settings.gpu_layers
         self.gpu_layers = (-1 if device.is_gpu else 0) if layers is None else layers
-        self.model = Model(self.text_header.path, gpu_layers=self.gpu_layers)
+        self.model = Model(self.text_header.path, gpu_layers=self.gpu_layers, stop=stop)
         stack.callback(self.model.close)
         self.weights = Weights(self.mmproj_header, self.backend)
         stack.callback(self.weights.close)
@@ -133,10 +140,6 @@ class Runtime:
             return self.text_header.metadata.get(keys.FILE_TYPE) == 0
         return self.settings.cache == "f32"
 
-    @property
-    def header(self) -> GgufHeader:
-        return self.text_header
-
     def default_sampling(self) -> Sampling:
         """The model's own sampling defaults, completed with the method's."""
         header, base = self.text_header, Sampling()
@@ -183,7 +186,7 @@ class Runtime:
         return choose_canvas(picture.height, picture.width, rules=self.shape.tiling)
 
     def encode_picture(
-        self, picture: Picture, *, checkpoint: Checkpoint | None = None
+        self, picture: Picture, *, checkpoint: Callable[[float], None] | None = None
     ) -> tuple[CrossStates, float]:
         """Keys and values of a picture and the milliseconds it took; 0 if it was kept."""
         kept = self._pictures.get(picture.key)
@@ -211,6 +214,10 @@ class Runtime:
         self._pictures.clear()
 
     # --- sequences ----------------------------------------------------------------------------
+    @property
+    def n_free_sequences(self) -> int:
+        return len(self._free_sequences)
+
     def take_sequence(self) -> int:
         if not self._free_sequences:
             raise UsageError(

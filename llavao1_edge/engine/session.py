@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING
 from weakref import ref
 
 from llavao1_edge.engine.drafter import BatchDrafter, Point
-from llavao1_edge.engine.runtime import View
+from llavao1_edge.engine.runtime import Stop, View
 from llavao1_edge.engine.turns import Stream
 from llavao1_edge.errors import Cancelled, UsageError
 from llavao1_edge.images import Picture, open_picture
@@ -36,7 +37,6 @@ from llavao1_edge.stages import CONCLUSION, StageParser
 if TYPE_CHECKING:
     from llavao1_edge.engine.engine import Engine
 
-Stop = Callable[[], bool]
 RESERVE = 64  # tokens an answer must at least have room for
 
 
@@ -48,23 +48,31 @@ class Session:
         self.picture = picture
         self.history: list[int] = []
         """All tokens so far, the picture's token included."""
-        self._sequence: int | None = None
-        self.n_cached = 0
-        """How many tokens of the history are in the cache."""
+        self._seat = engine.seats.add(self)
+        self._stream_ref: Stream | None = None
         self.closed = False
 
     def close(self) -> None:
-        """Frees the conversation's place in the cache."""
-        if not self.closed:
-            self.closed = True
-            self.evict()
-            self._engine.forget(self)
+        """Ends an unfinished answer; the place in the cache is free for the next question."""
+        if self._stream_ref is not None:
+            self._engine.runtime.turns.abandon(self._stream_ref)
+        self.closed = self._seat.abandoned = True
 
-    def evict(self) -> None:
-        """Gives up the cached history; the next question computes it again."""
-        if self._sequence is not None:
-            self._engine.runtime.release(self._sequence)
-            self._sequence, self.n_cached = None, 0
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def n_cached(self) -> int:
+        """How many tokens of the history are in the cache."""
+        return self._seat.n_cached
 
     def show(self, picture: Path | str | bytes | Picture) -> None:
         """Gives a conversation its picture, before the first question.
@@ -111,16 +119,14 @@ class Session:
         One answer is written at a time: another question from the same thread raises UsageError
         until this stream is finished or closed, other threads wait.
         """
-        holder: list[Stream] = []
         stream = self._stream(
             question,
             search or Staged(),
             seed,
             sampling or SamplingSettings(),
             stop or (lambda: False),
-            holder,
         )
-        holder.append(ref(stream))
+        self._stream_ref = ref(stream)
         return stream
 
     def _stream(
@@ -130,7 +136,6 @@ class Session:
         seed: int,
         settings: SamplingSettings,
         stop: Stop,
-        holder: list[Stream],
     ) -> Generator[Event, None, None]:
         if self.closed:
             raise UsageError("the conversation is closed", hint="Start a new session.")
@@ -141,7 +146,7 @@ class Session:
             picture=self.picture is not None,
             system_block=runtime.system_block,
         )
-        with runtime.turns.take(holder[0]):
+        with runtime.turns.take(self._stream_ref):
             self._engine.check_open()
             prompt = runtime.encode(turn)
             if self.history:
@@ -156,14 +161,18 @@ class Session:
         """A sequence that continues the history, and how many of its tokens are cached."""
         runtime = self._engine.runtime
         sequence = runtime.take_sequence()
-        if self._sequence is not None:
-            runtime.context.fork(self._sequence, sequence)
-        return sequence, self.n_cached
+        if self._seat.sequence is not None:
+            runtime.context.fork(self._seat.sequence, sequence)
+        return sequence, self._seat.n_cached
 
     def keep(self, sequence: int, *, history: list[int], n_cached: int) -> None:
         """The conversation goes on from `sequence`, which holds the first `n_cached` tokens."""
-        self.evict()
-        self._sequence, self.history, self.n_cached = sequence, history, n_cached
+        self._engine.seats.clear(self._seat)
+        self._seat.sequence, self._seat.n_cached = sequence, n_cached
+        self.history = history
+
+    def make_room(self, n_new: int) -> None:
+        self._engine.seats.make_room(self._seat, len(self.history) + n_new)
 
 
 class _Answering:
@@ -179,8 +188,7 @@ class _Answering:
         settings: SamplingSettings,
         stop: Stop,
     ) -> None:
-        self.session, self.engine = session, session._engine
-        self.runtime = self.engine.runtime
+        self.session, self.runtime = session, session._engine.runtime
         self.prompt, self.strategy, self.seed, self.stop = prompt, strategy, seed, stop
         self.settings = settings
         self.counters = Counters(prompt_tokens=len(prompt))
@@ -188,11 +196,11 @@ class _Answering:
         self.free_text = ""
 
     def run(self) -> Iterator[Event]:
+        self.session.make_room(len(self.prompt) + RESERVE)  # before the picture, which costs more
         view = None
         if self.session.picture is not None:
             ready, view = self._see(self.session.picture)
             yield ready
-        self.engine.make_room(self.session, len(self.prompt) + RESERVE)
         calls = self.runtime.decode_calls
         drafter = BatchDrafter(
             self.runtime,

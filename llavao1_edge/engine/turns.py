@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 from weakref import ReferenceType
 
@@ -39,8 +39,10 @@ class Turns:
             finally:
                 self._owner, self._stream = None, None
 
-    def abandon(self) -> None:
-        """Closes the stream that this thread left unfinished, before what it uses is freed."""
-        stream = self._stream() if self._stream is not None else None
-        if self._owner == threading.get_ident() and stream is not None:
-            stream.close()
+    def abandon(self, only: Stream | None = None) -> None:
+        """Closes the stream of this turn (or only that one) unless somebody is reading it now."""
+        current = self._stream
+        stream = current() if current is not None else None
+        if stream is not None and only in (None, current):
+            with suppress(ValueError):  # it is being read at this moment
+                stream.close()

@@ -30,7 +30,7 @@ from llavao1_edge.mllama.weights import Weights
 
 SCORE_BYTES = 96 << 20  # attention scores in memory at a time
 
-Checkpoint = Callable[[float], None]
+BetweenLayers = Callable[[float], None]
 """Called between layers with the share done; may raise to stop."""
 
 
@@ -84,7 +84,7 @@ class VisionTower:
         self.attention = attention or choose_attention(backend, shape)
 
     def encode(
-        self, picture: TiledPicture, *, checkpoint: Checkpoint | None = None
+        self, picture: TiledPicture, *, checkpoint: BetweenLayers | None = None
     ) -> VisionStates:
         """tiles → projected tokens, tile-major, class token first in each tile."""
         arena = Arena(n_tensors=1)
@@ -107,7 +107,7 @@ class _Pass:
     """One picture on its way through the tower."""
 
     def __init__(
-        self, tower: VisionTower, picture: TiledPicture, target: Tensor, checkpoint: Checkpoint
+        self, tower: VisionTower, picture: TiledPicture, target: Tensor, checkpoint: BetweenLayers
     ) -> None:
         self.shape, self.weights = tower._shape, tower._weights
         self.backend, self.attention = tower._backend, tower.attention

@@ -92,7 +92,7 @@ def ask_cases(f: Files, tmp: Path) -> Iterator[tuple[str, Case]]:
     yield "bad temperature", (["ask", picture, "Why?", "--temperature", "-1"], 2, "temperature")
     yield "not a number", (["ask", picture, "Why?", "--top-k", "many"], 2, "'many'")
     yield "bad context", (["ask", picture, "Why?", "--context", "3"], 2, "at least 256")
-    yield "no such model", (["ask", picture, "Why?", "--model", "no.gguf"], 2, "no single mmproj")
+    yield "no such model", (["ask", picture, "Why?", "--model", "no.gguf"], 1, "no such file")
     yield (
         "no such mmproj",
         (

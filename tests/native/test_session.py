@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -84,7 +86,7 @@ def test_an_evicted_conversation_goes_on(open_tiny: Callable[..., Engine]) -> No
     for session, evict in ((kept, False), (evicted, True)):
         session.ask("What?", sampling=GREEDY)
         if evict:
-            session.evict()
+            session._engine.seats.clear(session._seat)
             assert session.n_cached == 0
         answers.append(session.ask("And?", sampling=GREEDY))
     assert gist(answers[0]) == gist(answers[1])
@@ -97,6 +99,57 @@ def test_sessions_take_turns_in_a_small_context(open_tiny: Callable[..., Engine]
     assert all(gist(answer) == gist(first[0]) for answer in first)
     second = [session.ask("And?", sampling=GREEDY) for session in sessions[::-1]]
     assert all(answer.stages for answer in second)
+
+
+def test_dropped_sessions_give_their_place_back(open_tiny: Callable[..., Engine]) -> None:
+    engine = open_tiny(batch=8)  # eight sequences only
+    wanted = gist(engine.session(A).ask("What?", sampling=GREEDY))
+    for _ in range(12):
+        assert gist(engine.session(A).ask("What?", sampling=GREEDY)) == wanted
+
+
+def test_more_conversations_than_sequences(open_tiny: Callable[..., Engine]) -> None:
+    engine = open_tiny(batch=8, context=2048)
+    sessions = [engine.session(A) for _ in range(12)]
+    answers = [session.ask("What?", sampling=GREEDY) for session in sessions]
+    assert all(gist(answer) == gist(answers[0]) for answer in answers)
+    assert sum(session.n_cached > 0 for session in sessions) < 8
+
+
+def test_closing_a_session_while_it_answers(open_tiny: Callable[..., Engine]) -> None:
+    engine = open_tiny()
+    with engine.session(A) as session:
+        stream = session.stream("What?", sampling=SHORT)
+        next(stream)
+    assert list(stream) == []
+    assert engine.session(B).ask("What?", sampling=SHORT).stages
+    engine.seats.sweep()
+    assert engine.runtime.n_free_sequences >= engine.runtime.n_sequences - 1
+
+
+def test_an_engine_that_nobody_closed_is_freed(open_tiny: Callable[..., Engine]) -> None:
+    engine = open_tiny()
+    text, mmproj = engine.runtime.text_header.path, engine.runtime.mmproj_header.path
+    code = f"""
+from llavao1_edge import Engine, RuntimeSettings, SamplingSettings
+cpu = RuntimeSettings(gpu_layers=0)
+engine = Engine.open(text={str(text)!r}, mmproj={str(mmproj)!r}, settings=cpu)
+engine.session().ask("What?", sampling=SamplingSettings(max_tokens=4))
+print("done")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
+
+
+def test_a_question_that_does_not_fit_is_refused_before_the_picture_is_read(
+    open_tiny: Callable[..., Engine],
+) -> None:
+    engine = open_tiny(context=256)
+    with pytest.raises(ContextFullError):
+        engine.session(A).ask("why " * 60)
+    with pytest.raises(UsageError, match="no image token"):
+        engine.prompt_logits(A, [1, 2])
+    assert engine.runtime.vision_passes == 0
 
 
 def test_without_a_picture(open_tiny: Callable[..., Engine]) -> None:

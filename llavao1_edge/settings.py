@@ -32,6 +32,10 @@ class _Validated:
     def __post_init__(self) -> None:
         for name, limits in ranges(type(self)):
             _check(name, getattr(self, name), limits)
+        self._check_more()
+
+    def _check_more(self) -> None:
+        """What a range cannot say."""
 
 
 def ranges(kind: type[_Validated]) -> Iterator[tuple[str, Range]]:
@@ -76,6 +80,12 @@ class SamplingSettings(_Validated):
     min_p: float = setting(0.0, "leave out tokens below this share of the best", low=0, high=1)
     repeat_penalty: float = setting(1.0, "above 1 discourages repetition", low=0.5, high=2)
     max_tokens: int = setting(2048, "most tokens an answer may have", low=1)
+
+    def _check_more(self) -> None:
+        if self.temperature is not None and 0 < self.temperature < 0.01:
+            raise UsageError(
+                f"temperature is {self.temperature}", hint="It must be 0 or at least 0.01."
+            )
 
 
 @dataclass(frozen=True)

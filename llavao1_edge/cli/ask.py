@@ -61,7 +61,9 @@ def run(options: argparse.Namespace) -> int:
     line.write("loading the model")
     with (
         stop_on_interrupt() as stop,
-        Engine.open(options.model, mmproj=options.mmproj, settings=settings) as engine,
+        Engine.open(
+            options.model, mmproj=options.mmproj, settings=settings, stop=stop.is_set
+        ) as engine,
     ):
         session = engine.session(picture)
         try:
@@ -81,14 +83,14 @@ def run(options: argparse.Namespace) -> int:
         print(f"note: {note}", file=sys.stderr)
     if options.json:
         print(json.dumps(as_json(answer), ensure_ascii=False, indent=1))
-        return 0
+        return 0 if answer.conclusion else 1
     if options.show_stages:
         for name, text in answer.stages.items():
             if name != "conclusion":
                 print(f"{name.capitalize()}\n{text}\n")
         print("Conclusion")
     print(answer.conclusion)
-    return 0
+    return 0 if answer.conclusion else 1
 
 
 def read_source(name: str) -> Path | bytes | None:

@@ -53,7 +53,13 @@ def run(options: argparse.Namespace) -> int:
 
     source = read_source(options.picture)
     picture = None if source is None else open_picture(source)
-    with Engine.open(options.model, mmproj=options.mmproj, settings=settings) as engine:
+    from llavao1_edge.cli.progress import stop_on_interrupt
+
+    with stop_on_interrupt() as stop:
+        opened = Engine.open(
+            options.model, mmproj=options.mmproj, settings=settings, stop=stop.is_set
+        )
+    with opened as engine:
         session = engine.session(picture)
         failures = _Conversation(session, options).run()
     return 1 if failures and not sys.stdin.isatty() else 0

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 failed, 2 the request was wrong, 130 stopped by Ctrl-C.
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import os
 import sys
@@ -45,6 +46,9 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
     _set_up_logging()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a character too many must not lose an answer
+            stream.reconfigure(errors="replace")
     options = build_parser().parse_args(argv)
     try:
         code: int = options.run(options)

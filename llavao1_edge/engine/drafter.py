@@ -107,29 +107,33 @@ class BatchDrafter:
         if self._tokens_left <= 0:
             yield from self._nothing_left(branch, point, stage, Ending.LENGTH)
             return
+        base: Point | None = None
+        lanes: list[_Lane] = []
         try:
-            first = self._advance(point, stage)
-        except ContextFullError:
-            if not branch.stages:
-                raise  # not even the question fits
-            yield from self._nothing_left(branch, point, stage, Ending.CONTEXT)
-            return
-        lanes = [self._lane(point, branch, stage, number) for number in range(n)]
-        live = lanes
-        logits = [first] * n
-        try:
+            try:
+                base, first = self._advance(point, stage)
+            except ContextFullError:
+                if not branch.stages:
+                    raise  # not even the question fits
+                yield from self._nothing_left(branch, point, stage, Ending.CONTEXT)
+                return
+            for number in range(n):
+                lanes.append(self._lane(base, branch, stage, number))
+            live, logits = lanes, [first] * n
             while live:
                 yield from self._draw(live, logits, stage)
-                yield from self._finished(live, branch, point, stage)
+                yield from self._finished(live, branch, base, stage)
                 live = [lane for lane in live if lane.ending is None]
                 if live and not (logits := self._step(live)):
-                    yield from self._finished(live, branch, point, stage)
+                    yield from self._finished(live, branch, base, stage)
                     live = []
         finally:
             for lane in lanes:
                 lane.sampler.close()
                 if lane.sequence >= 0:
                     self._runtime.release(lane.sequence)
+            if base is not None:
+                self._runtime.release(base.sequence)
 
     def _nothing_left(
         self, branch: Branch, point: Point, stage: Stage | None, ending: Ending
@@ -142,35 +146,50 @@ class BatchDrafter:
         reached = self._branch(same, stages)
         yield CandidateFinished(0, Candidate(reached, stage, "", 0, 0.0, ending))
 
-    def _advance(self, point: Point, stage: Stage | None) -> NDArray[np.float32]:
-        """Decodes what is pending and the forced opening; logits after it."""
+    def _advance(self, point: Point, stage: Stage | None) -> tuple[Point, NDArray[np.float32]]:
+        """A copy of the branch with the forced opening, and the logits after it.
+
+        What is pending is decoded for the branch and its copy at once, so that the branch can be
+        drafted from again without computing it twice.
+        """
+        forced: list[int] = []
         if stage is not None:
             forced = self._runtime.model.tokenise(point.owed + stage.opening)
             self._counters.forced_tokens += len(forced)
-            point.pending += forced
-            point.tokens += forced
-            point.owed = ""
-        n_batch = self._runtime.context.n_batch
-        while point.pending:
-            chunk = point.pending[:n_batch]
-            last = len(chunk) - 1 if len(chunk) == len(point.pending) else -1
+        elif not point.pending:
+            raise ValueError("a free text needs at least one token before it")
+        copied = self._runtime.take_sequence()
+        try:
+            self._runtime.context.fork(point.sequence, copied)
+            n_pending = len(point.pending)
             rows = [
-                Row(token, point.n_past + i, point.sequence, output=i == last)
-                for i, token in enumerate(chunk)
+                Row(token, point.n_past + i, copied, also=point.sequence if i < n_pending else -1)
+                for i, token in enumerate([*point.pending, *forced])
             ]
-            try:
-                self._runtime.decode(rows, self._view, stop=self._stop)
-            except BaseException:
-                self._runtime.context.forget(point.sequence, start=point.n_past)
-                raise
-            point.n_past += len(chunk)
-            del point.pending[: len(chunk)]
-        return self._runtime.context.logits(last).copy()
+            self._decode_all(rows)
+        except BaseException:
+            self._runtime.release(copied)
+            self._runtime.context.forget(point.sequence, start=point.n_past)
+            raise
+        point.n_past += n_pending
+        point.pending = []
+        base = Point(copied, point.n_past + len(forced), [], [*point.tokens, *forced])
+        return base, self._runtime.context.logits((len(rows) - 1) % self._n_batch).copy()
 
-    def _lane(self, point: Point, branch: Branch, stage: Stage | None, number: int) -> _Lane:
+    @property
+    def _n_batch(self) -> int:
+        return self._runtime.context.n_batch
+
+    def _decode_all(self, rows: list[Row]) -> None:
+        """In batches; the last row's logits are kept."""
+        rows[-1] = replace(rows[-1], output=True)
+        for start in range(0, len(rows), self._n_batch):
+            self._runtime.decode(rows[start : start + self._n_batch], self._view, stop=self._stop)
+
+    def _lane(self, base: Point, branch: Branch, stage: Stage | None, number: int) -> _Lane:
         runtime = self._runtime
         sequence = runtime.take_sequence()
-        runtime.context.fork(point.sequence, sequence)
+        runtime.context.fork(base.sequence, sequence)
         grammar = None if stage is None else Grammar(runtime.model, stage_grammar(stage))
         sampler = Sampler(
             self._sampling,
@@ -180,7 +199,8 @@ class BatchDrafter:
             grammar=grammar,
         )
         self._counters.candidates += 1
-        return _Lane(number, sequence, point.n_past, sampler)
+        sampler.accept(base.tokens[-self._sampling.repeat_last_n :])
+        return _Lane(number, sequence, base.n_past, sampler)
 
     def _draw(
         self, live: list[_Lane], logits: list[NDArray[np.float32]], stage: Stage | None
@@ -199,8 +219,8 @@ class BatchDrafter:
                 yield Token(stage, lane.number, text)
 
     def _extend(self, lane: _Lane, token: int, stage: Stage | None) -> None:
-        if token in self._runtime.stop_tokens:
-            lane.ending = Ending.CLOSED if stage is None else Ending.END_OF_TURN
+        if token in self._runtime.stop_tokens:  # only in free text: a stage's grammar forbids them
+            lane.ending = Ending.CLOSED
             lane.text += lane.decoder.decode(b"", final=True)
             return
         lane.text += lane.decoder.decode(self._runtime.model.piece(token))
@@ -224,24 +244,20 @@ class BatchDrafter:
         return [context.logits(i).copy() for i in range(len(live))]
 
     def _finished(
-        self, lanes: list[_Lane], branch: Branch, point: Point, stage: Stage | None
+        self, lanes: list[_Lane], branch: Branch, base: Point, stage: Stage | None
     ) -> Iterator[CandidateFinished]:
         for lane in lanes:
             if lane.ending is not None:
-                yield self._finish(lane, branch, point, stage)
+                yield self._finish(lane, branch, base, stage)
 
     def _finish(
-        self, lane: _Lane, branch: Branch, point: Point, stage: Stage | None
+        self, lane: _Lane, branch: Branch, base: Point, stage: Stage | None
     ) -> CandidateFinished:
         assert lane.ending is not None
         text, _, after = lane.text.partition(stage.closing) if stage else (lane.text, "", "")
-        pending, owed = [lane.tokens[-1]], ""
-        if stage is not None:
-            owed = _owed(lane.ending, stage, after)
-        if lane.ending is Ending.END_OF_TURN:
-            pending = []  # the end-of-turn token is not part of the answer yet
-            lane.tokens.pop()
-        reached = Point(lane.sequence, lane.n_past, pending, point.tokens + lane.tokens, owed)
+        owed = "" if stage is None else _owed(lane.ending, stage, after)
+        pending = [lane.tokens[-1]]
+        reached = Point(lane.sequence, lane.n_past, pending, base.tokens + lane.tokens, owed)
         lane.sequence = -1  # the branch owns it now
         self._counters.grammar_misses += lane.sampler.grammar_misses
         stages = branch.stages if stage is None else (*branch.stages, (stage, text.strip()))

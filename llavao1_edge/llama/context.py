@@ -18,12 +18,16 @@ F32_TYPE, F16_TYPE = 0, 1
 
 @dataclass(frozen=True)
 class Row:
-    """One token to decode: at `position` of sequence `sequence`; `output` asks for its logits."""
+    """One token to decode: at `position` of sequence `sequence`; `output` asks for its logits.
+
+    also: a second sequence that shares the cell, -1 for none.
+    """
 
     token: int
     position: int
     sequence: int
     output: bool = False
+    also: int = -1
 
 
 class Context:
@@ -73,7 +77,7 @@ class Context:
                 hint="Usually too little memory: try a smaller --context or fewer --gpu-layers.",
             )
         self._memory = llama_cpp.llama_get_memory(self.address)
-        self._batch = llama_cpp.llama_batch_init(n_batch, 0, 1)
+        self._batch = llama_cpp.llama_batch_init(n_batch, 0, 2)
 
     def close(self) -> None:
         if self.address:
@@ -93,8 +97,10 @@ class Context:
         for i, row in enumerate(rows):
             batch.token[i] = row.token
             batch.pos[i] = row.position
-            batch.n_seq_id[i] = 1
+            batch.n_seq_id[i] = 1 if row.also < 0 else 2
             batch.seq_id[i][0] = row.sequence
+            if row.also >= 0:
+                batch.seq_id[i][1] = row.also
             batch.logits[i] = row.output
         status = self._c.llama_decode(self.address, batch)
         if status == 1:

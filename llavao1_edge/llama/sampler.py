@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llavao1_edge.errors import UsageError
+from llavao1_edge.errors import BackendError, UsageError
 from llavao1_edge.llama.model import Model
 
 CANDIDATE = np.dtype([("id", "<i4"), ("logit", "<f4"), ("p", "<f4")])
@@ -91,7 +91,9 @@ class Sampler:
         self._c = llama_cpp
         self._banned = banned
         self._grammar = grammar
-        self._ids = np.arange(n_vocab, dtype=np.int32)
+        # A penalty may push the best tokens down, so it needs them all.
+        cut = settings.repeat_penalty == 1.0
+        self._margin = 30 * max(settings.temperature, 0.1) if cut else np.inf
         self.grammar_misses = 0
         self.address = llama_cpp.llama_sampler_chain_init(
             llama_cpp.llama_sampler_chain_default_params()
@@ -108,33 +110,43 @@ class Sampler:
             self._grammar = None
 
     def draw(self, logits: NDArray[np.float32]) -> Drawn:
-        """Draws from logits (n_vocab,), which stay untouched, and remembers the token."""
-        candidates = self._candidates(logits)
-        allowed = candidates["logit"].astype(np.float64)
-        token = self._choose(candidates)
+        """Draws from logits (n_vocab,), which stay untouched, and remembers the token.
+
+        Raises BackendError where the model gave nothing usable.
+        """
+        allowed = logits.copy()
+        allowed[self._banned] = NEVER
+        peak = float(allowed.max())
+        if not np.isfinite(peak):
+            raise BackendError(
+                "the model computed no usable logits",
+                hint="The file may be damaged, or a weight type overflows: convert to F32 or Q8_0.",
+            )
+        token = self._choose(self._candidates(allowed, peak))
         if self._grammar is not None and not self._grammar.allows(token):
             self.grammar_misses += 1
-            candidates = self._candidates(logits)
+            candidates = self._candidates(allowed, NEVER)
             self._grammar.mask(candidates)
             token = self._choose(candidates)
-        self._c.llama_sampler_accept(self.address, token)
+        self.accept([token])
         if self._grammar is not None:
             self._grammar.accept(token)
-        peak = allowed.max()
         total = peak + float(np.log(np.exp(allowed - peak).sum()))
         return Drawn(token, float(logits[token]) - total)
 
     def accept(self, tokens: Sequence[int]) -> None:
-        """Tells the penalties about text that was there before."""
+        """Tells the penalties about text that is there."""
         for token in tokens:
             self._c.llama_sampler_accept(self.address, token)
 
-    def _candidates(self, logits: NDArray[np.float32]) -> NDArray[np.void]:
-        candidates = np.empty(len(logits), dtype=CANDIDATE)
-        candidates["id"] = self._ids
-        candidates["logit"] = logits
-        candidates["logit"][self._banned] = NEVER
-        candidates["p"] = 0.0
+    def _candidates(self, allowed: NDArray[np.float32], peak: float) -> NDArray[np.void]:
+        """Tokens that can be drawn at all: the rest has a probability below 1e-13 each.
+
+        peak NEVER keeps every token, as a grammar's mask needs it.
+        """
+        kept = np.flatnonzero(allowed >= peak - self._margin)
+        candidates = np.empty(len(kept), dtype=CANDIDATE)
+        candidates["id"], candidates["logit"], candidates["p"] = kept, allowed[kept], 0.0
         return candidates
 
     def _choose(self, candidates: NDArray[np.void]) -> int:

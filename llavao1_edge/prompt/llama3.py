@@ -35,6 +35,12 @@ def user_turn(question: str, *, first: bool, picture: bool, system_block: bool) 
     """
     if not question.strip():
         raise UsageError("the question is empty", hint="Ask something about the picture.")
+    try:
+        question.encode()
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"the question is not text: {question!r}", hint="Check the terminal's encoding (UTF-8)."
+        ) from None
     pieces: list[Piece] = []
     if first:
         pieces.append(BEGIN)

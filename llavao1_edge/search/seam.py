@@ -17,7 +17,6 @@ class Ending(StrEnum):
     """Why a candidate stopped."""
 
     CLOSED = "closed"  # its closing tag, or the end of the turn where no tag was asked for
-    END_OF_TURN = "end-of-turn"  # the model ended the turn inside a stage
     LENGTH = "length"  # the token limit
     CONTEXT = "context"  # the context is full
 
@@ -51,7 +50,10 @@ class Drafter(Protocol):
     def draft(
         self, branch: Branch, stage: Stage | None, *, n: int
     ) -> Iterator[Token | CandidateFinished]:
-        """n candidates for `stage` (None: free text to the end of the turn) from `branch`."""
+        """n candidates for `stage` (None: free text to the end of the turn) from `branch`.
+
+        The same branch may be drafted from again.
+        """
         ...
 
     def drop(self, branch: Branch) -> None:

@@ -1,6 +1,7 @@
 """Reads a free-running answer as it streams; survives missing, repeated and odd tags.
 
-Models write `<SUMMARY>`, but also `<summary>`, `[CAPTION]`, `**Reasoning:**` or no tags at all.
+Models write `<SUMMARY>`, but also `<summary>`, `[CAPTION]`, `**Reasoning:**` (read only where there
+is no tag at all) or nothing of the kind.
 Whatever comes, there is a result, and `problems` says what was odd. Never raises.
 """
 
@@ -14,13 +15,14 @@ from llavao1_edge.stages.stage import STAGES, Stage
 _BY_NAME = {stage.name: stage for stage in STAGES}
 _NAMES = "|".join(_BY_NAME)
 _TAG = re.compile(
-    rf"[<\[]\s*(?P<close>/?)\s*(?P<name>{_NAMES})\s*[>\]]"
-    rf"|(?:(?<=\n)|\A)[ \t]*(?:\#+[ \t]*|\*\*)(?P<heading>{_NAMES})"
-    r"[ \t]*:?(?:\*\*)?:?[ \t]*(?=\n|\S)",
-    re.IGNORECASE,
+    rf"[<\[][ \t]{{0,4}}(?P<close>/?)[ \t]{{0,4}}(?P<name>{_NAMES})[ \t]{{0,4}}[>\]]", re.IGNORECASE
+)
+_HEADING = re.compile(
+    rf"^[ \t]*(?:#+[ \t]*|\*\*)(?P<name>{_NAMES})(?![A-Za-z])[ \t]*:?[ \t]*(?:\*\*)?:?",
+    re.IGNORECASE | re.MULTILINE,
 )
 # The longest text that may still become a tag.
-_HOLD = max(len(name) for name in _BY_NAME) + 12
+_HOLD = max(len(name) for name in _BY_NAME) + 15
 
 
 @dataclass(frozen=True)
@@ -66,9 +68,9 @@ class StageParser:
             pieces += self._take(match.start())
             self._pending = self._pending[len(match[0]) :]
             self._turn(match)
-        safe = self._pending.rfind("<", -_HOLD), self._pending.rfind("[", -_HOLD)
-        cut = min((at for at in (*safe, self._last_line()) if at >= 0), default=len(self._pending))
-        return pieces + self._take(cut)
+        held = max(0, len(self._pending) - _HOLD)
+        opening = [at for at in map(self._pending[held:].find, "<[") if at >= 0]
+        return pieces + self._take(held + min(opening) if opening else len(self._pending))
 
     def finish(self) -> ParsedAnswer:
         self._take(len(self._pending))
@@ -81,6 +83,8 @@ class StageParser:
                 outside += piece.text
             else:
                 stages[piece.stage.name] = stages.get(piece.stage.name, "") + piece.text
+        if not self._opened:
+            stages, outside = self._headings(outside)
         missing = [stage.name for stage in STAGES if stage.name not in self._opened]
         self._problems += [f"{name} is missing" for name in missing]
         if outside.strip():
@@ -96,21 +100,29 @@ class StageParser:
         self._parts.append(piece)
         return [piece]
 
-    def _last_line(self) -> int:
-        """Start of an unfinished line that may become a heading, or -1."""
-        start = self._pending.rfind("\n") + 1
-        line = self._pending[start:].lstrip()
-        return start if len(line) < _HOLD and line[:1] in ("#", "*") else -1
+    def _headings(self, text: str) -> tuple[dict[str, str], str]:
+        """No tag at all: perhaps the stages stand under Markdown headings."""
+        found = list(_HEADING.finditer(text))
+        if not found:
+            return {}, text
+        ends = [*(match.start() for match in found[1:]), len(text)]
+        stages: dict[str, str] = {}
+        for match, end in zip(found, ends, strict=True):
+            name = match["name"].lower()
+            self._opened.append(name)
+            self._problems.append(f"odd tag {match[0].strip()!r}")
+            stages[name] = stages.get(name, "") + text[match.end() : end]
+        return stages, text[: found[0].start()]
 
     def _turn(self, match: re.Match[str]) -> None:
-        name = (match["name"] or match["heading"]).lower()
+        name = match["name"].lower()
         stage = _BY_NAME[name]
         if match["close"]:
             if self._stage is not stage:
                 self._problems.append(f"{name} was closed but not open")
             self._stage = None
             return
-        if self._stage is not None and not match["heading"]:
+        if self._stage is not None:
             self._problems.append(f"{self._stage.name} was not closed")
         if name in self._opened:
             self._problems.append(f"{name} stands twice")

@@ -92,7 +92,7 @@ def test_convert_prints_both_paths(
     assert printed == [tmp_path / "T-F16.gguf", tmp_path / "mmproj-T-Q8_0.gguf"]
     assert all(path.is_file() for path in printed)
     assert main(["ask", str(SAMPLE.picture), "Hi?", "--model", str(printed[0]),
-                 "--max-tokens", "8"]) == 0  # fmt: skip
+                 "--max-tokens", "8", "--strategy", "direct"]) == 0  # fmt: skip
 
 
 def test_help_has_examples(capsys: Say) -> None:

@@ -179,6 +179,79 @@ def test_a_failing_disk_leaves_what_was_there(
     assert sorted((tmp_path / "out").iterdir()) == sorted([plan.text.path, plan.mmproj.path])
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs RLIMIT_FSIZE")
+@pytest.mark.parametrize("limit", [4_000, 60_000])
+def test_a_file_that_cannot_grow_leaves_nothing(limit: int, tmp_path: Path) -> None:
+    """A real failing write, in the header or in a tensor, not a patched one."""
+    code = f"""
+import resource, signal, sys
+from llavao1_edge.cli.main import main
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+sys.exit(main(sys.argv[1:]))
+"""
+    argv = ["convert", str(save(BASE, tmp_path / "tiny")), "--out", str(tmp_path / "out")]
+    done = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: cannot write to")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_both_files_appear_or_neither(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from llavao1_convert.writer import GgufWriter
+
+    plan = plan_conversion(save(BASE, tmp_path / "tiny"), tmp_path / "out")
+    publish = GgufWriter.publish
+
+    def fail_second(self: GgufWriter) -> None:
+        if self.path.name.startswith("mmproj"):
+            raise PermissionError(13, "Permission denied")
+        publish(self)
+
+    monkeypatch.setattr(GgufWriter, "publish", fail_second)
+    with pytest.raises(CheckpointError, match="Permission denied"):
+        list(run(plan))
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+IMPOSSIBLE: list[Any] = [None, 5, -1, 0, 1e300, 10**400, "x", [], [1], {}, float("nan"), True]
+
+
+def test_no_value_in_the_json_files_makes_a_traceback(tmp_path: Path) -> None:
+    """Every leaf of every JSON file, replaced by values that do not belong there."""
+    escaped = []
+    folder = save(BASE, tmp_path / "tiny")
+    for name in ("config.json", "preprocessor_config.json", "tokenizer.json"):
+        original = (folder / name).read_text(encoding="utf-8")
+        for path in _leaves(json.loads(original)):
+            for value in IMPOSSIBLE:
+                content = json.loads(original)
+                inner = content
+                for key in path[:-1]:
+                    inner = inner[key]
+                inner[path[-1]] = value
+                (folder / name).write_text(json.dumps(content), encoding="utf-8")
+                try:
+                    plan_conversion(folder, tmp_path / "out")
+                except CheckpointError:
+                    pass
+                except Exception as error:
+                    escaped.append(f"{name} {path} = {value!r:.20}: {error!r}")
+        (folder / name).write_text(original, encoding="utf-8")
+    assert not escaped, "\n".join(escaped)
+
+
+def _leaves(content: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Paths of the values, a few of each long list or table."""
+    found = [path] if path else []
+    if isinstance(content, dict):
+        for key in list(content)[:30]:
+            found += _leaves(content[key], (*path, key))
+    elif isinstance(content, list) and content:
+        found += _leaves(content[0], (*path, 0))
+    return found
+
+
 def test_the_text_file_runs_in_plain_llama_cpp(pair_of: Callable[..., tuple[Path, Path]]) -> None:
     """`llama_cpp.Llama` loads it and gives the oracle's logits without a picture."""
     from llama_cpp import Llama

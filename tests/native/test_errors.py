@@ -87,6 +87,9 @@ def ask_cases(f: Files, tmp: Path) -> Iterator[tuple[str, Case]]:
     yield "empty picture", (["ask", str(folder / "empty.png"), "Why?"], 1, "not a picture")
     yield "truncated picture", (["ask", str(folder / "cut.png"), "Why?"], 1, "damaged")
     yield "decompression bomb", (["ask", str(folder / "bomb.png"), "Why?"], 1, "million pixels")
+    yield "question that is no text", (["ask", picture, "a\udcff"], 2, "is not text")
+    yield "path with a NUL", (["ask", "a\0b", "Why?"], 1, "cannot read picture")
+    yield "tiny temperature", (["ask", picture, "Why?", "--temperature", "1e-9"], 2, "at least")
     yield "empty question", (["ask", picture, "  "], 2, "question is empty")
     yield "two pictures", (["ask", picture, picture, "Why?"], 2, "has one picture")
     yield "bad temperature", (["ask", picture, "Why?", "--temperature", "-1"], 2, "temperature")
@@ -132,6 +135,36 @@ def pair_cases(f: Files, tmp: Path) -> Iterator[tuple[str, Case]]:
     picture = str(f["picture"])
     as_model = ["ask", picture, "Why?", "--model", picture, "--mmproj", str(f["mmproj"])]
     yield "a picture as model", (as_model, 1, "not a GGUF file")
+
+
+def impossible_mmproj_cases(f: Files, tmp: Path) -> Iterator[tuple[str, Case]]:
+    def ask(mmproj: Path) -> list[str]:
+        model = ["--model", str(f["text"]), "--mmproj", str(mmproj)]
+        return ["ask", str(f["picture"]), "Why?", *model]
+
+    def number(key: str, value: int) -> Path:
+        data = f["mmproj"].read_bytes()
+        at = data.index(key.encode()) + len(key)
+        kind = 5 if value < 0 else 4
+        target = tmp / f"{key}{value}.gguf"
+        target.write_bytes(data[:at] + struct.pack("<Ii", kind, value) + data[at + 8 :])
+        return target
+
+    for key, value in (
+        (keys.VISION_HEADS, -2),
+        (keys.VISION_HEADS, 0),
+        (keys.CROSS_HEADS, 0),
+        (keys.VISION_LAYERS, 60_000),
+        (keys.GLOBAL_LAYERS, 3_000_000),
+        (keys.TEXT_WIDTH, 0),
+    ):
+        yield f"{key} {value}", (ask(number(key, value)), 1, "")
+    data = f["mmproj"].read_bytes()
+    name = b"v.pre_ln.weight"
+    at = data.index(name) + len(name) + 4 + 8  # one dimension follows the name
+    typed = tmp / "typed.gguf"
+    typed.write_bytes(data[:at] + struct.pack("<I", 8) + data[at + 4 :])
+    yield "a quantised norm", (ask(typed), 1, "must not be Q8_0")
 
 
 def convert_cases(f: Files, tmp: Path) -> Iterator[tuple[str, Case]]:
@@ -218,7 +251,7 @@ def _cut(path: Path) -> None:
 def test_every_bad_input_has_its_message_and_exit_code(
     files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str], subtests: pytest.Subtests
 ) -> None:
-    makers = (ask_cases, pair_cases, convert_cases)
+    makers = (ask_cases, pair_cases, impossible_mmproj_cases, convert_cases)
     cases = dict(case for make in makers for case in make(files, tmp_path))
     assert len(cases) >= 30
     for name, (argv, code, message) in cases.items():

@@ -11,10 +11,22 @@ import numpy as np
 import pytest
 
 from llavao1_edge import Direct, Engine, Free, SamplingSettings, Staged
-from llavao1_edge.errors import Cancelled, ContextFullError, UsageError
+from llavao1_edge.engine.drafter import BatchDrafter
+from llavao1_edge.engine.runtime import Runtime, View
+from llavao1_edge.errors import BackendError, Cancelled, ContextFullError, UsageError
 from llavao1_edge.images import open_picture
-from llavao1_edge.search import Answered, PictureReady, StageKept, Token
-from llavao1_edge.search.answer import Answer
+from llavao1_edge.llama.sampler import Sampling
+from llavao1_edge.prompt import user_turn
+from llavao1_edge.search import (
+    Answered,
+    Branch,
+    CandidateFinished,
+    PictureReady,
+    StageKept,
+    Token,
+)
+from llavao1_edge.search.answer import Answer, Counters
+from llavao1_edge.stages import CAPTION, SUMMARY, Stage
 from tests.configurations import CONFIGURATIONS, picture_for
 
 BASE = CONFIGURATIONS["base"]
@@ -150,6 +162,37 @@ def test_a_question_that_does_not_fit_is_refused_before_the_picture_is_read(
     with pytest.raises(UsageError, match="no image token"):
         engine.prompt_logits(A, [1, 2])
     assert engine.runtime.vision_passes == 0
+
+
+def test_a_branch_can_be_drafted_from_again(open_tiny: Callable[..., Engine]) -> None:
+    drafter, tokens = drafter_for(open_tiny().runtime, max_tokens=60)
+    root = drafter.root(sequence=drafter._runtime.take_sequence(), n_past=0, prompt=tokens)
+
+    def texts(branch: Branch, stage: Stage) -> list[CandidateFinished]:
+        events = list(drafter.draft(branch, stage, n=2))
+        return [event for event in events if isinstance(event, CandidateFinished)]
+
+    first = texts(root, SUMMARY)
+    drafter._tokens_left = 60
+    again = texts(root, SUMMARY)
+    assert [e.candidate.text for e in first] == [e.candidate.text for e in again]
+    drafter._tokens_left = 60
+    branch = first[0].candidate.branch
+    once = texts(branch, CAPTION)
+    drafter._tokens_left = 60
+    assert [e.candidate.text for e in once] == [e.candidate.text for e in texts(branch, CAPTION)]
+    drafter.close()
+    assert drafter._runtime.n_free_sequences == drafter._runtime.n_sequences
+
+
+def test_useless_logits_are_an_error(
+    open_tiny: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = open_tiny()
+    broken = np.full(engine.runtime.model.n_vocab, np.nan, dtype=np.float32)
+    monkeypatch.setattr(engine.runtime.context, "logits", lambda _: broken)
+    with pytest.raises(BackendError, match="no usable logits"):
+        engine.session(A).ask("What?")
 
 
 def test_without_a_picture(open_tiny: Callable[..., Engine]) -> None:
@@ -340,29 +383,29 @@ def test_cross_graphs_are_built_once_per_shape(open_tiny: Callable[..., Engine])
     assert engine.runtime.layers.plans_built == built
 
 
+def drafter_for(runtime: Runtime, *, max_tokens: int) -> tuple[BatchDrafter, list[int]]:
+    """A drafter on picture A, and the tokens of a prompt."""
+    states, _ = runtime.encode_picture(A)
+    turn = user_turn("What?", first=True, picture=True, system_block=False)
+    tokens = runtime.encode(turn)
+    drafter = BatchDrafter(
+        runtime,
+        view=View(states, tokens.index(runtime.image_token)),
+        sampling=Sampling(),
+        max_tokens=max_tokens,
+        seed=1,
+        counters=Counters(),
+        stop=lambda: False,
+    )
+    return drafter, tokens
+
+
 def test_candidates_in_lock_step_equal_candidates_alone(open_tiny: Callable[..., Engine]) -> None:
     """N candidates at once are the N candidates drafted with the same numbers."""
-    from llavao1_edge.engine.drafter import BatchDrafter
-    from llavao1_edge.engine.runtime import View
-    from llavao1_edge.llama.sampler import Sampling
-    from llavao1_edge.search import CandidateFinished
-    from llavao1_edge.search.answer import Counters
-    from llavao1_edge.stages import SUMMARY
-
     runtime = open_tiny().runtime
-    states, _ = runtime.encode_picture(A)
-    tokens = open_tiny().prompt_logits(A, "What?").tokens
 
     def draft(n: int) -> list[str]:
-        drafter = BatchDrafter(
-            runtime,
-            view=View(states, tokens.index(runtime.image_token)),
-            sampling=Sampling(),
-            max_tokens=12 * n,
-            seed=1,
-            counters=Counters(),
-            stop=lambda: False,
-        )
+        drafter, tokens = drafter_for(runtime, max_tokens=12 * n)
         root = drafter.root(sequence=runtime.take_sequence(), n_past=0, prompt=tokens)
         events = list(drafter.draft(root, SUMMARY, n=n))
         drafter.close()

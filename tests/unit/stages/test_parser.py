@@ -74,12 +74,25 @@ def test_an_unclosed_conclusion_is_still_the_conclusion() -> None:
 
 
 def test_odd_tags_are_read_and_named() -> None:
-    parsed = parse(
-        "<summary> a </summary> [CAPTION] b [/CAPTION]\n**Reasoning:** c\n## Conclusion\nd"
-    )
-    assert parsed.stages == {"summary": "a", "caption": "b", "reasoning": "c", "conclusion": "d"}
+    parsed = parse("<summary> a </summary> [CAPTION] b [/CAPTION] < Conclusion > d </CONCLUSION>")
+    assert parsed.stages == {"summary": "a", "caption": "b", "conclusion": "d"}
     assert "odd tag '<summary>'" in parsed.problems
     assert "odd tag '[CAPTION]'" in parsed.problems
+
+
+def test_headings_are_read_where_there_are_no_tags() -> None:
+    parsed = parse("**Summary:** a\n## Caption\nb\n**Reasoning**: c\n# Conclusion\nd")
+    assert parsed.stages == {"summary": "a", "caption": "b", "reasoning": "c", "conclusion": "d"}
+    assert parse("# Conclusions\nbla **Captioned** x").stages == {}
+
+
+@given(st.data())
+def test_cuts_never_matter_whatever_the_text(data: st.DataObject) -> None:
+    parts = data.draw(st.lists(st.sampled_from([*TAGS, *ODD, "< SUMMARY >", "[/CAPTION]", "a"])))
+    text = "".join(parts)
+    cuts = data.draw(st.lists(st.integers(0, len(text)), max_size=6))
+    edges = [0, *sorted(cuts), len(text)]
+    assert parse(*(text[a:b] for a, b in pairwise(edges))) == parse(text)
 
 
 def test_a_stage_that_stands_twice_is_named() -> None:

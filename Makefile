@@ -30,8 +30,8 @@ $(VENV)/oracle: $(VENV)/testing
 
 demo: $(VENV)/installed
 	@echo "Picture:  $(SAMPLES)/1-count.png"
-	@echo "Question: How many small squares are there?"
-	@$(BIN)/llavao1-edge ask $(SAMPLES)/1-count.png "How many small squares are there?" --show-stages --temperature 0
+	@echo "Question: How many small circles do you see?"
+	@$(BIN)/llavao1-edge ask $(SAMPLES)/1-count.png "How many small circles do you see?" --show-stages --temperature 0
 
 test: $(VENV)/testing
 	$(BIN)/python -m pytest

@@ -150,10 +150,10 @@ class Bench:
         seen, blind = View(states, 0), None
         plain = Context(
             runtime.model,
-            n_ctx=512,
-            n_batch=64,
-            n_ubatch=64,
-            n_sequences=1,
+            n_ctx=runtime.context.n_ctx,
+            n_batch=runtime.context.n_batch,
+            n_ubatch=runtime.context.n_batch,
+            n_sequences=runtime.n_sequences,
             n_threads=runtime.settings.n_threads,
             f32_cache=runtime.f32_cache,
             eval_callback=_no_callback(),
@@ -267,7 +267,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--one-b", type=Path, metavar="FOLDER")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--picture-rounds", type=int, default=ROUNDS)
+    parser.add_argument("--picture-rounds", type=int, default=ROUNDS, help="0 leaves them out")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     text, mmproj = one_b(options.one_b) if options.one_b else (demo.text_path(), demo.mmproj_path())
@@ -280,7 +280,8 @@ def main() -> None:
     with Engine.open(text=text, mmproj=mmproj, settings=settings) as engine:
         bench = Bench(engine)
         bench.phases.append(timed("load the pair (warm file cache)", loads))
-        bench.pictures(options.picture_rounds)
+        if options.picture_rounds:
+            bench.pictures(options.picture_rounds)
         bench.text(options.rounds)
     report(bench, options, text)
 

@@ -1,10 +1,12 @@
 """Measures the demo pair on held-out questions, through the runtime itself (no torch).
 
     python -m train.evaluate --questions 2000 --out train/metrics.json
+    python -m train.evaluate --questions 600 --sampled 240 --hard --out train/metrics_hard.json
 
 Reported with Wilson 95 % intervals: greedy answers in four stages, by kind of question and by grid
 of tiles; exact captions; the direct form (conclusion only); and, on some questions, how often
-one of eight sampled answers is right (what a search could find).
+one of eight sampled answers is right (what a search could find). `--hard` shrinks, blurs and
+speckles the pictures: on plain ones the model hardly errs, and a search would have nothing to repair.
 """
 
 from __future__ import annotations
@@ -18,6 +20,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from PIL import Image, ImageFilter
+
 from llavao1_edge import Direct, Engine, RuntimeSettings, SamplingSettings
 from llavao1_edge.images import open_picture
 from train.questions import KINDS, draw_task
@@ -25,6 +30,7 @@ from train.scene import draw_scene, render, scene_rng
 
 SEED = 23  # of pictures neither trained on nor looked at during training
 SAMPLES = 8
+BLUR, SPECKLE = 3.0, 35.0  # pixels; levels of 255
 GREEDY = SamplingSettings(temperature=0, max_tokens=512)
 DRAWN = SamplingSettings(temperature=0.7, top_p=1.0, max_tokens=512)
 
@@ -39,17 +45,30 @@ class Outcome:
     sampled: tuple[bool, ...]
 
 
-def outcomes(job: tuple[int, int, int]) -> list[Outcome]:
-    start, stop, n_sampled = job
+def spoil(picture: Image.Image, index: int) -> Image.Image:
+    """A bad photograph of the picture: at most 112 pixels, blurred, speckled."""
+    small = picture.copy()
+    small.thumbnail((112, 112), Image.Resampling.BILINEAR)
+    blurred = np.asarray(small.filter(ImageFilter.GaussianBlur(BLUR)), dtype=np.float32)
+    noise = np.random.default_rng(index).normal(0, SPECKLE, blurred.shape)
+    return Image.fromarray(np.clip(blurred + noise, 0, 255).astype(np.uint8))
+
+
+def outcomes(job: tuple[int, int, int, bool]) -> list[Outcome]:
+    start, stop, n_sampled, hard = job
     settings = RuntimeSettings(gpu_layers=0, threads=1, context=1024)
     with Engine.open("demo", settings=settings) as engine:
-        return [_ask(engine, index, sampled=index < n_sampled) for index in range(start, stop)]
+        return [
+            _ask(engine, index, sampled=index < n_sampled, hard=hard)
+            for index in range(start, stop)
+        ]
 
 
-def _ask(engine: Engine, index: int, *, sampled: bool) -> Outcome:
+def _ask(engine: Engine, index: int, *, sampled: bool, hard: bool) -> Outcome:
     scene = draw_scene(scene_rng(SEED, index), tile_size=56)
     task = draw_task(random.Random(f"question-{index}"), scene, kind=KINDS[index % len(KINDS)])
-    picture = open_picture(render(scene))
+    drawn_picture = render(scene)
+    picture = open_picture(spoil(drawn_picture, index) if hard else drawn_picture)
     canvas = engine.runtime.canvas(picture)
 
     def answer(sampling: SamplingSettings, seed: int) -> tuple[bool, bool]:
@@ -117,10 +136,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--questions", type=int, default=2000)
     parser.add_argument("--sampled", type=int, default=240)
+    parser.add_argument("--hard", action="store_true", help="spoil the pictures")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    jobs = [(*chunk, options.sampled) for chunk in chunks(options.questions, 50)]
+    jobs = [(*chunk, options.sampled, options.hard) for chunk in chunks(options.questions, 20)]
     context = multiprocessing.get_context("spawn")
     with context.Pool(options.workers) as pool:
         rows = [row for part in pool.imap(outcomes, jobs) for row in part]

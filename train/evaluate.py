@@ -4,7 +4,7 @@
     python -m train.evaluate --questions 600 --sampled 240 --hard --out train/metrics_hard.json
 
 Reported with Wilson 95 % intervals: greedy answers in four stages, by kind of question and by grid
-of tiles; exact captions; the direct form (conclusion only); and, on some questions, how often one of
+of tiles; exact captions; the direct form (conclusion only); on some questions also how often one of
 eight sampled answers is right (what a search could find). `--hard` shrinks, blurs and speckles the
 pictures: on plain ones the model hardly errs, and a search would have nothing to repair.
 """

@@ -154,7 +154,7 @@ class Bench:
             n_batch=runtime.context.n_batch,
             n_ubatch=runtime.context.n_batch,
             n_sequences=runtime.n_sequences,
-            n_threads=runtime.settings.n_threads,
+            n_threads=runtime.n_threads,
             f32_cache=runtime.f32_cache,
             eval_callback=_no_callback(),
         )

@@ -32,7 +32,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("picture", metavar="PICTURE", help="a file, - for stdin, or none")
     parser.add_argument("question", metavar="QUESTION")
-    parser.add_argument("more", nargs="*", help=argparse.SUPPRESS)
+    parser.add_argument("more", nargs="*", default=[], help=argparse.SUPPRESS)
     parser.add_argument("--show-stages", action="store_true", help="print all four stages")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     shared.add_answer_options(parser)

@@ -32,7 +32,7 @@ def add_parser(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("picture", metavar="PICTURE", help="a file, or none")
-    parser.add_argument("more", nargs="*", help=argparse.SUPPRESS)
+    parser.add_argument("more", nargs="*", default=[], help=argparse.SUPPRESS)
     shared.add_answer_options(parser)
     shared.add_model_options(parser)
     parser.set_defaults(run=run)

@@ -16,8 +16,8 @@ EPILOG = """\
 examples:
   llavao1-edge ask shapes.png "How many red circles are there?"
   llavao1-edge ask chart.png "Which year was best?" --model LLaVA-CoT-Q8_0.gguf --show-stages
-  curl -s https://example.org/a.jpg | llavao1-edge ask - "What is this?" --json
-  llavao1-edge ask none "What is the capital of Japan?"
+  curl -s https://example.org/a.jpg | llavao1-edge ask - "What is this?" --model …
+  llavao1-edge ask none "What is the capital of Japan?" --model LLaVA-CoT-Q8_0.gguf
 """
 ONE_PICTURE = "a conversation has one picture"
 

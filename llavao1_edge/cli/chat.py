@@ -83,6 +83,10 @@ class _Conversation:
                     print(f"{name.capitalize()}\n{stage}\n", flush=True)
             elif text.startswith("/picture"):
                 self._fail(UsageError(ONE_PICTURE, hint="Start another chat for another picture."))
+            elif text.startswith("/"):
+                self._fail(
+                    UsageError(f"unknown command {text}", hint="There are /stages and /quit.")
+                )
             elif text:
                 self._ask(text)
         return self.failures

@@ -44,6 +44,13 @@ def ranges(kind: type[_Validated]) -> Iterator[tuple[str, Range]]:
         yield entry.name, entry.metadata["range"]
 
 
+def check_setting(kind: type[_Validated], name: str, value: Any) -> None:
+    """Raises UsageError where the group has such a setting and `value` is out of its range."""
+    for known, limits in ranges(kind):
+        if known == name:
+            _check(name, value, limits)
+
+
 def _check(name: str, value: Any, limits: Range) -> None:
     if limits.choices:
         if value not in limits.choices:
@@ -61,6 +68,8 @@ def _check(name: str, value: Any, limits: Range) -> None:
 
 
 def _span(limits: Range) -> str:
+    if limits.low is None:
+        return f"at most {limits.high:g}"
     if limits.high is None:
         return f"at least {limits.low:g}"
     return f"between {limits.low:g} and {limits.high:g}"
@@ -86,6 +95,31 @@ class SamplingSettings(_Validated):
             raise UsageError(
                 f"temperature is {self.temperature}", hint="It must be 0 or at least 0.01."
             )
+
+
+@dataclass(frozen=True)
+class SearchSettings(_Validated):
+    """How a strategy searches. None: the strategy's own default."""
+
+    candidates: int | None = setting(None, "candidates side by side", low=1, high=64)
+    keep: int | None = setting(None, "branches kept at each stage (stage-beam)", low=1, high=16)
+    returns: int | None = setting(None, "most returns to the caption (retrace)", low=0, high=16)
+    threshold: float | None = setting(
+        None, "go back while the second-best reasoning is not likelier than this (retrace)", high=0
+    )
+
+
+@dataclass(frozen=True)
+class BudgetSettings(_Validated):
+    """What an answer may cost. None: no limit."""
+
+    stage_tokens: int | None = setting(None, "most tokens a candidate has for a stage", low=1)
+    token_budget: int | None = setting(
+        None, "tokens all candidates may sample; then the best so far is finished greedily", low=1
+    )
+    time_budget: float | None = setting(
+        None, "seconds to search; then the best so far is finished greedily", low=0.001
+    )
 
 
 @dataclass(frozen=True)

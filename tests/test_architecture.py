@@ -28,15 +28,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     "prompt": set(),
     "llama": {"ggml"},
     "mllama": {"ggml", "llama", "images", "contract"},
-    "search": {"stages", "settings"},
+    "scoring": {"stages", "prompt"},
+    "search": {"stages", "scoring", "settings"},
     "engine": {
         *("settings", "contract", "images", "stages", "prompt", "ggml", "llama", "mllama"),
-        *("search", "demo"),
+        *("scoring", "search", "demo"),
     },
     "demo": set(),
-    "testing": {"stages", "search"},
-    "cli": {"engine", "settings", "stages", "search", "demo", "images", "ggml", "llavao1_convert"},
-    "llavao1_edge": {"engine", "search", "settings"},  # lazily, see __init__
+    "testing": {"stages", "scoring", "search"},
+    "cli": {
+        *("engine", "settings", "stages", "scoring", "search", "demo", "images", "ggml"),
+        "llavao1_convert",
+    },
+    "llavao1_edge": {"engine", "search", "settings", "stages"},  # lazily, see __init__
     "llavao1_convert": {"contract", "ggml", "images"},
     "llavao1_gui": set(),
 }

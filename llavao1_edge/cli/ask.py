@@ -5,21 +5,29 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llavao1_edge.cli import options as shared
-from llavao1_edge.errors import PictureError, UsageError
+from llavao1_edge.errors import LlavaError, UsageError
+
+if TYPE_CHECKING:
+    from llavao1_edge.cli.job import Job
+    from llavao1_edge.search.answer import Answer
 
 EPILOG = """\
 examples:
   llavao1-edge ask shapes.png "How many red circles are there?"
   llavao1-edge ask chart.png "Which year was best?" --model LLaVA-CoT-Q8_0.gguf --show-stages
+  llavao1-edge ask shapes.png "How many?" --strategy stage-beam --candidates 8 --show-candidates
+  llavao1-edge ask shapes.png "Which one? A. red B. blue" --choices A,B
+  llavao1-edge ask shapes.png "How many?" --json > answer.json
+  llavao1-edge ask --replay answer.json
   curl -s https://example.org/a.jpg | llavao1-edge ask - "What is this?" --model …
   llavao1-edge ask none "What is the capital of Japan?" --model LLaVA-CoT-Q8_0.gguf
 """
 ONE_PICTURE = "a conversation has one picture"
+INTERRUPTED = 130
 
 
 def add_parser(commands: Any) -> None:
@@ -30,11 +38,20 @@ def add_parser(commands: Any) -> None:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("picture", metavar="PICTURE", help="a file, - for stdin, or none")
-    parser.add_argument("question", metavar="QUESTION")
+    parser.add_argument(
+        "picture", metavar="PICTURE", nargs="?", help="a file, - for stdin, or none"
+    )
+    parser.add_argument("question", metavar="QUESTION", nargs="?")
     parser.add_argument("more", nargs="*", default=[], help=argparse.SUPPRESS)
-    parser.add_argument("--show-stages", action="store_true", help="print all four stages")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    shown = parser.add_mutually_exclusive_group()
+    shown.add_argument("--show-stages", action="store_true", help="print all four stages")
+    shown.add_argument(
+        "--show-candidates", action="store_true", help="print everything that was weighed"
+    )
+    shown.add_argument("--json", action="store_true", help="print one JSON object with everything")
+    parser.add_argument(
+        "--replay", metavar="FILE", help="answer again what --json recorded, and compare"
+    )
     shared.add_answer_options(parser)
     shared.add_model_options(parser)
     parser.set_defaults(run=run)
@@ -46,77 +63,89 @@ def run(options: argparse.Namespace) -> int:
             f"{ONE_PICTURE}, and one question at a time; too many: {options.more[-1]!r}",
             hint="Put the question in quotes, and ask about other pictures separately.",
         )
-    if not options.question.strip():
-        raise UsageError("the question is empty", hint="Ask something about the picture.")
-    settings, sampling = shared.runtime_settings(options), shared.sampling_settings(options)
     # Imported late: a wrong option is answered at once, without loading anything.
-    from llavao1_edge.cli.progress import ProgressLine, stop_on_interrupt
-    from llavao1_edge.engine import Engine
-    from llavao1_edge.images import open_picture
-    from llavao1_edge.search import STRATEGIES, Answered
+    from llavao1_edge.cli import job as jobs
 
-    source = read_source(options.picture)
-    picture = None if source is None else open_picture(source)
-    line = ProgressLine()
-    line.write("loading the model")
-    with (
-        stop_on_interrupt() as stop,
-        Engine.open(
-            options.model, mmproj=options.mmproj, settings=settings, stop=stop.is_set
-        ) as engine,
-    ):
-        session = engine.session(picture)
-        try:
-            for event in session.stream(
-                options.question,
-                search=STRATEGIES[options.strategy](),
-                seed=options.seed,
-                sampling=sampling,
-                stop=stop.is_set,
-            ):
-                line.show(event)
-                if isinstance(event, Answered):
-                    answer = event.answer
-        finally:
-            line.clear()
+    if options.replay is not None:
+        job = jobs.from_record(Path(options.replay), options)
+    elif options.picture is None:
+        raise UsageError(
+            "a picture and a question are missing",
+            hint='For example: ask photo.jpg "What is this?", or none for no picture.',
+        )
+    else:
+        job = jobs.from_options(options)
+    if not job.question.strip():
+        raise UsageError("the question is empty", hint="Ask something about the picture.")
+    job.open_picture()
+    answer, record = _answer(job)
     for note in answer.notes:
         print(f"note: {note}", file=sys.stderr)
+    _print(answer, record, options)
+    return _exit_code(job, answer, record)
+
+
+def _answer(job: Job) -> tuple[Answer, dict[str, Any]]:
+    from llavao1_edge.cli.progress import Progress, stop_on_interrupt
+    from llavao1_edge.cli.report import as_json
+    from llavao1_edge.engine import Engine
+    from llavao1_edge.search import Answered
+
+    with Progress() as progress, stop_on_interrupt() as stop:
+        progress.write("loading the model")
+        with Engine.open(
+            job.model_name,
+            mmproj=job.mmproj_name,
+            settings=job.settings,
+            search=job.strategy,
+            stop=stop.is_set,
+        ) as engine:
+            session = engine.session(job.picture)
+            for event in session.stream(
+                job.question,
+                search=job.strategy,
+                seed=job.seed,
+                sampling=job.sampling,
+                budget=job.budget,
+                answer_format=job.answer_format,
+                stop=stop.is_set,
+            ):
+                progress.show(event)
+                if isinstance(event, Answered):
+                    answer = event.answer
+            return answer, as_json(answer, job, engine)
+
+
+def _print(answer: Answer, record: dict[str, Any], options: argparse.Namespace) -> None:
+    from llavao1_edge.cli.report import stages_text, tree_text
+
     if options.json:
-        print(json.dumps(as_json(answer), ensure_ascii=False, indent=1))
-        return 0 if answer.conclusion else 1
+        print(json.dumps(record, ensure_ascii=False, indent=1))
+        return
     if options.show_stages:
-        for name, text in answer.stages.items():
-            if name != "conclusion":
-                print(f"{name.capitalize()}\n{text}\n")
-        print("Conclusion")
-    print(answer.conclusion)
-    return 0 if answer.conclusion else 1
+        for text in stages_text(answer):
+            print(text)
+    elif options.show_candidates:
+        for text in tree_text(answer.trace):
+            print(text)
+        print("\nConclusion")
+    if answer.conclusion:
+        print(answer.conclusion)
 
 
-def read_source(name: str) -> Path | bytes | None:
-    """`none`, `-` for standard input, or a path."""
-    if name == "none":
-        return None
-    if name == "-":
-        from llavao1_edge.images.opening import MAX_FILE_BYTES
+def _exit_code(job: Job, answer: Answer, record: dict[str, Any]) -> int:
+    """0 for an answer, 130 for a stopped one. Raises LlavaError where there is none."""
+    from llavao1_edge.cli.job import differences
 
-        data = sys.stdin.buffer.read(MAX_FILE_BYTES)
-        if not data:
-            raise PictureError("no picture came on standard input", hint="Pipe a file into it.")
-        return data
-    return Path(name)
-
-
-def as_json(answer: Any) -> dict[str, Any]:
-    """The object that `--json` prints."""
-    trace = answer.trace
-    counters = {
-        name: round(value, 1) if isinstance(value, float) else value
-        for name, value in asdict(trace.counters).items()
-    }
-    return {
-        "conclusion": answer.conclusion,
-        "stages": answer.in_order(),
-        "notes": list(answer.notes),
-        "trace": {"strategy": trace.strategy, "seed": trace.seed, "counters": counters},
-    }
+    if answer.cancelled:
+        return INTERRUPTED
+    if job.expected is not None:
+        found = differences(record, job.expected)
+        print(f"replay: {'; '.join(found) if found else 'the same answer'}", file=sys.stderr)
+        return 1 if found else 0
+    if not answer.conclusion:
+        raise LlavaError(
+            "the answer ended before its conclusion",
+            hint="Give it more room: a larger --max-tokens, --stage-tokens or --context.",
+        )
+    return 0

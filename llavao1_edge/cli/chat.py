@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from llavao1_edge.cli import options as shared
-from llavao1_edge.cli.ask import ONE_PICTURE, read_source
+from llavao1_edge.cli.ask import ONE_PICTURE
 from llavao1_edge.errors import Cancelled, LlavaError, UsageError
 
 if TYPE_CHECKING:
     from llavao1_edge.engine import Session
+    from llavao1_edge.search.answer import Answer
 
 EPILOG = """\
 in the conversation:
   /stages     show the stages of the last answer
+  /candidates show everything that was weighed for it
+  /help       show this
   /quit       leave (or Ctrl-D); Ctrl-C stops an answer
 
 example:
@@ -47,7 +51,15 @@ def run(options: argparse.Namespace) -> int:
     if options.picture == "-":
         raise UsageError("a chat reads its questions from stdin", hint="Give the picture's path.")
     settings = shared.runtime_settings(options)
-    shared.sampling_settings(options)
+    # Wrong options are named before anything is loaded.
+    asking = {
+        "search": shared.strategy(options),
+        "seed": options.seed,
+        "sampling": shared.sampling_settings(options),
+        "budget": shared.budget_settings(options),
+        "answer_format": shared.answer_format(options),
+    }
+    from llavao1_edge.cli.job import read_source
     from llavao1_edge.engine import Engine
     from llavao1_edge.images import open_picture
 
@@ -57,39 +69,53 @@ def run(options: argparse.Namespace) -> int:
 
     with stop_on_interrupt() as stop:
         opened = Engine.open(
-            options.model, mmproj=options.mmproj, settings=settings, stop=stop.is_set
+            options.model,
+            mmproj=options.mmproj,
+            settings=settings,
+            search=asking["search"],
+            stop=stop.is_set,
         )
     with opened as engine:
         session = engine.session(picture)
-        failures = _Conversation(session, options).run()
+        failures = _Conversation(session, asking).run()
     return 1 if failures and not sys.stdin.isatty() else 0
 
 
 class _Conversation:
     """Reads questions until the end of input."""
 
-    def __init__(self, session: Session, options: argparse.Namespace) -> None:
-        self.session, self.options = session, options
-        self.stages: dict[str, str] = {}
+    def __init__(self, session: Session, asking: dict[str, Any]) -> None:
+        self.session, self.asking = session, asking
+        self.answer: Answer | None = None
         self.failures = 0
 
     def run(self) -> int:
+        from llavao1_edge.cli.report import stages_text, tree_text
+
         while (line := self._read()) is not None:
             text = line.strip()
             if text == "/quit":
                 break
             if text == "/stages":
-                for name, stage in self.stages.items():
-                    print(f"{name.capitalize()}\n{stage}\n", flush=True)
+                self._show(stages_text)
+            elif text == "/candidates":
+                self._show(lambda answer: tree_text(answer.trace))
+            elif text == "/help":
+                print(EPILOG, file=sys.stderr)
             elif text.startswith("/picture"):
                 self._fail(UsageError(ONE_PICTURE, hint="Start another chat for another picture."))
             elif text.startswith("/"):
-                self._fail(
-                    UsageError(f"unknown command {text}", hint="There are /stages and /quit.")
-                )
+                self._fail(UsageError(f"unknown command {text}", hint="/help shows what there is."))
             elif text:
                 self._ask(text)
         return self.failures
+
+    def _show(self, lines: Callable[[Answer], Iterator[str]]) -> None:
+        if self.answer is None:
+            self._fail(UsageError("there is no answer yet", hint="Ask something first."))
+            return
+        for line in lines(self.answer):
+            print(line, flush=True)
 
     def _read(self) -> str | None:
         if sys.stdin.isatty():
@@ -98,34 +124,29 @@ class _Conversation:
         return line or None
 
     def _ask(self, question: str) -> None:
-        from llavao1_edge.cli.progress import ProgressLine, stop_on_interrupt
-        from llavao1_edge.search import STRATEGIES, Answered
+        from llavao1_edge.cli.progress import Progress, stop_on_interrupt
+        from llavao1_edge.search import Answered
 
-        line = ProgressLine()
         try:
-            with stop_on_interrupt() as stop:
-                for event in self.session.stream(
-                    question,
-                    search=STRATEGIES[self.options.strategy](),
-                    seed=self.options.seed,
-                    sampling=shared.sampling_settings(self.options),
-                    stop=stop.is_set,
-                ):
-                    line.show(event)
+            with Progress() as progress, stop_on_interrupt() as stop:
+                for event in self.session.stream(question, **self.asking, stop=stop.is_set):
+                    progress.show(event)
                     if isinstance(event, Answered):
-                        self.stages = event.answer.stages
-                        line.clear()
-                        print(event.answer.conclusion, flush=True)
-                        for note in event.answer.notes:
-                            print(f"note: {note}", file=sys.stderr)
+                        answer = event.answer
         except Cancelled as error:
-            line.clear()
             if not sys.stdin.isatty():
                 raise
             print(error.message, file=sys.stderr)
+            return
         except LlavaError as error:
-            line.clear()
             self._fail(error)
+            return
+        self.answer = answer
+        print(answer.conclusion, flush=True)
+        for note in answer.notes:
+            print(f"note: {note}", file=sys.stderr)
+        if answer.cancelled and not sys.stdin.isatty():
+            raise Cancelled("stopped")
 
     def _fail(self, error: LlavaError) -> None:
         self.failures += 1

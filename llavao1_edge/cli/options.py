@@ -3,12 +3,35 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from llavao1_edge.errors import UsageError
-from llavao1_edge.settings import Range, RuntimeSettings, SamplingSettings, ranges
+from llavao1_edge.settings import (
+    BudgetSettings,
+    Range,
+    RuntimeSettings,
+    SamplingSettings,
+    SearchSettings,
+    ranges,
+)
 
-WHOLE = ("top_k", "max_tokens", "threads", "context", "batch", "gpu_layers")
+if TYPE_CHECKING:
+    from llavao1_edge.search import Strategy
+    from llavao1_edge.stages import AnswerFormat
+
+WHOLE = (
+    *("top_k", "max_tokens", "threads", "context", "batch", "gpu_layers"),
+    *("candidates", "keep", "returns", "stage_tokens", "token_budget"),
+)
+STRATEGY_HELP = """\
+staged (default): one candidate per stage; stage-beam: several per stage, the best go on;
+best-of-n: several whole answers; sentence-beam: several per sentence; retrace: goes back to the
+caption where no reasoning convinces; direct: the conclusion alone; free: as the model likes"""
+SCORER_HELP = """\
+who picks the best candidate: logprob or min-logprob (the model's own certainty), agreement (what
+most say), judge (the model compares two), judge-reference (as the paper's code), combined
+(default)"""
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -27,19 +50,24 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_answer_options(parser: argparse.ArgumentParser) -> None:
+    from llavao1_edge.scoring import SCORERS
     from llavao1_edge.search import STRATEGIES
+    from llavao1_edge.stages.answers import KINDS
 
     group = parser.add_argument_group("answer")
     group.add_argument(
-        "--strategy",
-        default="staged",
-        choices=sorted(STRATEGIES),
-        help="staged: the four stages (default); direct: the conclusion alone; "
-        "free: as the model likes",
+        "--strategy", default="staged", choices=sorted(STRATEGIES), help=STRATEGY_HELP
     )
+    group.add_argument("--scorer", choices=tuple(SCORERS), help=SCORER_HELP)
     group.add_argument("--seed", type=int, default=0, help="same seed, same answer (default 0)")
-    for name, limits in ranges(SamplingSettings):
-        _add(group, name, limits)
+    for kind in (SearchSettings, BudgetSettings, SamplingSettings):
+        for name, limits in ranges(kind):
+            _add(group, name, limits)
+    form = parser.add_argument_group("form of the conclusion")
+    form.add_argument("--choices", metavar="A,B,…", help="one of these, exactly as written")
+    form.add_argument("--answer", choices=tuple(KINDS), help="what the conclusion must be")
+    form.add_argument("--json-schema", metavar="FILE", help="JSON that follows this schema")
+    form.add_argument("--grammar", metavar="FILE", help="text that follows this GBNF grammar")
 
 
 def _add(group: argparse._ArgumentGroup, name: str, limits: Range) -> None:
@@ -57,6 +85,38 @@ def runtime_settings(options: argparse.Namespace) -> RuntimeSettings:
 
 def sampling_settings(options: argparse.Namespace) -> SamplingSettings:
     return SamplingSettings(**_given(options, SamplingSettings))
+
+
+def budget_settings(options: argparse.Namespace) -> BudgetSettings:
+    return BudgetSettings(**_given(options, BudgetSettings))
+
+
+def strategy(options: argparse.Namespace) -> Strategy:
+    """The chosen strategy with the options it has. Raises UsageError for one it does not have."""
+    from llavao1_edge.search import make_strategy
+
+    given = _given(options, SearchSettings)
+    if options.scorer is not None:
+        given["scorer"] = options.scorer
+    return make_strategy(options.strategy, given)
+
+
+def answer_format(options: argparse.Namespace) -> AnswerFormat | None:
+    if options.strategy == "free" and any(
+        (options.choices, options.answer, options.json_schema, options.grammar)
+    ):
+        raise UsageError(
+            "the strategy free leaves the form of the answer to the model",
+            hint="Choose another --strategy, or leave the form of the conclusion out.",
+        )
+    from llavao1_edge.engine.formats import answer_format as make
+
+    return make(
+        one_of=options.choices,
+        kind=options.answer,
+        schema=Path(options.json_schema) if options.json_schema else None,
+        grammar=Path(options.grammar) if options.grammar else None,
+    )
 
 
 def _given(options: argparse.Namespace, kind: Any) -> dict[str, Any]:

@@ -9,40 +9,89 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event as Flag
 from threading import current_thread, main_thread
-from types import FrameType
+from types import FrameType, TracebackType
 
-from llavao1_edge.search import Event, PictureReady, StageStarted, Token
+from llavao1_edge.search import (
+    CandidateFinished,
+    Event,
+    Judged,
+    PictureReady,
+    Retraced,
+    StageKept,
+    StageStarted,
+    Token,
+)
+
+INTERVAL = 0.1  # seconds between two rewrites of the line
 
 
-class ProgressLine:
-    """One line that is rewritten; silent where stderr is no terminal."""
+class Progress:
+    """A line per stage, rewritten while it is worked on; silent where stderr is no terminal."""
 
     def __init__(self) -> None:
         self._shown = sys.stderr.isatty()
-        self._tokens, self._stage, self._last = 0, "", 0.0
-        self._picture = ""
+        self._stage, self._of, self._finished = "", 0, 0
+        self._tokens = self._judged = 0
+        self._started = self._last = time.monotonic()
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.clear()
 
     def show(self, event: Event) -> None:
         if isinstance(event, PictureReady):
             seen = f"{event.columns}x{event.rows} tiles, {event.width}x{event.height} pixels"
-            self._picture = f"{seen}, {event.milliseconds / 1000:.1f} s"
-            self.write(f"picture read ({self._picture})")
+            how = "was read before" if event.reused else f"{event.milliseconds / 1000:.1f} s"
+            self._keep(f"picture     {seen}, {how}")
         elif isinstance(event, StageStarted):
-            self._stage = event.stage.name if event.stage else "answer"
-            self.write(self._stage)
+            self._start(event)
         elif isinstance(event, Token):
             self._tokens += 1
-            if time.monotonic() - self._last > 0.1:
-                self.write(f"{self._stage} … {self._tokens} tokens")
+            if time.monotonic() - self._last > INTERVAL:
+                self.write(self._line)
+        elif isinstance(event, CandidateFinished):
+            self._finished += 1
+        elif isinstance(event, Judged):
+            self._judged += 1
+            self.write(f"{self._line}, {self._judged} compared")
+        elif isinstance(event, StageKept):
+            why = f" ({event.by})" if self._of > 1 else ""
+            self._keep(f"{self._line}, {time.monotonic() - self._started:.1f} s{why}")
+            self._stage = ""
+        elif isinstance(event, Retraced):
+            self._keep(f"back to the {event.stage.name}")
+
+    def _start(self, event: StageStarted) -> None:
+        name = event.stage.name if event.stage else "answer"
+        if name != self._stage:  # a stage in several steps stays on one line
+            self._tokens, self._started = 0, time.monotonic()
+        self._stage, self._of, self._finished, self._judged = name, event.candidates, 0, 0
+        self.write(self._line)
+
+    @property
+    def _line(self) -> str:
+        some = f"{self._finished}/{self._of} candidates, " if self._of > 1 else ""
+        return f"{self._stage:<11} {some}{self._tokens} tokens"
 
     def write(self, text: str) -> None:
         if self._shown:
             self._last = time.monotonic()
             print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 
-    def clear(self) -> None:
+    def _keep(self, text: str) -> None:
+        """A line that stays."""
         if self._shown:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            print(f"\r\x1b[K{text}", file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        self.write("")
 
 
 @contextmanager

@@ -1,57 +1,46 @@
-"""Makes candidates: forks the branch, decodes all live candidates in lock-step, stops each one.
+"""Makes candidates: forks branches, decodes all live candidates in lock-step, stops each one.
 
 Forced tags are appended as tokens in the same batch as what was pending, never sampled. Every
-candidate has a sampler of its own, seeded from (seed, stage, candidate number).
+candidate has a sampler of its own, seeded from (seed, its branch's path, stage, draw). Where the
+context cannot hold all candidates, some wait and are written in a later wave.
 """
 
 from __future__ import annotations
 
-import codecs
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-import numpy as np
-from numpy.typing import NDArray
-
-from llavao1_edge.engine.runtime import Runtime, Stop, View
+from llavao1_edge.engine.lane import Lane
+from llavao1_edge.engine.points import Logits, Point, Points
+from llavao1_edge.engine.runtime import Stop
 from llavao1_edge.errors import Cancelled, ContextFullError
 from llavao1_edge.llama.context import Row
 from llavao1_edge.llama.sampler import Grammar, Sampler, Sampling
-from llavao1_edge.search.answer import Counters
-from llavao1_edge.search.events import CandidateFinished, Token
-from llavao1_edge.search.seam import Branch, Candidate, Ending
-from llavao1_edge.stages import Stage, stage_grammar
-from llavao1_edge.stages.stage import GAP
+from llavao1_edge.scoring import Panel, Part
+from llavao1_edge.search import (
+    Branch,
+    Budget,
+    Candidate,
+    CandidateFinished,
+    Ending,
+    Token,
+    Unit,
+)
+from llavao1_edge.stages import CONCLUSION, Stage, stage_grammar
+from llavao1_edge.stages.answers import START
 
 
-@dataclass
-class Point:
-    """The native side of a branch: `pending` tokens are decided but not decoded yet."""
+class Latch:
+    """A stop request that stays: once seen, it is seen by everybody."""
 
-    sequence: int
-    n_past: int
-    pending: list[int]
-    tokens: list[int]  # all tokens of the turn so far
-    owed: str = ""  # text to force before the next opening tag
+    def __init__(self, asked: Stop) -> None:
+        self._asked, self.closed = asked, False
 
-
-@dataclass
-class _Lane:
-    """A candidate being written."""
-
-    number: int
-    sequence: int
-    n_past: int
-    sampler: Sampler
-    tokens: list[int] = field(default_factory=list)
-    text: str = ""
-    shown: int = 0
-    logprob: float = 0.0
-    ending: Ending | None = None
-    decoder: codecs.IncrementalDecoder = field(
-        default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace")
-    )
+    def __call__(self) -> bool:
+        self.closed = self.closed or self._asked()
+        return self.closed
 
 
 class BatchDrafter:
@@ -59,246 +48,339 @@ class BatchDrafter:
 
     def __init__(
         self,
-        runtime: Runtime,
+        points: Points,
         *,
-        view: View | None,
         sampling: Sampling,
         max_tokens: int,
+        stage_tokens: int | None,
         seed: int,
-        counters: Counters,
-        stop: Stop,
+        budget: Budget,
+        stop: Latch,
+        panel: Panel | None = None,
+        answer_grammar: str = "",
     ) -> None:
-        self._runtime, self._view, self._sampling = runtime, view, sampling
-        self._seed, self._counters, self._stop = seed, counters, stop
-        self._tokens_left = max_tokens
-        self._points: dict[int, Point] = {}
-        self._next_key = 0
+        self.points, self._runtime, self._counters = points, points.runtime, points.counters
+        self._sampling, self._seed = sampling, seed
+        self.max_tokens, self.stage_tokens = max_tokens, stage_tokens or max_tokens
+        self.budget, self.stop, self._panel = budget, stop, panel
+        self._answer_grammar = answer_grammar
+        self.remarks: list[str] = []
 
     # --- branches ---------------------------------------------------------------------------
-    def root(self, *, sequence: int, n_past: int, prompt: list[int]) -> Branch:
-        """The branch at the end of the prompt; takes over `sequence`."""
-        return self._branch(Point(sequence, n_past, list(prompt), []), ())
+    def root(self, point: Point, *, path: tuple[int, ...] = ()) -> Branch:
+        """The branch at the end of the prompt; takes over the point's sequence."""
+        return Branch(self.points.add(point), path=path)
 
-    def take(self, branch: Branch) -> Point:
-        """Hands the branch's sequence to the caller."""
-        return self._points.pop(branch.key)
+    @property
+    def panel(self) -> Panel:
+        assert self._panel is not None, "this drafter has no judge"
+        return self._panel
+
+    @property
+    def ended(self) -> Ending | None:
+        if self.stop():
+            return Ending.CANCELLED
+        return Ending.BUDGET if self.budget.ended else None
 
     def drop(self, branch: Branch) -> None:
-        point = self._points.pop(branch.key, None)
-        if point is not None:
-            self._runtime.release(point.sequence)
+        self.points.drop(branch.key)
 
     def close(self) -> None:
-        for point in self._points.values():
-            self._runtime.release(point.sequence)
-        self._points.clear()
-
-    def _branch(self, point: Point, stages: tuple[tuple[Stage, str], ...]) -> Branch:
-        self._next_key += 1
-        self._points[self._next_key] = point
-        return Branch(self._next_key, stages)
+        self.points.close()
 
     # --- drafting ---------------------------------------------------------------------------
     def draft(
-        self, branch: Branch, stage: Stage | None, *, n: int
+        self,
+        branches: Sequence[Branch],
+        stage: Stage | None,
+        *,
+        n: int,
+        first: int = 0,
+        unit: Unit = Unit.STAGE,
+        greedy: bool = False,
     ) -> Iterator[Token | CandidateFinished]:
         """See `search.seam.Drafter`. Closing the generator frees unfinished candidates."""
-        point = self._points[branch.key]
-        if self._tokens_left <= 0:
-            yield from self._nothing_left(branch, point, stage, Ending.LENGTH)
+        if self.stop() or (self.budget.ended and not greedy):
             return
-        base: Point | None = None
-        lanes: list[_Lane] = []
+        draft = _Draft(self, stage, n=n, first=first, unit=unit, greedy=greedy)
         try:
-            try:
-                base, first = self._advance(point, stage)
-            except ContextFullError:
-                if not branch.stages:
-                    raise  # not even the question fits
-                yield from self._nothing_left(branch, point, stage, Ending.CONTEXT)
-                return
-            for number in range(n):
-                lanes.append(self._lane(base, branch, stage, number))
-            live, logits = lanes, [first] * n
-            while live:
-                yield from self._draw(live, logits, stage)
-                yield from self._finished(live, branch, base, stage)
-                live = [lane for lane in live if lane.ending is None]
-                if live and not (logits := self._step(live)):
-                    yield from self._finished(live, branch, base, stage)
-                    live = []
+            yield from draft.open(branches)
+            yield from draft.run()
         finally:
-            for lane in lanes:
-                lane.sampler.close()
-                if lane.sequence >= 0:
-                    self._runtime.release(lane.sequence)
-            if base is not None:
-                self._runtime.release(base.sequence)
+            draft.close()
 
-    def _nothing_left(
-        self, branch: Branch, point: Point, stage: Stage | None, ending: Ending
-    ) -> Iterator[CandidateFinished]:
-        """A limit is reached: an empty candidate, nothing is computed."""
-        sequence = self._runtime.take_sequence()
-        self._runtime.context.fork(point.sequence, sequence)
-        same = replace(point, sequence=sequence, pending=[*point.pending], tokens=[*point.tokens])
-        stages = branch.stages if stage is None else (*branch.stages, (stage, ""))
-        reached = self._branch(same, stages)
-        yield CandidateFinished(0, Candidate(reached, stage, "", 0, 0.0, ending))
+    def seed_for(self, branch: Branch, stage: Stage | None, draw: int) -> int:
+        """A 32-bit seed that does not depend on what runs beside it."""
+        name = f"{self._seed}|{branch.path}|{stage.name if stage else 'free'}|{draw}"
+        return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "little")
 
-    def _advance(self, point: Point, stage: Stage | None) -> tuple[Point, NDArray[np.float32]]:
-        """A copy of the branch with the forced opening, and the logits after it.
-
-        What is pending is decoded for the branch and its copy at once, so that the branch can be
-        drafted from again without computing it twice.
-        """
-        forced: list[int] = []
+    def sampler(self, branch: Branch, base: Point, stage: Stage | None, draw: int) -> Sampler:
+        """`draw` negative: the likeliest tokens."""
+        model = self._runtime.model
+        grammars = []
         if stage is not None:
-            forced = self._runtime.model.tokenise(point.owed + stage.opening)
-            self._counters.forced_tokens += len(forced)
-        elif not point.pending:
-            raise ValueError("a free text needs at least one token before it")
-        copied = self._runtime.take_sequence()
-        try:
-            self._runtime.context.fork(point.sequence, copied)
-            n_pending = len(point.pending)
-            rows = [
-                Row(token, point.n_past + i, copied, also=point.sequence if i < n_pending else -1)
-                for i, token in enumerate([*point.pending, *forced])
-            ]
-            self._decode_all(rows)
-        except BaseException:
-            self._runtime.release(copied)
-            self._runtime.context.forget(point.sequence, start=point.n_past)
-            raise
-        point.n_past += n_pending
-        point.pending = []
-        base = Point(copied, point.n_past + len(forced), [], [*point.tokens, *forced])
-        return base, self._runtime.context.logits((len(rows) - 1) % self._n_batch).copy()
-
-    @property
-    def _n_batch(self) -> int:
-        return self._runtime.context.n_batch
-
-    def _decode_all(self, rows: list[Row]) -> None:
-        """In batches; the last row's logits are kept."""
-        rows[-1] = replace(rows[-1], output=True)
-        for start in range(0, len(rows), self._n_batch):
-            self._runtime.decode(rows[start : start + self._n_batch], self._view, stop=self._stop)
-
-    def _lane(self, base: Point, branch: Branch, stage: Stage | None, number: int) -> _Lane:
-        runtime = self._runtime
-        sequence = runtime.take_sequence()
-        runtime.context.fork(base.sequence, sequence)
-        grammar = None if stage is None else Grammar(runtime.model, stage_grammar(stage))
+            grammars.append(Grammar(model, stage_grammar(stage)))
+            if stage is CONCLUSION and self._answer_grammar:
+                grammars.append(Grammar(model, self._answer_grammar, start=START))
+        settings = self._sampling if draw >= 0 else replace(self._sampling, temperature=0)
         sampler = Sampler(
-            self._sampling,
-            seed=derive_seed(self._seed, branch, stage, number),
-            n_vocab=runtime.model.n_vocab,
-            banned=runtime.banned,
-            grammar=grammar,
+            settings,
+            seed=self.seed_for(branch, stage, draw),
+            n_vocab=model.n_vocab,
+            banned=self._runtime.banned,
+            grammars=grammars,
         )
-        self._counters.candidates += 1
-        sampler.accept(base.tokens[-self._sampling.repeat_last_n :])
-        return _Lane(number, sequence, base.n_past, sampler)
+        sampler.begin(base.tokens, n_open=base.n_open)
+        return sampler
 
-    def _draw(
-        self, live: list[_Lane], logits: list[NDArray[np.float32]], stage: Stage | None
-    ) -> Iterator[Token]:
-        if self._stop():
-            raise Cancelled("stopped")
-        for lane, row in zip(live, logits, strict=True):
-            drawn = lane.sampler.draw(row)
-            lane.tokens.append(drawn.token)
-            lane.logprob += drawn.logprob
-            self._counters.generated_tokens += 1
-            self._tokens_left -= 1
-            self._extend(lane, drawn.token, stage)
-            text = _ready(lane, stage)
-            if text:
-                yield Token(stage, lane.number, text)
+    def limit(self, lane: Lane) -> Ending | None:
+        """LENGTH where the lane has used up its tokens."""
+        n = len(lane.tokens)
+        used_up = (
+            lane.base.n_sampled + n >= self.max_tokens or lane.base.n_open + n >= self.stage_tokens
+        )
+        return Ending.LENGTH if used_up else None
 
-    def _extend(self, lane: _Lane, token: int, stage: Stage | None) -> None:
-        if token in self._runtime.stop_tokens:  # only in free text: a stage's grammar forbids them
-            lane.ending = Ending.CLOSED
-            lane.text += lane.decoder.decode(b"", final=True)
-            return
-        lane.text += lane.decoder.decode(self._runtime.model.piece(token))
-        if stage is not None and stage.closing in lane.text[-len(stage.closing) - 64 :]:
-            lane.ending = Ending.CLOSED
-        elif self._tokens_left <= 0:
-            lane.ending = Ending.LENGTH
 
-    def _step(self, live: list[_Lane]) -> list[NDArray[np.float32]]:
-        """Decodes one token of each lane; their logits, or none where the context is full."""
-        rows = [Row(lane.tokens[-1], lane.n_past, lane.sequence, output=True) for lane in live]
-        try:
-            self._runtime.decode(rows, self._view, stop=self._stop)
-        except ContextFullError:
-            for lane in live:
-                lane.ending = Ending.CONTEXT
+class _Draft:
+    """One round of candidates."""
+
+    def __init__(
+        self,
+        drafter: BatchDrafter,
+        stage: Stage | None,
+        *,
+        n: int,
+        first: int,
+        unit: Unit,
+        greedy: bool,
+    ) -> None:
+        self.drafter, self.stage, self.n, self.first = drafter, stage, n, first
+        self.unit, self.greedy = unit, greedy
+        self.points, self.counters = drafter.points, drafter.points.counters
+        self.runtime = drafter.points.runtime
+        self.bases: list[Point] = []
+        self.running: list[Lane] = []
+        self.waiting: list[Lane] = []
+        self.started = time.perf_counter()
+        self.widest = 0
+        self.waves = 1
+
+    def close(self) -> None:
+        for lane in [*self.running, *self.waiting]:
+            lane.sampler.close()
+            self._park(lane)
+        for base in self.bases:
+            self.points.free(base)
+
+    def _park(self, lane: Lane) -> None:
+        if lane.sequence is not None:
+            self.runtime.release(lane.sequence)
+            lane.sequence, lane.n_decoded = None, 0
+
+    # --- opening ----------------------------------------------------------------------------
+    def open(self, branches: Sequence[Branch]) -> Iterator[Token | CandidateFinished]:
+        """The forced tags of all branches in one batch, and the first token of every candidate.
+
+        Branches that cannot go on end here.
+        """
+        points, able = self.points, []
+        for position, branch in enumerate(branches):
+            if points[branch.key].n_sampled >= self.drafter.max_tokens:
+                yield self._nothing_left(branch, position, Ending.LENGTH)
+            else:
+                able.append((position, branch))
+        rows: list[Logits] = []
+        while able and not rows:
+            jobs = [(points[branch.key], self._forced(branch)) for _, branch in able]
+            try:
+                reached = points.extend(jobs)
+            except Cancelled:
+                return
+            except ContextFullError:
+                if not points.make_room():
+                    position, branch = able.pop()
+                    if not branch.parts:
+                        raise  # not even the question fits
+                    yield self._nothing_left(branch, position, Ending.CONTEXT)
+                continue
+            self.bases = [base for base, _ in reached]
+            rows = [row for _, row in reached for _ in range(self.n)]
+            self.counters.forced_tokens += sum(len(forced) for _, forced in jobs)
+        for (position, branch), base in zip(able, self.bases, strict=True):
+            self._start(position, branch, base)
+        yield from self._draw(rows)
+
+    def _forced(self, branch: Branch) -> list[int]:
+        point = self.points[branch.key]
+        if self.stage is None or branch.open:
+            assert point.pending, "there must be a token to go on from"
             return []
-        for lane in live:
-            lane.n_past += 1
-        context = self._runtime.context
-        return [context.logits(i).copy() for i in range(len(live))]
+        return self.runtime.model.tokenise(point.owed + self.stage.opening)
 
-    def _finished(
-        self, lanes: list[_Lane], branch: Branch, base: Point, stage: Stage | None
-    ) -> Iterator[CandidateFinished]:
-        for lane in lanes:
-            if lane.ending is not None:
-                yield self._finish(lane, branch, base, stage)
+    def _nothing_left(self, branch: Branch, position: int, ending: Ending) -> CandidateFinished:
+        """A limit is reached: an empty candidate, nothing is computed."""
+        point = self.points[branch.key]
+        same = replace(point, sequence=None, pending=[*point.pending], tokens=[*point.tokens])
+        parts = branch.parts
+        if self.stage is not None and not branch.open:
+            parts = (*parts, Part(self.stage, "", finished=False))
+        reached = Branch(self.points.add(same), parts, (*branch.path, 0))
+        made = Candidate(reached, branch.key, 0, self.stage, "", 0, 0.0, 0.0, ending)
+        return CandidateFinished(position * self.n, made)
 
-    def _finish(
-        self, lane: _Lane, branch: Branch, base: Point, stage: Stage | None
-    ) -> CandidateFinished:
+    def _start(self, position: int, branch: Branch, base: Point) -> None:
+        """The lanes of one branch. They need no sequence before their first token is drawn."""
+        for number in range(self.n):
+            draw = self.first + number
+            sampler = self.drafter.sampler(branch, base, self.stage, -1 if self.greedy else draw)
+            lane = Lane(
+                number=position * self.n + number,
+                draw=draw,
+                branch=branch,
+                base=base,
+                stage=self.stage,
+                unit=self.unit,
+                sampler=sampler,
+            )
+            self.counters.candidates += 1
+            self.running.append(lane)
+
+    # --- running ----------------------------------------------------------------------------
+    def run(self) -> Iterator[Token | CandidateFinished]:
+        """Step by step until every candidate has ended, in waves where room is short."""
+        yield from self._finish_ended()
+        while self.running or self.waiting:
+            if not self.running:
+                self.running, self.waiting = self.waiting, []
+                self.waves += 1
+            rows = self._step()
+            if rows:
+                yield from self._draw(rows)
+            yield from self._finish_ended()
+        if self.waves > 1:
+            name = self.stage.name if self.stage else "answer"
+            self.drafter.remarks.append(
+                f"{name}: candidates were written in {self.waves} waves of at most "
+                f"{self.widest}, the context holds {self.runtime.context.n_ctx} tokens"
+            )
+
+    def _draw(self, rows: list[Logits]) -> Iterator[Token]:
+        """One token for every running lane, or an ending."""
+        drafter, budget = self.drafter, self.drafter.budget
+        stopped = Ending.CANCELLED if drafter.stop() else None
+        for lane, row in zip(self.running, rows, strict=True):
+            if stopped is None and not self.greedy and budget.ended:
+                stopped = Ending.BUDGET
+            if stopped is not None:
+                lane.ending = stopped
+                continue
+            drawn = lane.sampler.draw(row)
+            self.counters.sampled_tokens += 1
+            if not self.greedy:
+                budget.spent += 1
+            # Only in free text: a stage's grammar forbids the end of the turn.
+            last = drawn.token in self.runtime.stop_tokens
+            text = lane.add(drawn, self.runtime.piece(drawn.token), last=last)
+            if lane.ending is None:
+                lane.ending = drafter.limit(lane)
+            if text:
+                yield Token(self.stage, lane.number, text)
+
+    def _step(self) -> list[Logits]:
+        """Decodes the last token of every running lane; the logits. Lanes that the context cannot
+        hold wait. Empty where no lane can go on: they have their endings then."""
+        try:
+            self._seat_all()
+            self.widest = max(self.widest, len(self.running))
+            while any(lane.ending is None for lane in self.running):
+                rows = [
+                    Row(lane.tokens[-1], lane.n_past, lane.seated, output=True)
+                    for lane in self.running
+                ]
+                try:
+                    logits = self.points.decode(rows)
+                except ContextFullError:
+                    self._forget_last()
+                    self._give_way()
+                    continue
+                for lane in self.running:
+                    lane.n_decoded += 1
+                return logits
+        except Cancelled:
+            self._forget_last()
+            for lane in [*self.running, *self.waiting]:
+                lane.ending = Ending.CANCELLED
+            self.running, self.waiting = [*self.running, *self.waiting], []
+        return []
+
+    def _seat_all(self) -> None:
+        """Gives every running lane a sequence; those for which there is none wait."""
+        for position, lane in enumerate(self.running):
+            if lane.sequence is not None:
+                continue
+            done = lane.tokens[:-1]
+            try:
+                lane.sequence = self.points.fork(lane.base.seated, done, lane.base.n_past)
+                lane.n_decoded = len(done)
+            except ContextFullError:
+                later = self.running[position:]
+                self.running = self.running[:position]
+                if self.running:
+                    self.waiting = later + self.waiting
+                else:  # not even alone it fits
+                    later[0].ending = Ending.CONTEXT
+                    self.running, self.waiting = later[:1], later[1:] + self.waiting
+                return
+
+    def _give_way(self) -> None:
+        """Frees cells: of finished branches first, then of the lane that came last."""
+        if self.points.make_room():
+            return
+        last = self.running[-1]
+        if len(self.running) == 1:
+            last.ending = Ending.CONTEXT
+        else:
+            self._park(self.running.pop())
+            self.waiting.insert(0, last)
+
+    def _forget_last(self) -> None:
+        for lane in self.running:
+            if lane.sequence is not None:
+                self.runtime.context.forget(lane.sequence, start=lane.n_past)
+
+    def _finish_ended(self) -> Iterator[CandidateFinished]:
+        ended = [lane for lane in self.running if lane.ending is not None]
+        self.running = [lane for lane in self.running if lane.ending is None]
+        for lane in ended:
+            self.counters.grammar_misses += lane.sampler.grammar_misses
+            lane.sampler.close()
+            if lane.tokens:
+                yield CandidateFinished(lane.number, self._candidate(lane))
+            else:  # the search ended before its first token
+                self._park(lane)
+
+    def _candidate(self, lane: Lane) -> Candidate:
         assert lane.ending is not None
-        text, _, after = lane.text.partition(stage.closing) if stage else (lane.text, "", "")
-        owed = "" if stage is None else _owed(lane.ending, stage, after)
-        pending = [lane.tokens[-1]]
-        reached = Point(lane.sequence, lane.n_past, pending, base.tokens + lane.tokens, owed)
-        lane.sequence = -1  # the branch owns it now
-        self._counters.grammar_misses += lane.sampler.grammar_misses
-        stages = branch.stages if stage is None else (*branch.stages, (stage, text.strip()))
-        n = max(1, len(lane.tokens))
-        candidate = Candidate(
-            branch=self._branch(reached, stages),
-            stage=stage,
-            text=text.strip(),
+        if lane.sequence is None and len(lane.tokens) == 1:
+            lane.sequence = self.points.take_sequence()
+            if lane.sequence is not None:
+                self.runtime.context.fork(lane.base.seated, lane.sequence)
+        elif lane.sequence is not None and lane.n_decoded == len(lane.tokens):
+            # Its last token stays pending, as every point has one.
+            self.runtime.context.forget(lane.sequence, start=lane.n_past - 1)
+        point = lane.reached()
+        key = self.points.add(point)
+        path = (*lane.branch.path, lane.draw)
+        return Candidate(
+            branch=Branch(key, lane.parts(), path, lane.still_open),
+            parent=lane.branch.key,
+            number=lane.draw,
+            stage=self.stage,
+            text=lane.own_text,
             n_tokens=len(lane.tokens),
-            mean_logprob=lane.logprob / n,
+            logprob=lane.logprob,
+            min_logprob=lane.min_logprob,
             ending=lane.ending,
+            milliseconds=(time.perf_counter() - self.started) * 1000,
         )
-        return CandidateFinished(lane.number, candidate)
-
-
-def _ready(lane: _Lane, stage: Stage | None) -> str:
-    """Text that may be shown: nothing that can still become the closing tag."""
-    end = len(lane.text)
-    if stage is not None:
-        at = lane.text.find(stage.closing)
-        if at >= 0:
-            end = at
-        elif lane.ending is None:
-            for n in range(min(len(stage.closing) - 1, end), 0, -1):
-                if lane.text.endswith(stage.closing[:n]):
-                    end -= n
-                    break
-    text, lane.shown = lane.text[lane.shown : end], max(lane.shown, end)
-    return text
-
-
-def _owed(ending: Ending, stage: Stage, after: str) -> str:
-    """What must stand between this stage and the next opening tag."""
-    if ending is not Ending.CLOSED:
-        return f" {stage.closing}{GAP}"
-    written = len(after) - len(after.lstrip("\n"))
-    return GAP[written:]
-
-
-def derive_seed(seed: int, branch: Branch, stage: Stage | None, number: int) -> int:
-    """A 32-bit seed that depends on nothing but its arguments (not on what runs beside it)."""
-    path = "/".join(f"{done.name}:{text}" for done, text in branch.stages)
-    name = f"{seed}|{path}|{stage.name if stage else 'free'}|{number}"
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "little")

@@ -15,6 +15,7 @@ from llavao1_edge.engine.session import Session
 from llavao1_edge.errors import ModelFileError, UsageError
 from llavao1_edge.images import Picture, open_picture
 from llavao1_edge.prompt import user_turn
+from llavao1_edge.search import Strategy
 from llavao1_edge.settings import RuntimeSettings
 
 PictureSource = Path | str | bytes | Picture
@@ -41,15 +42,20 @@ class Engine:
         text: str | Path | None = None,
         mmproj: str | Path | None = None,
         settings: RuntimeSettings | None = None,
+        search: Strategy | None = None,
         stop: Callable[[], bool] = lambda: False,
     ) -> Engine:
         """`model`: "demo", or the path of a text file whose mmproj file lies beside it.
 
-        Or give both files as `text` and `mmproj`. `stop` is asked while loading. Raises
-        ModelFileError, PairError, BackendError, Cancelled.
+        Or give both files as `text` and `mmproj`. `search`: the context is made large enough for
+        its candidates side by side, where the settings leave its size open (another search works
+        too, in waves where room is short). `stop` is asked while loading. Raises ModelFileError,
+        PairError, BackendError, Cancelled.
         """
         text_path, mmproj_path = resolve_pair(model, text=text, mmproj=mmproj)
-        return cls(Runtime(text_path, mmproj_path, settings or RuntimeSettings(), stop=stop))
+        width = search.width if search is not None else 1
+        chosen = settings or RuntimeSettings()
+        return cls(Runtime(text_path, mmproj_path, chosen, width=width, stop=stop))
 
     def session(self, picture: PictureSource | None = None) -> Session:
         """A new conversation about a picture, or about none. Raises PictureError."""

@@ -31,6 +31,7 @@ from llavao1_edge.prompt import END_OF_TURN, Piece, Special
 from llavao1_edge.settings import RuntimeSettings
 
 DEFAULT_CONTEXT = 4096
+CANDIDATE_TOKENS = 640  # of a whole answer, as the model writes them; longer ones go in waves
 TINY_MODEL_BYTES = 64 << 20
 N_SEQUENCES = 64
 MAX_PICTURES = 2  # kept encoded; a picture of the 11B model takes about 210 MB
@@ -63,12 +64,16 @@ class View:
 class Runtime:
     """Owns model, context, vision tower and cross layers. Callers take their turn (`turns`)."""
 
-    def __init__(self, text: Path, mmproj: Path, settings: RuntimeSettings, *, stop: Stop) -> None:
-        """stop: asked while the text model is loaded."""
+    def __init__(
+        self, text: Path, mmproj: Path, settings: RuntimeSettings, *, width: int, stop: Stop
+    ) -> None:
+        """width: candidates to make room for; stop: asked while the text model is loaded."""
+        self._width = width
         self.settings = settings
         self.text_header, self.mmproj_header = read_pair(text, mmproj)
         self.shape: MllamaShape = read_shape(self.mmproj_header)
         self.turns = Turns()
+        self._pieces: dict[int, bytes] = {}
         self._pictures: OrderedDict[str, CrossStates] = OrderedDict()
         # llama.cpp refuses (by aborting) more sequences than a batch has rows.
         self.n_sequences = min(N_SEQUENCES, settings.batch)
@@ -100,7 +105,7 @@ class Runtime:
             self.layers, after=self.shape.cross_after, width=self.shape.text_width
         )
         stack.callback(self.injection.close)
-        n_ctx = settings.context or min(DEFAULT_CONTEXT, self.model.context_length)
+        n_ctx = settings.context or self._planned_context()
         self.context = Context(
             self.model,
             n_ctx=n_ctx,
@@ -113,6 +118,11 @@ class Runtime:
         )
         stack.callback(self.context.close)
         self._read_vocabulary()
+
+    def _planned_context(self) -> int:
+        """Cells for the conversation and for what a search holds at once."""
+        alone = min(DEFAULT_CONTEXT, self.model.context_length)
+        return max(alone, alone // 2 + self._width * CANDIDATE_TOKENS)
 
     def _useful_threads(self) -> int:
         """One for a tiny model. Two are a quarter faster on an idle machine (measured on the demo),
@@ -140,6 +150,11 @@ class Runtime:
         # Rows beyond the head are padding: their logits mean nothing.
         padding = range(self.head_vocab, self.model.n_vocab)
         self.banned: NDArray[np.int64] = np.array([*controls, *padding], dtype=np.int64)
+
+    @property
+    def pair_id(self) -> str:
+        """Names the pair: equal for all conversions of one checkpoint."""
+        return self.text_header.text(keys.PAIR_ID)
 
     @property
     def f32_cache(self) -> bool:
@@ -184,6 +199,13 @@ class Runtime:
         if piece.text == "<|image|>":
             return self.image_token
         return self.model.special(piece.text)
+
+    def piece(self, token: int) -> bytes:
+        """The bytes of a token, remembered."""
+        piece = self._pieces.get(token)
+        if piece is None:
+            piece = self._pieces[token] = self.model.piece(token)
+        return piece
 
     @property
     def end_of_turn(self) -> int:

@@ -2,60 +2,45 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Generator, Iterator
-from dataclasses import replace
+from collections.abc import Generator
 from pathlib import Path
+from threading import Event as Flag
 from types import TracebackType
 from typing import TYPE_CHECKING
 from weakref import ref
 
-from llavao1_edge.engine.drafter import BatchDrafter, Point
-from llavao1_edge.engine.runtime import Stop, View
+from llavao1_edge.engine.answering import Answering, Request
+from llavao1_edge.engine.runtime import Stop
 from llavao1_edge.engine.turns import Stream
-from llavao1_edge.errors import Cancelled, UsageError
+from llavao1_edge.errors import UsageError
 from llavao1_edge.images import Picture, open_picture
-from llavao1_edge.llama.sampler import Sampling
 from llavao1_edge.prompt import user_turn
-from llavao1_edge.search import (
-    Answered,
-    Branch,
-    CandidateFinished,
-    Drafter,
-    Ending,
-    Event,
-    PictureReady,
-    Staged,
-    StageKept,
-    Strategy,
-    Token,
-)
-from llavao1_edge.search.answer import Answer, Counters, Trace
-from llavao1_edge.settings import SamplingSettings
-from llavao1_edge.stages import CONCLUSION, StageParser
+from llavao1_edge.search import Answered, Event, Staged, Strategy
+from llavao1_edge.search.answer import Answer
+from llavao1_edge.settings import BudgetSettings, SamplingSettings
+from llavao1_edge.stages import AnswerFormat
 
 if TYPE_CHECKING:
     from llavao1_edge.engine.engine import Engine
-
-RESERVE = 64  # tokens an answer must at least have room for
 
 
 class Session:
     """Made by `Engine.session`. Use it from one thread at a time."""
 
     def __init__(self, engine: Engine, picture: Picture | None) -> None:
-        self._engine = engine
+        self.engine = engine
         self.picture = picture
         self.history: list[int] = []
         """All tokens so far, the picture's token included."""
         self._seat = engine.seats.add(self)
         self._stream_ref: Stream | None = None
+        self._cancelled = Flag()
         self.closed = False
 
     def close(self) -> None:
         """Ends an unfinished answer; the place in the cache is free for the next question."""
         if self._stream_ref is not None:
-            self._engine.runtime.turns.abandon(self._stream_ref)
+            self.engine.runtime.turns.abandon(self._stream_ref)
         self.closed = self._seat.abandoned = True
 
     def __enter__(self) -> Session:
@@ -98,10 +83,25 @@ class Session:
         search: Strategy | None = None,
         seed: int = 0,
         sampling: SamplingSettings | None = None,
+        budget: BudgetSettings | None = None,
+        answer_format: AnswerFormat | None = None,
         stop: Stop | None = None,
     ) -> Answer:
-        """The answer. Raises LlavaError; the conversation is then as it was before."""
-        *_, last = self.stream(question, search=search, seed=seed, sampling=sampling, stop=stop)
+        """The answer. Raises LlavaError; the conversation is then as it was before.
+
+        budget: what the search may cost. answer_format: what the conclusion must look like. stop:
+        asked at every token; once it says True the best so far is returned, marked `cancelled` and
+        not remembered (Cancelled is raised where there is nothing yet).
+        """
+        *_, last = self.stream(
+            question,
+            search=search,
+            seed=seed,
+            sampling=sampling,
+            budget=budget,
+            answer_format=answer_format,
+            stop=stop,
+        )
         assert isinstance(last, Answered)
         return last.answer
 
@@ -112,54 +112,56 @@ class Session:
         search: Strategy | None = None,
         seed: int = 0,
         sampling: SamplingSettings | None = None,
+        budget: BudgetSettings | None = None,
+        answer_format: AnswerFormat | None = None,
         stop: Stop | None = None,
     ) -> Generator[Event, None, None]:
-        """The same as events; the last is `Answered`. Closing the iterator cancels.
+        """The same as events; the last is `Answered`. Closing the iterator ends the answer.
 
         One answer is written at a time: another question from the same thread raises UsageError
         until this stream is finished or closed, other threads wait.
         """
-        stream = self._stream(
+        request = Request(
             question,
             search or Staged(),
             seed,
             sampling or SamplingSettings(),
-            stop or (lambda: False),
+            budget or BudgetSettings(),
+            answer_format,
         )
-        self._stream_ref = ref(stream)
+        cancelled = Flag()
+        stream = self._stream(request, lambda: cancelled.is_set() or bool(stop and stop()))
+        self._stream_ref, self._cancelled = ref(stream), cancelled
         return stream
 
-    def _stream(
-        self,
-        question: str,
-        strategy: Strategy,
-        seed: int,
-        settings: SamplingSettings,
-        stop: Stop,
-    ) -> Generator[Event, None, None]:
+    def cancel(self) -> None:
+        """Stops the present answer within one token; it may be called from any thread.
+
+        The stream then ends with the best answer so far, marked `cancelled`.
+        """
+        self._cancelled.set()
+
+    def _stream(self, request: Request, stop: Stop) -> Generator[Event, None, None]:
         if self.closed:
             raise UsageError("the conversation is closed", hint="Start a new session.")
-        runtime = self._engine.runtime
+        runtime = self.engine.runtime
         turn = user_turn(
-            question,
+            request.question,
             first=not self.history,
             picture=self.picture is not None,
             system_block=runtime.system_block,
         )
         with runtime.turns.take(self._stream_ref):
-            self._engine.check_open()
+            self.engine.check_open()
             prompt = runtime.encode(turn)
             if self.history:
                 prompt = [runtime.end_of_turn, *prompt]
-            answering = _Answering(
-                self, prompt, strategy=strategy, seed=seed, settings=settings, stop=stop
-            )
-            yield from answering.run()
+            yield from Answering(self, prompt, request, stop=stop).run()
 
     # --- for the answering ------------------------------------------------------------------
     def fork(self) -> tuple[int, int]:
         """A sequence that continues the history, and how many of its tokens are cached."""
-        runtime = self._engine.runtime
+        runtime = self.engine.runtime
         sequence = runtime.take_sequence()
         if self._seat.sequence is not None:
             runtime.context.fork(self._seat.sequence, sequence)
@@ -167,133 +169,9 @@ class Session:
 
     def keep(self, sequence: int, *, history: list[int], n_cached: int) -> None:
         """The conversation goes on from `sequence`, which holds the first `n_cached` tokens."""
-        self._engine.seats.clear(self._seat)
+        self.engine.seats.clear(self._seat)
         self._seat.sequence, self._seat.n_cached = sequence, n_cached
         self.history = history
 
     def make_room(self, n_new: int) -> None:
-        self._engine.seats.make_room(self._seat, len(self.history) + n_new)
-
-
-class _Answering:
-    """One question on its way to an answer."""
-
-    def __init__(
-        self,
-        session: Session,
-        prompt: list[int],
-        *,
-        strategy: Strategy,
-        seed: int,
-        settings: SamplingSettings,
-        stop: Stop,
-    ) -> None:
-        self.session, self.runtime = session, session._engine.runtime
-        self.prompt, self.strategy, self.seed, self.stop = prompt, strategy, seed, stop
-        self.settings = settings
-        self.counters = Counters(prompt_tokens=len(prompt))
-        self.notes: list[str] = []
-        self.free_text = ""
-
-    def run(self) -> Iterator[Event]:
-        self.session.make_room(len(self.prompt) + RESERVE)  # before the picture, which costs more
-        view = None
-        if self.session.picture is not None:
-            ready, view = self._see(self.session.picture)
-            yield ready
-        calls = self.runtime.decode_calls
-        drafter = BatchDrafter(
-            self.runtime,
-            view=view,
-            sampling=self._sampling(),
-            max_tokens=self.settings.max_tokens,
-            seed=self.seed,
-            counters=self.counters,
-            stop=self.stop,
-        )
-        try:
-            sequence, n_cached = self.session.fork()
-            before = self.session.history[n_cached:]
-            root = drafter.root(sequence=sequence, n_past=n_cached, prompt=before + self.prompt)
-            chosen = yield from self._search(root, drafter)
-            self.counters.decode_calls = self.runtime.decode_calls - calls
-            answer = self._answer(chosen)
-            self._remember(drafter.take(chosen))
-        finally:
-            drafter.close()
-        yield Answered(answer)
-
-    def _see(self, picture: Picture) -> tuple[PictureReady, View]:
-        def checkpoint(_: float) -> None:
-            if self.stop():
-                raise Cancelled("stopped")
-
-        passes = self.runtime.vision_passes
-        states, milliseconds = self.runtime.encode_picture(picture, checkpoint=checkpoint)
-        reused = self.runtime.vision_passes == passes
-        self.counters.vision_passes = self.runtime.vision_passes - passes
-        self.counters.picture_ms = milliseconds
-        canvas = self.runtime.canvas(picture)
-        ready = PictureReady(
-            canvas.rows, canvas.columns, canvas.width, canvas.height, reused, milliseconds
-        )
-        tokens = self.session.history + self.prompt
-        return ready, View(states, tokens.index(self.runtime.image_token))
-
-    def _sampling(self) -> Sampling:
-        given = {
-            name: value
-            for name in ("temperature", "top_p", "top_k", "min_p", "repeat_penalty")
-            if (value := getattr(self.settings, name)) is not None
-        }
-        return replace(self.runtime.default_sampling(), **given)
-
-    def _search(self, root: Branch, drafter: Drafter) -> Generator[Event, None, Branch]:
-        """Runs the strategy and keeps the time: until the first token, and after it."""
-        started = time.perf_counter()
-        first: float | None = None
-        search = self.strategy.run(root, drafter)
-        try:
-            while True:
-                event = next(search)
-                if first is None and isinstance(event, Token | CandidateFinished):
-                    first = time.perf_counter()
-                self._note(event)
-                yield event
-        except StopIteration as finished:
-            ended = time.perf_counter()
-            first = first or ended
-            self.counters.prefill_ms = (first - started) * 1000
-            self.counters.decode_ms = (ended - first) * 1000
-            branch: Branch = finished.value
-            return branch
-        finally:
-            search.close()
-
-    def _note(self, event: Event) -> None:
-        if not isinstance(event, StageKept):
-            return
-        candidate = event.candidate
-        if event.stage is None:
-            self.free_text = candidate.text
-        if candidate.ending is not Ending.CLOSED:
-            name = event.stage.name if event.stage else "answer"
-            self.notes.append(f"{name} ended early ({candidate.ending})")
-
-    def _answer(self, chosen: Branch) -> Answer:
-        trace = Trace(self.strategy.name, self.seed, self.counters)
-        if self.free_text and not chosen.stages:
-            parser = StageParser()
-            parser.feed(self.free_text)
-            parsed = parser.finish()
-            notes = (*self.notes, *parsed.problems)
-            return Answer(parsed.conclusion, parsed.stages, trace, notes)
-        stages = {stage.name: text for stage, text in chosen.stages}
-        return Answer(stages.get(CONCLUSION.name, ""), stages, trace, tuple(self.notes))
-
-    def _remember(self, point: Point) -> None:
-        """Adds the turn to the conversation; its last token is decoded with the next turn."""
-        whole = self.session.history + self.prompt + point.tokens
-        if whole[-1] in self.runtime.stop_tokens:
-            whole.pop()  # the next turn begins with the end of this one
-        self.session.keep(point.sequence, history=whole, n_cached=point.n_past)
+        self.engine.seats.make_room(self._seat, len(self.history) + n_new)

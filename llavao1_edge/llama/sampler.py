@@ -44,11 +44,13 @@ class Drawn:
 class Grammar:
     """Owns a GBNF grammar's state for one candidate."""
 
-    def __init__(self, model: Model, gbnf: str) -> None:
+    def __init__(self, model: Model, gbnf: str, *, start: str = "root") -> None:
         from llama_cpp import llama_cpp
 
         self._c = llama_cpp
-        self.address = llama_cpp.llama_sampler_init_grammar(model.vocab, gbnf.encode(), b"root")
+        self.address = llama_cpp.llama_sampler_init_grammar(
+            model.vocab, gbnf.encode(), start.encode()
+        )
         if not self.address:
             raise UsageError(
                 "the grammar cannot be parsed", hint=f"It begins: {gbnf.strip()[:80]!r}"
@@ -83,14 +85,16 @@ class Sampler:
         seed: int,
         n_vocab: int,
         banned: NDArray[np.int64],
-        grammar: Grammar | None = None,
+        grammars: Sequence[Grammar] = (),
     ) -> None:
-        """banned: ids that must never be drawn. Takes ownership of `grammar`."""
+        """banned: ids that must never be drawn. A token must please all of `grammars`, which the
+        sampler owns from now on."""
         from llama_cpp import llama_cpp
 
         self._c = llama_cpp
         self._banned = banned
-        self._grammar = grammar
+        self._grammars = list(grammars)
+        self._penalised = settings.repeat_last_n if settings.repeat_penalty != 1.0 else 0
         # A penalty may push the best tokens down, so it needs them all.
         cut = settings.repeat_penalty == 1.0
         self._margin = 30 * max(settings.temperature, 0.1) if cut else np.inf
@@ -105,9 +109,18 @@ class Sampler:
         if self.address:
             self._c.llama_sampler_free(self.address)
             self.address = None
-        if self._grammar is not None:
-            self._grammar.close()
-            self._grammar = None
+        for grammar in self._grammars:
+            grammar.close()
+        self._grammars = []
+
+    def begin(self, tokens: Sequence[int], *, n_open: int = 0) -> None:
+        """Tells the penalties about the text so far, and the grammars about its last `n_open`
+        tokens, which they go on from."""
+        if self._penalised:
+            self._accept(tokens[-self._penalised :])
+        for token in tokens[len(tokens) - n_open :]:
+            for grammar in self._grammars:
+                grammar.accept(token)
 
     def draw(self, logits: NDArray[np.float32]) -> Drawn:
         """Draws from logits (n_vocab,), which stay untouched, and remembers the token.
@@ -123,19 +136,30 @@ class Sampler:
                 hint="The file may be damaged, or a weight type overflows: convert to F32 or Q8_0.",
             )
         token = self._choose(self._candidates(allowed, peak))
-        if self._grammar is not None and not self._grammar.allows(token):
+        if not all(grammar.allows(token) for grammar in self._grammars):
             self.grammar_misses += 1
-            candidates = self._candidates(allowed, NEVER)
-            self._grammar.mask(candidates)
-            token = self._choose(candidates)
-        self.accept([token])
-        if self._grammar is not None:
-            self._grammar.accept(token)
+            token = self._choose_within(allowed)
+        if self._penalised:
+            self._accept([token])
+        for grammar in self._grammars:
+            grammar.accept(token)
         total = peak + float(np.log(np.exp(allowed - peak).sum()))
         return Drawn(token, float(logits[token]) - total)
 
-    def accept(self, tokens: Sequence[int]) -> None:
-        """Tells the penalties about text that is there."""
+    def _choose_within(self, allowed: NDArray[np.float32]) -> int:
+        """Draws with the whole vocabulary masked. Raises BackendError where no token is left."""
+        candidates = self._candidates(allowed, NEVER)
+        for grammar in self._grammars:
+            grammar.mask(candidates)
+        candidates = candidates[np.isfinite(candidates["logit"])]
+        if not len(candidates):
+            raise BackendError(
+                "the answer grammar and the stage's own grammar leave no token to go on with",
+                hint="An answer may not contain a stage tag; check the grammar.",
+            )
+        return self._choose(candidates)
+
+    def _accept(self, tokens: Sequence[int]) -> None:
         for token in tokens:
             self._c.llama_sampler_accept(self.address, token)
 

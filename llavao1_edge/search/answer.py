@@ -1,45 +1,135 @@
-"""The result of a question."""
+"""The result of a question, and the record of how it came about."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+from llavao1_edge.search.events import (
+    CandidateFinished,
+    Event,
+    Judged,
+    Retraced,
+    StageKept,
+)
+from llavao1_edge.search.seam import Branch, Candidate
 from llavao1_edge.stages import STAGES
 
 
 @dataclass
 class Counters:
-    """What an answer cost. Times in milliseconds."""
+    """What an answer cost. Times in milliseconds.
+
+    prefill_tokens: of the question and of history that was not cached. forced_tokens: tags.
+    decode_steps: calls into the model, prefill and judge included. restored_tokens: computed again
+    because room was short. judge_calls: questions to the judge; judge_tokens: what it read, shared
+    beginnings once.
+    """
 
     vision_passes: int = 0
-    prompt_tokens: int = 0
-    generated_tokens: int = 0
+    prefill_tokens: int = 0
+    sampled_tokens: int = 0
     forced_tokens: int = 0
-    decode_calls: int = 0
+    restored_tokens: int = 0
+    decode_steps: int = 0
     candidates: int = 0
     grammar_misses: int = 0
+    judge_calls: int = 0
+    judge_tokens: int = 0
     picture_ms: float = 0.0
     prefill_ms: float = 0.0
     decode_ms: float = 0.0
+    judge_ms: float = 0.0
+
+
+@dataclass
+class Node:
+    """A candidate in the tree: `key` names it, `parent` the one it goes on from (0: the prompt).
+
+    by: who decided its round. kept: it went on. chosen: it is part of the answer.
+    """
+
+    key: int
+    parent: int
+    candidate: Candidate
+    score: float | None = None
+    by: str = ""
+    kept: bool = False
+    chosen: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        made = self.candidate
+        return {
+            "key": self.key,
+            "parent": self.parent,
+            "number": made.number,
+            "stage": made.stage.name if made.stage else None,
+            "text": made.text,
+            "tokens": made.n_tokens,
+            "mean_logprob": round(made.mean_logprob, 6),
+            "min_logprob": round(made.min_logprob, 6),
+            "ending": str(made.ending),
+            "milliseconds": round(made.milliseconds, 1),
+            "score": None if self.score is None else round(self.score, 6),
+            "by": self.by,
+            "kept": self.kept,
+            "chosen": self.chosen,
+        }
 
 
 @dataclass(frozen=True)
 class Trace:
-    """How the answer came about."""
+    """How the answer came about. remarks: what the search did that is worth knowing (waves,
+    returns, an ended budget)."""
 
     strategy: str
+    options: Mapping[str, Any]
     seed: int
     counters: Counters
+    nodes: tuple[Node, ...] = ()
+    comparisons: tuple[Judged, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "strategy": self.strategy,
+            "options": dict(self.options),
+            "seed": self.seed,
+            "counters": {
+                name: round(value, 1) if isinstance(value, float) else value
+                for name, value in vars(self.counters).items()
+            },
+            "remarks": list(self.remarks),
+            "candidates": [node.as_dict() for node in self.nodes],
+            "comparisons": [
+                {
+                    "stage": event.stage.name if event.stage else None,
+                    "first": event.verdict.first,
+                    "second": event.verdict.second,
+                    "choice": str(event.verdict.choice),
+                    "winner": event.verdict.winner,
+                    "preferences": [round(p, 4) for p in event.verdict.preferences],
+                    "reasons": list(event.verdict.reasons),
+                }
+                for event in self.comparisons
+            ],
+        }
 
 
 @dataclass(frozen=True)
 class Answer:
-    """`stages`: name → text, the missing ones absent. `notes`: what was odd, empty if nothing."""
+    """`stages`: name → text, the missing ones absent. `notes`: what was odd, empty if nothing.
+
+    cancelled: it was stopped, and this is the best there was by then.
+    """
 
     conclusion: str
     stages: dict[str, str]
     trace: Trace
     notes: tuple[str, ...] = field(default=())
+    cancelled: bool = False
 
     @property
     def complete(self) -> bool:
@@ -48,3 +138,50 @@ class Answer:
     def in_order(self) -> dict[str, str | None]:
         """All four stages in their order, None where one is missing."""
         return {stage.name: self.stages.get(stage.name) for stage in STAGES}
+
+
+class Recorder:
+    """Builds the tree from the events of a search."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[int, Node] = {}
+        self._comparisons: list[Judged] = []
+        self.remarks: list[str] = []
+
+    def feed(self, event: Event) -> None:
+        if isinstance(event, CandidateFinished):
+            made = event.candidate
+            parent = made.parent if made.parent in self._nodes else 0
+            self._nodes[made.branch.key] = Node(made.branch.key, parent, made)
+        elif isinstance(event, Judged):
+            self._comparisons.append(event)
+        elif isinstance(event, StageKept):
+            for candidate in event.kept:
+                self._nodes[candidate.branch.key].kept = True
+                self._nodes[candidate.branch.key].by = event.by
+            for key, score in event.scores.items():
+                self._nodes[key].score = score
+                self._nodes[key].by = event.by
+        elif isinstance(event, Retraced):
+            self.remarks.append(
+                f"went back to the {event.stage.name}: second-best reasoning "
+                f"{event.score:.3f}, not above {event.threshold:g}"
+            )
+
+    def chosen(self, branch: Branch) -> list[Node]:
+        """The nodes from the first stage to `branch`, marked."""
+        path: list[Node] = []
+        node = self._nodes.get(branch.key)
+        while node is not None:
+            node.chosen = True
+            path.append(node)
+            node = self._nodes.get(node.parent)
+        return path[::-1]
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        return tuple(self._nodes.values())
+
+    @property
+    def comparisons(self) -> tuple[Judged, ...]:
+        return tuple(self._comparisons)

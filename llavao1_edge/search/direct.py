@@ -16,6 +16,7 @@ class Direct:
     """The `direct` strategy."""
 
     name: str = "direct"
+    width: int = 1
 
     def run(self, root: Branch, drafter: Drafter) -> Generator[Event, None, Branch]:
         return (yield from follow(root, drafter, (CONCLUSION,)))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from llavao1_edge.scoring import Verdict
 from llavao1_edge.search.seam import Candidate
 from llavao1_edge.stages import Stage
 
@@ -26,13 +28,18 @@ class PictureReady:
 
 @dataclass(frozen=True)
 class StageStarted:
+    """`candidates` will be written side by side (as room allows)."""
+
     stage: Stage | None
     candidates: int
 
 
 @dataclass(frozen=True)
 class Token:
-    """Text that a candidate grew by. Tags are not part of it."""
+    """Text that a candidate grew by. Tags are not part of it.
+
+    candidate: counted over all branches of the draft.
+    """
 
     stage: Stage | None
     candidate: int
@@ -41,15 +48,45 @@ class Token:
 
 @dataclass(frozen=True)
 class CandidateFinished:
+    """`number` counts over all branches of the draft, as `Token.candidate` does."""
+
     number: int
     candidate: Candidate
 
 
 @dataclass(frozen=True)
-class StageKept:
+class Judged:
+    """Two candidates were compared; the verdict names them by their branches' keys."""
+
     stage: Stage | None
-    number: int
-    candidate: Candidate
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class StageKept:
+    """The candidates that are gone on with, best first.
+
+    scores: by branch key, where candidates were scored. by: the scorer, or why none was needed.
+    """
+
+    stage: Stage | None
+    kept: tuple[Candidate, ...]
+    by: str
+    scores: Mapping[int, float] = field(default_factory=dict)
+
+    @property
+    def candidate(self) -> Candidate:
+        """The best one."""
+        return self.kept[0]
+
+
+@dataclass(frozen=True)
+class Retraced:
+    """The search went back to `stage`: `score` did not exceed `threshold`."""
+
+    stage: Stage
+    score: float
+    threshold: float
 
 
 @dataclass(frozen=True)
@@ -57,4 +94,13 @@ class Answered:
     answer: Answer
 
 
-Event = PictureReady | StageStarted | Token | CandidateFinished | StageKept | Answered
+Event = (
+    PictureReady
+    | StageStarted
+    | Token
+    | CandidateFinished
+    | Judged
+    | StageKept
+    | Retraced
+    | Answered
+)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from llavao1_edge.search.events import Event
+from llavao1_edge.scoring.decision import ONLY
+from llavao1_edge.search.events import Event, StageKept
+from llavao1_edge.search.rounds import draft
 from llavao1_edge.search.seam import Branch, Drafter
-from llavao1_edge.search.staged import follow
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,12 @@ class Free:
     """The `free` strategy."""
 
     name: str = "free"
+    width: int = 1
 
     def run(self, root: Branch, drafter: Drafter) -> Generator[Event, None, Branch]:
-        return (yield from follow(root, drafter, (None,)))
+        drafted = yield from draft([root], drafter, None, n=1)
+        if not drafted:  # stopped before the first token
+            return root
+        yield StageKept(None, tuple(drafted), ONLY)
+        drafter.drop(root)
+        return drafted[0].branch

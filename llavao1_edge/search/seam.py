@@ -2,57 +2,113 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
+from llavao1_edge.scoring import Panel, Part
 from llavao1_edge.stages import Stage
 
 if TYPE_CHECKING:
     from llavao1_edge.search.events import CandidateFinished, Event, Token
 
 
+class Unit(StrEnum):
+    """How far a candidate goes."""
+
+    STAGE = "stage"
+    SENTENCE = "sentence"
+
+
 class Ending(StrEnum):
     """Why a candidate stopped."""
 
     CLOSED = "closed"  # its closing tag, or the end of the turn where no tag was asked for
-    LENGTH = "length"  # the token limit
+    SENTENCE = "sentence"  # the end of a sentence, where that was the unit
+    LENGTH = "length"  # a token limit
     CONTEXT = "context"  # the context is full
+    BUDGET = "budget"  # the token or time budget of the whole search
+    CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True)
 class Branch:
-    """A point an answer has reached: its stages so far. `key` is the drafter's own."""
+    """A point an answer has reached. `key` is the drafter's own.
+
+    path: the number of the candidate at every step from the prompt to here. open: the last part's
+    stage is not closed yet and can be gone on with.
+    """
 
     key: int
-    stages: tuple[tuple[Stage, str], ...] = ()
+    parts: tuple[Part, ...] = ()
+    path: tuple[int, ...] = ()
+    open: bool = False
+
+    @property
+    def stages(self) -> tuple[tuple[Stage, str], ...]:
+        return tuple((part.stage, part.text) for part in self.parts)
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One way to go on: `branch` is the new point; text without tags.
+    """One way to go on from the branch with key `parent`: `branch` is the new point.
 
-    mean_logprob: of the candidate's own tokens, forced ones excluded.
+    number: of the draw, counted for each parent. text: what it wrote, without tags. n_tokens,
+    logprob (sum, nats), min_logprob: of its own tokens, forced ones excluded. milliseconds: from
+    the start of the draft until it stopped.
     """
 
     branch: Branch
+    parent: int
+    number: int
     stage: Stage | None
     text: str
     n_tokens: int
-    mean_logprob: float
+    logprob: float
+    min_logprob: float
     ending: Ending
+    milliseconds: float = 0.0
+
+    @property
+    def mean_logprob(self) -> float:
+        return self.logprob / max(1, self.n_tokens)
+
+    @property
+    def truncated(self) -> bool:
+        """Whether a limit cut it off."""
+        return self.ending not in (Ending.CLOSED, Ending.SENTENCE)
 
 
 class Drafter(Protocol):
     """Makes candidates. The fake one is `llavao1_edge.testing.ScriptedDrafter`."""
 
-    def draft(
-        self, branch: Branch, stage: Stage | None, *, n: int
-    ) -> Iterator[Token | CandidateFinished]:
-        """n candidates for `stage` (None: free text to the end of the turn) from `branch`.
+    @property
+    def panel(self) -> Panel:
+        """For scorers that ask the model."""
+        ...
 
-        The same branch may be drafted from again.
+    @property
+    def ended(self) -> Ending | None:
+        """BUDGET or CANCELLED once the search must stop."""
+        ...
+
+    def draft(
+        self,
+        branches: Sequence[Branch],
+        stage: Stage | None,
+        *,
+        n: int,
+        first: int = 0,
+        unit: Unit = Unit.STAGE,
+        greedy: bool = False,
+    ) -> Iterator[Token | CandidateFinished]:
+        """n candidates of each branch for `stage` (None: free text to the end of the turn), side by
+        side; numbered from `first` on, and a number always gives the same draw. An open branch goes
+        on in its stage. greedy: the likeliest tokens, beyond every budget.
+
+        Once the search has ended there may be fewer candidates, or none. The same branch may be
+        drafted from again.
         """
         ...
 
@@ -69,6 +125,14 @@ class Strategy(Protocol):
         """As in `STRATEGIES`."""
         ...
 
+    @property
+    def width(self) -> int:
+        """Most candidates that are written side by side."""
+        ...
+
     def run(self, root: Branch, drafter: Drafter) -> Generator[Event, None, Branch]:
-        """Yields events, returns the chosen branch. Drops every other branch it made."""
+        """Yields events, returns the chosen branch. Drops every other branch it made.
+
+        When the drafter has ended, the best branch so far is returned (`ending.finish`).
+        """
         ...

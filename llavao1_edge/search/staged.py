@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from llavao1_edge.search.events import CandidateFinished, Event, StageKept, StageStarted
-from llavao1_edge.search.seam import Branch, Candidate, Drafter
+from llavao1_edge.scoring.decision import ONLY
+from llavao1_edge.search.events import Event, StageKept
+from llavao1_edge.search.rounds import draft, finish
+from llavao1_edge.search.seam import Branch, Drafter
 from llavao1_edge.stages import STAGES, Stage
 
 
@@ -15,25 +17,22 @@ class Staged:
     """The `staged` strategy."""
 
     name: str = "staged"
+    width: int = 1
 
     def run(self, root: Branch, drafter: Drafter) -> Generator[Event, None, Branch]:
         return (yield from follow(root, drafter, STAGES))
 
 
 def follow(
-    root: Branch, drafter: Drafter, stages: tuple[Stage | None, ...]
+    root: Branch, drafter: Drafter, stages: tuple[Stage, ...]
 ) -> Generator[Event, None, Branch]:
     """One candidate for each of `stages`; a branch is dropped once it was extended."""
     branch = root
     for stage in stages:
-        yield StageStarted(stage, candidates=1)
-        kept: Candidate | None = None
-        for event in drafter.draft(branch, stage, n=1):
-            yield event
-            if isinstance(event, CandidateFinished):
-                kept = event.candidate
-        assert kept is not None, "a drafter finishes every candidate"
-        yield StageKept(stage, 0, kept)
+        drafted = yield from draft([branch], drafter, stage, n=1)
+        if drafter.ended:
+            return (yield from finish(drafted, [branch], drafter, plan=stages))
+        yield StageKept(stage, tuple(drafted), ONLY)
         drafter.drop(branch)
-        branch = kept.branch
+        branch = drafted[0].branch
     return branch

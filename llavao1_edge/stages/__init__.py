@@ -3,6 +3,7 @@
 Knows no tokens and no models.
 """
 
+from llavao1_edge.stages.answers import AnswerFormat, answer_kind, choices
 from llavao1_edge.stages.grammar import stage_grammar
 from llavao1_edge.stages.parser import ParsedAnswer, StageParser, TextPiece
 from llavao1_edge.stages.stage import CAPTION, CONCLUSION, REASONING, STAGES, SUMMARY, Stage
@@ -13,9 +14,12 @@ __all__ = [
     "REASONING",
     "STAGES",
     "SUMMARY",
+    "AnswerFormat",
     "ParsedAnswer",
     "Stage",
     "StageParser",
     "TextPiece",
+    "answer_kind",
+    "choices",
     "stage_grammar",
 ]

@@ -1,0 +1,153 @@
+"""What `ask` has to do, from the command line or from the record of an earlier answer."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from llavao1_edge.cli import options as shared
+from llavao1_edge.cli.report import FORMAT
+from llavao1_edge.errors import PictureError, UsageError
+from llavao1_edge.images import Picture, open_picture
+from llavao1_edge.search import Strategy, make_strategy
+from llavao1_edge.settings import BudgetSettings, RuntimeSettings, SamplingSettings
+from llavao1_edge.stages import AnswerFormat
+
+MAX_BYTES = 64 << 20
+
+
+@dataclass
+class Job:
+    """One question with everything that decides its answer. `expected`: the record to compare."""
+
+    picture_name: str
+    question: str
+    strategy: Strategy
+    seed: int
+    sampling: SamplingSettings
+    budget: BudgetSettings
+    answer_format: AnswerFormat | None
+    settings: RuntimeSettings
+    model_name: str
+    mmproj_name: str | None
+    expected: dict[str, Any] | None = None
+    picture: Picture | None = None
+
+    @property
+    def picture_key(self) -> str | None:
+        return self.picture.key if self.picture is not None else None
+
+    def open_picture(self) -> None:
+        source = read_source(self.picture_name)
+        self.picture = None if source is None else open_picture(source)
+
+
+def from_options(options: argparse.Namespace) -> Job:
+    """Raises UsageError, before anything is loaded."""
+    if not options.question:
+        raise UsageError("a question is missing", hint='For example: ask photo.jpg "What is this?"')
+    return Job(
+        picture_name=options.picture,
+        question=options.question,
+        strategy=shared.strategy(options),
+        seed=options.seed,
+        sampling=shared.sampling_settings(options),
+        budget=shared.budget_settings(options),
+        answer_format=shared.answer_format(options),
+        settings=shared.runtime_settings(options),
+        model_name=options.model,
+        mmproj_name=options.mmproj,
+    )
+
+
+def from_record(path: Path, options: argparse.Namespace) -> Job:
+    """The job of an earlier answer; a picture and a model given now replace the recorded ones.
+
+    Raises UsageError for a file that `ask --json` did not write.
+    """
+    record = _read(path)
+    try:
+        request, trace = record["request"], record["trace"]
+        form = request["answer_format"]
+        model, mmproj = request["model"], request["mmproj"]
+        if options.model != "demo":
+            model, mmproj = options.model, options.mmproj
+        return Job(
+            picture_name=options.picture or request["picture"],
+            question=options.question or request["question"],
+            strategy=make_strategy(trace["strategy"], trace["options"]),
+            seed=int(trace["seed"]),
+            sampling=SamplingSettings(**_known(request["sampling"], SamplingSettings)),
+            budget=BudgetSettings(**_known(request["budget"], BudgetSettings)),
+            answer_format=None if form is None else AnswerFormat(form["grammar"], form["name"]),
+            settings=RuntimeSettings(**_known(request["runtime"], RuntimeSettings)),
+            model_name=model,
+            mmproj_name=mmproj,
+            expected=record,
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UsageError(
+            f"{path} is no record of an answer ({type(error).__name__}: {error})",
+            hint="Give a file that `ask --json` wrote.",
+        ) from None
+
+
+def _known(values: dict[str, Any], kind: Any) -> dict[str, Any]:
+    names = {field.name for field in fields(kind)}
+    return {name: value for name, value in values.items() if name in names}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise UsageError(f"{path} is larger than 64 MB", hint="Give a record of one answer.")
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}", hint="Check the path.") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UsageError(
+            f"{path} is not JSON: {error}", hint="Give a file that `ask --json` wrote."
+        ) from None
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        raise UsageError(
+            f"{path} is no record of an answer that this version can replay",
+            hint="Give a file that `ask --json` wrote.",
+        )
+    return record
+
+
+def differences(record: dict[str, Any], expected: dict[str, Any]) -> list[str]:
+    """What a replay did not reproduce; empty where it is the same."""
+    found = []
+    for name in ("picture_key", "pair_id"):
+        if record["request"][name] != expected["request"][name]:
+            what = "picture" if name == "picture_key" else "model"
+            found.append(f"the {what} is another one")
+    for name, text in expected["stages"].items():
+        if record["stages"].get(name) != text:
+            found.append(f"the {name} is {record['stages'].get(name)!r}, it was {text!r}")
+    texts, before = (
+        [(made["stage"], made["text"]) for made in which["trace"]["candidates"]]
+        for which in (record, expected)
+    )
+    if texts != before and not found:
+        found.append(f"other candidates: {len(texts)} instead of {len(before)}, or other texts")
+    return found
+
+
+def read_source(name: str) -> Path | bytes | None:
+    """`none`, `-` for standard input, or a path."""
+    if name == "none":
+        return None
+    if name == "-":
+        from llavao1_edge.images.opening import MAX_FILE_BYTES
+
+        data = sys.stdin.buffer.read(MAX_FILE_BYTES)
+        if not data:
+            raise PictureError("no picture came on standard input", hint="Pipe a file into it.")
+        return data
+    return Path(name)

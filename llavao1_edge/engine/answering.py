@@ -1,0 +1,206 @@
+"""One question on its way to an answer: picture, prompt, search, and what is remembered."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from llavao1_edge.engine.drafter import BatchDrafter, Latch
+from llavao1_edge.engine.panel import ModelPanel
+from llavao1_edge.engine.points import Point, Points
+from llavao1_edge.engine.runtime import Stop, View
+from llavao1_edge.errors import Cancelled
+from llavao1_edge.images import Picture
+from llavao1_edge.llama.sampler import Sampling
+from llavao1_edge.search import (
+    Answered,
+    Branch,
+    Budget,
+    CandidateFinished,
+    Ending,
+    Event,
+    PictureReady,
+    Staged,
+    Strategy,
+    Token,
+    options_of,
+)
+from llavao1_edge.search.answer import Answer, Counters, Node, Recorder, Trace
+from llavao1_edge.settings import BudgetSettings, SamplingSettings
+from llavao1_edge.stages import CONCLUSION, AnswerFormat, StageParser
+
+if TYPE_CHECKING:
+    from llavao1_edge.engine.session import Session
+
+RESERVE = 64  # tokens an answer must at least have room for
+
+
+@dataclass(frozen=True)
+class Request:
+    """A question and how to answer it."""
+
+    question: str
+    strategy: Strategy = field(default_factory=Staged)
+    seed: int = 0
+    sampling: SamplingSettings = field(default_factory=SamplingSettings)
+    budget: BudgetSettings = field(default_factory=BudgetSettings)
+    answer_format: AnswerFormat | None = None
+
+
+class Answering:
+    """Runs one request in a session. Made and used inside a turn."""
+
+    def __init__(
+        self, session: Session, prompt: list[int], request: Request, *, stop: Stop
+    ) -> None:
+        self.session, self.runtime = session, session.engine.runtime
+        self.prompt, self.request, self.stop = prompt, request, Latch(stop)
+        self.counters = Counters()
+        self.recorder = Recorder()
+        self.budget = Budget(request.budget.token_budget, request.budget.time_budget)
+
+    def run(self) -> Iterator[Event]:
+        self.session.make_room(len(self.prompt) + RESERVE)  # before the picture, which costs more
+        view = None
+        if self.session.picture is not None:
+            ready, view = self._see(self.session.picture)
+            yield ready
+        calls = self.runtime.decode_calls
+        self.budget.started = self.budget.clock()
+        points = Points(self.runtime, view=view, stop=self.stop, counters=self.counters)
+        panel, drafter = self._desk(points, view)
+        try:
+            sequence, n_cached = self.session.fork()
+            pending = self.session.history[n_cached:] + self.prompt
+            self.counters.prefill_tokens = len(pending)
+            root = drafter.root(Point(sequence, n_cached, pending))
+            chosen = yield from self._search(root, drafter)
+            self.counters.decode_steps = self.runtime.decode_calls - calls
+            answer = self._answer(chosen, drafter)
+            if not answer.cancelled:
+                self._remember(points.take(chosen.key))
+        finally:
+            panel.close()
+            drafter.close()
+        yield Answered(answer)
+
+    def _desk(self, points: Points, view: View | None) -> tuple[ModelPanel, BatchDrafter]:
+        request = self.request
+        sampling = self._sampling()
+        panel = ModelPanel(
+            points,
+            question=request.question,
+            states=view.states if view else None,
+            sampling=sampling,
+            seed=request.seed,
+            budget=self.budget,
+            stop=self.stop,
+        )
+        drafter = BatchDrafter(
+            points,
+            sampling=sampling,
+            max_tokens=request.sampling.max_tokens,
+            stage_tokens=request.budget.stage_tokens,
+            seed=request.seed,
+            budget=self.budget,
+            stop=self.stop,
+            panel=panel,
+            answer_grammar=request.answer_format.gbnf if request.answer_format else "",
+        )
+        return panel, drafter
+
+    def _see(self, picture: Picture) -> tuple[PictureReady, View]:
+        def checkpoint(_: float) -> None:
+            if self.stop():
+                raise Cancelled("stopped")
+
+        passes = self.runtime.vision_passes
+        states, milliseconds = self.runtime.encode_picture(picture, checkpoint=checkpoint)
+        reused = self.runtime.vision_passes == passes
+        self.counters.vision_passes = self.runtime.vision_passes - passes
+        self.counters.picture_ms = milliseconds
+        canvas = self.runtime.canvas(picture)
+        ready = PictureReady(
+            canvas.rows, canvas.columns, canvas.width, canvas.height, reused, milliseconds
+        )
+        tokens = self.session.history + self.prompt
+        return ready, View(states, tokens.index(self.runtime.image_token))
+
+    def _sampling(self) -> Sampling:
+        given = {
+            name: value
+            for name in ("temperature", "top_p", "top_k", "min_p", "repeat_penalty")
+            if (value := getattr(self.request.sampling, name)) is not None
+        }
+        return replace(self.runtime.default_sampling(), **given)
+
+    def _search(self, root: Branch, drafter: BatchDrafter) -> Generator[Event, None, Branch]:
+        """Runs the strategy and keeps the time: until the first token, and after it."""
+        started = time.perf_counter()
+        first: float | None = None
+        search = self.request.strategy.run(root, drafter)
+        try:
+            while True:
+                event = next(search)
+                if first is None and isinstance(event, Token | CandidateFinished):
+                    first = time.perf_counter()
+                self.recorder.feed(event)
+                yield event
+        except StopIteration as finished:
+            ended = time.perf_counter()
+            first = first or ended
+            self.counters.prefill_ms = (first - started) * 1000
+            self.counters.decode_ms = (ended - first) * 1000
+            branch: Branch = finished.value
+            return branch
+        finally:
+            search.close()
+
+    def _answer(self, chosen: Branch, drafter: BatchDrafter) -> Answer:
+        path = self.recorder.chosen(chosen)
+        cancelled = self.stop.closed
+        if cancelled and not path:
+            raise Cancelled("stopped before the answer began")
+        notes = _early_endings(path)
+        if cancelled:
+            notes.append("stopped; this is the best there was")
+        elif self.budget.ended:
+            notes.append(f"the {self.budget.ended} is used up; the best branch was finished")
+        strategy = self.request.strategy
+        trace = Trace(
+            strategy.name,
+            options_of(strategy),
+            self.request.seed,
+            self.counters,
+            self.recorder.nodes,
+            self.recorder.comparisons,
+            (*drafter.remarks, *self.recorder.remarks),
+        )
+        if path and path[-1].candidate.stage is None:
+            parser = StageParser()
+            parser.feed(path[-1].candidate.text)
+            parsed = parser.finish()
+            notes += parsed.problems
+            return Answer(parsed.conclusion, parsed.stages, trace, tuple(notes), cancelled)
+        stages = {stage.name: text for stage, text in chosen.stages}
+        conclusion = stages.get(CONCLUSION.name, "")
+        return Answer(conclusion, stages, trace, tuple(notes), cancelled)
+
+    def _remember(self, point: Point) -> None:
+        """Adds the turn to the conversation; its last token is decoded with the next turn."""
+        whole = self.session.history + self.prompt + point.tokens
+        if whole[-1] in self.runtime.stop_tokens:
+            whole.pop()  # the next turn begins with the end of this one
+        self.session.keep(point.seated, history=whole, n_cached=point.n_past)
+
+
+def _early_endings(path: list[Node]) -> list[str]:
+    """What stayed cut off. A stage that was gone on with later is not."""
+    last = {node.candidate.stage: node.candidate for node in path}
+    return [
+        f"{stage.name if stage else 'answer'} ended early ({candidate.ending})"
+        for stage, candidate in last.items()
+        if candidate.truncated and candidate.ending is not Ending.CANCELLED
+    ]

@@ -1,0 +1,167 @@
+"""A candidate while it is written: its tokens, its text, and when it stops."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from dataclasses import dataclass, field, replace
+
+from llavao1_edge.engine.points import Point
+from llavao1_edge.llama.sampler import Drawn, Sampler
+from llavao1_edge.scoring import Part
+from llavao1_edge.search import Branch, Ending, Unit
+from llavao1_edge.stages import Stage
+from llavao1_edge.stages.stage import GAP
+
+# A full stop after a digit may be a decimal point or a list's number, so it ends no sentence.
+_SENTENCE = re.compile(r"(?:[^\d\s][.!?][\"')\]]*|\n)\s*$")
+SHORTEST_SENTENCE = 8
+
+
+@dataclass
+class Lane:
+    """One candidate. number: over all branches of the draft; draw: counted for its branch.
+
+    base: the branch after the forced opening. n_decoded: how many of `tokens` are in the cache of
+    `sequence` (None: it has none at the moment).
+    """
+
+    number: int
+    draw: int
+    branch: Branch
+    base: Point
+    stage: Stage | None
+    unit: Unit
+    sampler: Sampler
+    sequence: int | None = None
+    tokens: list[int] = field(default_factory=list)
+    n_decoded: int = 0
+    text: str = ""
+    shown: int = 0
+    logprob: float = 0.0
+    min_logprob: float = 0.0
+    ending: Ending | None = None
+    milliseconds: float = 0.0
+    decoder: codecs.IncrementalDecoder = field(
+        default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace")
+    )
+
+    def __post_init__(self) -> None:
+        self.text = self.base.open_text
+        self.shown = len(self.text)
+
+    @property
+    def n_past(self) -> int:
+        return self.base.n_past + self.n_decoded
+
+    @property
+    def seated(self) -> int:
+        """Its sequence, which it must have."""
+        assert self.sequence is not None
+        return self.sequence
+
+    def add(self, drawn: Drawn, piece: bytes, *, last: bool) -> str:
+        """Takes a token; returns text that may be shown. `last`: it ends the turn."""
+        self.tokens.append(drawn.token)
+        self.logprob += drawn.logprob
+        self.min_logprob = min(self.min_logprob, drawn.logprob)
+        self.text += self.decoder.decode(piece, final=last)
+        if last or (self.stage is not None and self.stage.closing in self.text[self.shown :]):
+            self.ending = Ending.CLOSED
+        elif self.unit is Unit.SENTENCE and self._at_sentence_end():
+            self.ending = Ending.SENTENCE
+        return self.ready()
+
+    def _at_sentence_end(self) -> bool:
+        written = self.text[len(self.base.open_text) :].strip()
+        return len(written) >= SHORTEST_SENTENCE and _SENTENCE.search(self.text[-16:]) is not None
+
+    def ready(self) -> str:
+        """New text, except for what can still become the closing tag."""
+        end = len(self.text)
+        if self.stage is not None:
+            end = _before_tag(self.text, self.stage.closing, self.shown)
+        text, self.shown = self.text[self.shown : end], max(self.shown, end)
+        return text
+
+    @property
+    def stage_text(self) -> str:
+        """What stands in the stage, without its tags."""
+        if self.stage is None:
+            return self.text.strip()
+        return self.text[: _before_tag(self.text, self.stage.closing, 0)].strip()
+
+    @property
+    def own_text(self) -> str:
+        """What this candidate wrote of it."""
+        if self.stage is None:
+            return self.text.strip()
+        start = len(self.base.open_text)
+        return self.text[start : _before_tag(self.text, self.stage.closing, start)].strip()
+
+    @property
+    def still_open(self) -> bool:
+        """Whether its stage can be gone on with."""
+        return self.stage is not None and self.ending in (
+            Ending.SENTENCE,
+            Ending.BUDGET,
+            Ending.CANCELLED,
+        )
+
+    def parts(self) -> tuple[Part, ...]:
+        """The branch's parts with this candidate's: one more, or the open one grown."""
+        before = self.branch.parts
+        if self.stage is None:
+            return before
+        part = Part(
+            self.stage,
+            self.stage_text,
+            len(self.tokens),
+            self.logprob,
+            self.min_logprob,
+            finished=self.ending in (Ending.CLOSED, Ending.SENTENCE),
+        )
+        if not self.branch.open:
+            return (*before, part)
+        last = before[-1]
+        grown = replace(
+            part,
+            n_tokens=last.n_tokens + part.n_tokens,
+            logprob=last.logprob + part.logprob,
+            min_logprob=min(last.min_logprob, part.min_logprob),
+        )
+        return (*before[:-1], grown)
+
+    def reached(self) -> Point:
+        """The point after this candidate; it owns the lane's sequence from now on."""
+        point = Point(
+            sequence=self.sequence,
+            n_past=self.base.n_past + len(self.tokens) - 1,
+            pending=self.tokens[-1:],
+            tokens=self.base.tokens + self.tokens,
+            n_sampled=self.base.n_sampled + len(self.tokens),
+        )
+        self.sequence = None
+        if self.still_open:
+            point.open_text, point.n_open = self.text, self.base.n_open + len(self.tokens)
+        else:
+            point.owed = self._owed()
+        return point
+
+    def _owed(self) -> str:
+        """What must stand between this stage and the next opening tag."""
+        if self.stage is None:
+            return ""
+        if self.ending is not Ending.CLOSED:
+            return f" {self.stage.closing}{GAP}"
+        after = self.text.partition(self.stage.closing)[2]
+        return GAP[len(after) - len(after.lstrip("\n")) :]
+
+
+def _before_tag(text: str, tag: str, start: int) -> int:
+    """Where text that is certainly not part of `tag` ends."""
+    at = text.find(tag, start)
+    if at >= 0:
+        return at
+    at = text.rfind("<", max(start, len(text) - len(tag)))
+    return at if at >= 0 and tag.startswith(text[at:]) else len(text)

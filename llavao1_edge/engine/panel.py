@@ -1,0 +1,235 @@
+"""Lets the model judge: asks run as parallel sequences in the same batches, the picture is reused.
+
+What the asks of a round have in common (the question, the stages so far) is computed once and kept
+for the next round.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from llavao1_edge.engine.drafter import BatchDrafter, Latch
+from llavao1_edge.engine.points import Point, Points
+from llavao1_edge.engine.runtime import Runtime, View
+from llavao1_edge.errors import Cancelled, ContextFullError
+from llavao1_edge.llama.context import Row
+from llavao1_edge.llama.sampler import Sampling
+from llavao1_edge.mllama.cross import CrossStates
+from llavao1_edge.prompt import user_turn
+from llavao1_edge.scoring import Ask
+from llavao1_edge.search import Budget, CandidateFinished
+
+REPLY_TOKENS = 256
+
+
+@dataclass
+class _Shared:
+    """The beginning that asks had in common last time, in the cache."""
+
+    sequence: int | None = None
+    tokens: list[int] = field(default_factory=list)
+
+
+class ModelPanel:
+    """See `scoring.Panel`. `room` may park the search's own branches."""
+
+    def __init__(
+        self,
+        room: Points,
+        *,
+        question: str,
+        states: CrossStates | None,
+        sampling: Sampling,
+        seed: int,
+        budget: Budget,
+        stop: Latch,
+    ) -> None:
+        self.question, self.seed = question, seed
+        self._room, self._states, self._sampling = room, states, sampling
+        self._runtime: Runtime = room.runtime
+        self._counters, self._budget, self._stop = room.counters, budget, stop
+        self._shared = {True: _Shared(), False: _Shared()}
+        room.reserves.append(self._forget_shared)
+
+    def close(self) -> None:
+        while self._forget_shared():
+            pass
+
+    def _forget_shared(self) -> bool:
+        for shared in self._shared.values():
+            if shared.sequence is not None:
+                self._runtime.release(shared.sequence)
+                shared.sequence, shared.tokens = None, []
+                return True
+        return False
+
+    # --- reading logits ---------------------------------------------------------------------
+    def weigh(
+        self, asks: Sequence[Ask], options: tuple[str, ...]
+    ) -> list[tuple[float, ...] | None]:
+        """See `scoring.Panel`."""
+        started = time.perf_counter()
+        weighed: list[tuple[float, ...] | None] = [None] * len(asks)
+        for picture in (True, False):
+            chosen = [i for i, ask in enumerate(asks) if ask.picture == picture]
+            while chosen and not self._budget.ended and not self._stop():
+                n = len(chosen)
+                read = self._weigh([asks[i] for i in chosen[:n]], options)
+                while read is None and (self._room.make_room() or n > 1):
+                    n = max(1, n // 2)
+                    read = self._weigh([asks[i] for i in chosen[:n]], options)
+                for i, values in zip(chosen[:n], read or [None] * n, strict=True):
+                    weighed[i] = values
+                chosen = chosen[n:]
+        self._counters.judge_ms += (time.perf_counter() - started) * 1000
+        return weighed
+
+    def _weigh(
+        self, asks: Sequence[Ask], options: tuple[str, ...]
+    ) -> list[tuple[float, ...] | None] | None:
+        """All in one batch; None where there is no room for it."""
+        model = self._runtime.model
+        labels, prompts = [], []
+        for ask in asks:
+            endings = [model.tokenise(ask.opening + option) for option in options]
+            n = _n_shared(endings)
+            labels.append([ending[n] for ending in endings])
+            prompts.append(self._prompt(ask) + endings[0][:n])
+        points = self._points(prompts[0], asks[0].picture)
+        try:
+            opened = self._open(prompts, asks[0].picture, points)
+            rows = [
+                Row(token, point.n_past + i, point.seated, output=i == len(point.pending) - 1)
+                for point in opened
+                for i, token in enumerate(point.pending)
+            ]
+            self._counters.judge_tokens += len(rows)
+            logits = points.decode(rows)
+        except Cancelled:
+            return [None] * len(asks)
+        except ContextFullError:
+            return None
+        finally:
+            points.close()
+        self._counters.judge_calls += len(asks)
+        return [
+            tuple(float(row[label]) for label in wanted)
+            for row, wanted in zip(logits, labels, strict=True)
+        ]
+
+    # --- written replies --------------------------------------------------------------------
+    def reply(self, asks: Sequence[Ask]) -> list[str]:
+        """See `scoring.Panel`."""
+        started = time.perf_counter()
+        replies = [""] * len(asks)
+        for picture in (True, False):
+            chosen = [i for i, ask in enumerate(asks) if ask.picture == picture]
+            if chosen:
+                written = self._reply([asks[i] for i in chosen])
+                for i, text in zip(chosen, written, strict=True):
+                    replies[i] = text
+        self._counters.judge_ms += (time.perf_counter() - started) * 1000
+        return replies
+
+    def _reply(self, asks: Sequence[Ask]) -> list[str]:
+        prompts = [self._prompt(ask) + self._runtime.model.tokenise(ask.opening) for ask in asks]
+        points = self._points(prompts[0], asks[0].picture)
+        drafter = BatchDrafter(
+            points,
+            sampling=self._sampling,
+            max_tokens=REPLY_TOKENS,
+            stage_tokens=None,
+            seed=self.seed,
+            budget=self._budget,
+            stop=self._stop,
+        )
+        before = self._counters.candidates
+        replies = [""] * len(asks)
+        try:
+            opened = self._open_somehow(prompts, asks[0].picture, points)
+            branches = [
+                drafter.root(point, path=(zlib.crc32(ask.text.encode()),))
+                for point, ask in zip(opened, asks, strict=True)
+            ]
+            self._counters.judge_calls += len(asks)
+            self._counters.judge_tokens += sum(len(point.pending) for point in opened)
+            for event in drafter.draft(branches, None, n=1):
+                if isinstance(event, CandidateFinished):
+                    replies[event.number] = event.candidate.text
+        except (Cancelled, ContextFullError):
+            pass  # what could not be asked is undecided
+        finally:
+            drafter.close()
+            self._counters.candidates = before
+        return replies
+
+    # --- prompts ----------------------------------------------------------------------------
+    def _prompt(self, ask: Ask) -> list[int]:
+        turn = user_turn(
+            ask.text,
+            first=True,
+            picture=ask.picture and self._states is not None,
+            system_block=self._runtime.system_block,
+        )
+        return self._runtime.encode(turn)
+
+    def _points(self, prompt: list[int], picture: bool) -> Points:
+        view = None
+        if picture and self._states is not None:
+            view = View(self._states, prompt.index(self._runtime.image_token))
+        points = Points(
+            self._runtime, view=view, stop=self._stop, counters=self._counters, parking=False
+        )
+        points.reserves.append(self._room.make_room)
+        return points
+
+    def _open_somehow(self, prompts: list[list[int]], picture: bool, points: Points) -> list[Point]:
+        while True:
+            try:
+                return self._open(prompts, picture, points)
+            except ContextFullError:
+                points.close()
+                if not self._room.make_room():
+                    raise
+
+    def _open(self, prompts: list[list[int]], picture: bool, points: Points) -> list[Point]:
+        """A point for each prompt: what all have in common is decoded, the rest is pending."""
+        n_common = min(_n_shared(prompts), min(map(len, prompts)) - 1)
+        shared = self._shared[picture]
+        n_kept = min(_n_shared([shared.tokens, prompts[0]]), n_common)
+        if shared.sequence is None:
+            shared.sequence, n_kept = points.take_sequence(), 0
+        if shared.sequence is None:
+            raise ContextFullError("no sequence is free")
+        self._runtime.context.forget(shared.sequence, start=n_kept)
+        shared.tokens = prompts[0][:n_common]
+        sequence = shared.sequence
+        rows = [Row(prompts[0][i], i, sequence) for i in range(n_kept, n_common)]
+        try:
+            if rows:
+                self._counters.judge_tokens += len(rows)
+                points.decode(rows)
+            opened = []
+            for prompt in prompts:
+                point = Point(points.fork(sequence, (), 0), n_common, prompt[n_common:])
+                points.add(point)
+                opened.append(point)
+        except BaseException:
+            self._forget_shared()
+            raise
+        if any(point.sequence is None for point in opened) or shared.sequence is None:
+            raise ContextFullError("no room for the judge")
+        return opened
+
+
+def _n_shared(sequences: Sequence[list[int]]) -> int:
+    """How many first elements are the same in all."""
+    n = 0
+    for column in zip(*sequences, strict=False):
+        if len(set(column)) > 1:
+            break
+        n += 1
+    return n

@@ -1,0 +1,218 @@
+"""The native side of branches: which sequence holds them, and who makes room when cells run out.
+
+Branches share the cells of what they have in common. Where the context or the sequences do not
+hold all of them, a branch is *parked*: its cells are freed and its tokens remembered; when it is
+needed again it is computed from the end of the prompt. So running out of room costs time only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llavao1_edge.engine.runtime import Runtime, Stop, View
+from llavao1_edge.errors import ContextFullError, LlavaError
+from llavao1_edge.llama.context import Row
+from llavao1_edge.search.answer import Counters
+
+Logits = NDArray[np.float32]
+
+
+@dataclass
+class Point:
+    """Where a branch stands. `pending` tokens are decided but not decoded yet.
+
+    sequence None: parked. tokens: all of the turn so far, the pending ones included. n_sampled: how
+    many of them were not forced. owed: text to force before the next opening tag. open_text: what
+    stands in the stage that is still open, its last `n_open` tokens.
+    """
+
+    sequence: int | None
+    n_past: int
+    pending: list[int]
+    tokens: list[int] = field(default_factory=list)
+    n_sampled: int = 0
+    owed: str = ""
+    open_text: str = ""
+    n_open: int = 0
+
+    @property
+    def seated(self) -> int:
+        """Its sequence, which it must have."""
+        assert self.sequence is not None
+        return self.sequence
+
+
+class Points:
+    """The points of one answer. `reserves` are asked for room after parking did not help."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        *,
+        view: View | None,
+        stop: Stop,
+        counters: Counters,
+        parking: bool = True,
+    ) -> None:
+        """parking: whether all points come from the first one, so that they can be parked."""
+        self.runtime, self.view, self.stop, self.counters = runtime, view, stop, counters
+        self.reserves: list[Callable[[], bool]] = []
+        self._parking = parking
+        self._points: dict[int, Point] = {}
+        self._root: Point | None = None
+        self._root_end = 0
+        self._next_key = 0
+
+    def __getitem__(self, key: int) -> Point:
+        return self._points[key]
+
+    def add(self, point: Point) -> int:
+        """Its key. The first point is the root: the end of the prompt."""
+        self._next_key += 1
+        self._points[self._next_key] = point
+        if self._root is None:
+            self._root, self._root_end = point, point.n_past + len(point.pending)
+        return self._next_key
+
+    def drop(self, key: int) -> None:
+        point = self._points.pop(key, None)
+        # The root stays to the end: parked branches are computed from it, and they share its cells.
+        if point is not None and point is not self._root:
+            self.free(point)
+
+    def take(self, key: int) -> Point:
+        """Hands a point with its sequence to the caller."""
+        point = self._points.pop(key)
+        self.seat(point)
+        if point is self._root:
+            self._root = None
+        return point
+
+    def free(self, point: Point) -> None:
+        if point.sequence is not None:
+            self.runtime.release(point.sequence)
+            point.sequence = None
+
+    def close(self) -> None:
+        for point in self._points.values():
+            self.free(point)
+        self._points.clear()
+        if self._root is not None:
+            self.free(self._root)
+            self._root = None
+
+    # --- room -------------------------------------------------------------------------------
+    def make_room(self) -> bool:
+        """Frees some cells and a sequence; False where nothing is left to free."""
+        for point in reversed(self._points.values()):
+            if self._parking and point is not self._root and point.sequence is not None:
+                self.free(point)
+                return True
+        return any(reserve() for reserve in self.reserves)
+
+    def take_sequence(self) -> int | None:
+        """A free sequence, parking a branch for it where needed; None where there is none."""
+        while not self.runtime.n_free_sequences:
+            if not self.make_room():
+                return None
+        return self.runtime.take_sequence()
+
+    def seat(self, point: Point) -> None:
+        """Makes sure that the point has its sequence. Raises ContextFullError."""
+        if point.sequence is not None:
+            return
+        assert self._root is not None
+        n = point.n_past - self._root_end
+        point.sequence = self.fork(self._root.seated, point.tokens[:n], self._root_end)
+
+    def fork(self, source: int, tokens: Sequence[int], start: int) -> int:
+        """A new sequence that shares `source` and goes on with `tokens` at position `start`.
+
+        Raises ContextFullError.
+        """
+        while True:
+            sequence = self.take_sequence()
+            if sequence is None:
+                raise ContextFullError(
+                    f"all {self.runtime.n_sequences} sequences are in use",
+                    hint="Ask for fewer candidates, or close conversations.",
+                )
+            try:
+                self.runtime.context.fork(source, sequence)
+                if tokens:
+                    self.counters.restored_tokens += len(tokens)
+                    rows = [Row(token, start + i, sequence) for i, token in enumerate(tokens)]
+                    self.decode(rows)
+            except ContextFullError:
+                self.runtime.release(sequence)
+                if not self.make_room():
+                    raise
+            except BaseException:
+                self.runtime.release(sequence)
+                raise
+            else:
+                return sequence
+
+    # --- computing --------------------------------------------------------------------------
+    def decode(self, rows: Sequence[Row]) -> list[Logits]:
+        """Decodes any number of rows; the logits of those with `output`, in their order.
+
+        After an error the rows' cells must be forgotten. Raises ContextFullError, Cancelled.
+        """
+        context, logits = self.runtime.context, []
+        for start in range(0, len(rows), context.n_batch):
+            chunk = rows[start : start + context.n_batch]
+            self.runtime.decode(chunk, self.view, stop=self.stop)
+            logits += [context.logits(i).copy() for i, row in enumerate(chunk) if row.output]
+        return logits
+
+    def extend(self, jobs: Sequence[tuple[Point, list[int]]]) -> list[tuple[Point, Logits]]:
+        """For each (point, forced tokens) a copy that went on with them, and the logits there.
+
+        What is pending is decoded for the point and its copy at once, so that the point can be gone
+        on from again without computing it twice. All in one batch. Raises ContextFullError.
+        """
+        copies: list[int] = []
+        rows: list[Row] = []
+        try:
+            for point, forced in jobs:
+                self.seat(point)
+                copied = self.fork(point.seated, (), 0)
+                copies.append(copied)
+                self.seat(point)  # making room for the copy may have parked it
+                n_pending = len(point.pending)
+                rows += [
+                    Row(
+                        token,
+                        point.n_past + i,
+                        copied,
+                        also=point.seated if i < n_pending else -1,
+                        output=i == n_pending + len(forced) - 1,
+                    )
+                    for i, token in enumerate([*point.pending, *forced])
+                ]
+            logits = self.decode(rows)
+        except LlavaError:
+            for copied in copies:
+                self.runtime.release(copied)
+            for point, _ in jobs:
+                if point.sequence is not None:
+                    self.runtime.context.forget(point.sequence, start=point.n_past)
+            raise
+        reached = []
+        for (point, forced), copied, row in zip(jobs, copies, logits, strict=True):
+            point.n_past += len(point.pending)
+            point.pending = []
+            base = replace(
+                point,
+                sequence=copied,
+                n_past=point.n_past + len(forced),
+                pending=[],
+                tokens=[*point.tokens, *forced],
+            )
+            reached.append((base, row))
+        return reached

@@ -1,0 +1,30 @@
+"""What a search may spend in all: sampled tokens and seconds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Budget:
+    """Counts tokens one by one, so that not one is sampled beyond the limit. None: no limit."""
+
+    tokens: int | None = None
+    seconds: float | None = None
+    clock: Callable[[], float] = time.monotonic
+    spent: int = 0
+    started: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.started = self.clock()
+
+    @property
+    def ended(self) -> str:
+        """What has run out, in words; empty while there is something left."""
+        if self.tokens is not None and self.spent >= self.tokens:
+            return f"token budget of {self.tokens}"
+        if self.seconds is not None and self.clock() - self.started >= self.seconds:
+            return f"time budget of {self.seconds:g} s"
+        return ""

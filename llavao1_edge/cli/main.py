@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from llavao1_edge import __version__
 from llavao1_edge.cli import ask, chat, convert, doctor
@@ -29,8 +30,15 @@ LLAVAO1_LOG=debug shows what llama.cpp says. Nothing is ever sent anywhere.
 """
 
 
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in the form of all our errors."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}\n  {self.prog} --help shows what there is.\n")
+
+
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="llavao1-edge",
         description="LLaVA-o1 on your own computer: ask questions about pictures, offline.",
         epilog=EPILOG,

@@ -198,11 +198,10 @@ class _Draft:
             except Cancelled:
                 return
             except ContextFullError:
-                if not points.make_room():
-                    position, branch = able.pop()
-                    if not branch.parts:
-                        raise  # not even the question fits
-                    yield self._nothing_left(branch, position, Ending.CONTEXT)
+                position, branch = able.pop()
+                if not branch.parts:
+                    raise  # not even the question fits
+                yield self._nothing_left(branch, position, Ending.CONTEXT)
                 continue
             self.bases = [base for base, _ in reached]
             rows = [row for _, row in reached for _ in range(self.n)]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llavao1_edge.engine.runtime import Runtime, Stop, View
-from llavao1_edge.errors import ContextFullError, LlavaError
+from llavao1_edge.errors import ContextFullError
 from llavao1_edge.llama.context import Row
 from llavao1_edge.search.answer import Counters
 
@@ -62,6 +62,7 @@ class Points:
         self.runtime, self.view, self.stop, self.counters = runtime, view, stop, counters
         self.reserves: list[Callable[[], bool]] = []
         self._parking = parking
+        self._pinned: list[Point] = []
         self._points: dict[int, Point] = {}
         self._root: Point | None = None
         self._root_end = 0
@@ -109,10 +110,14 @@ class Points:
     def make_room(self) -> bool:
         """Frees some cells and a sequence; False where nothing is left to free."""
         for point in reversed(self._points.values()):
-            if self._parking and point is not self._root and point.sequence is not None:
+            if self._parking and self._can_wait(point):
                 self.free(point)
                 return True
         return any(reserve() for reserve in self.reserves)
+
+    def _can_wait(self, point: Point) -> bool:
+        needed = point is self._root or any(point is pinned for pinned in self._pinned)
+        return point.sequence is not None and not needed
 
     def take_sequence(self) -> int | None:
         """A free sequence, parking a branch for it where needed; None where there is none."""
@@ -174,8 +179,21 @@ class Points:
         """For each (point, forced tokens) a copy that went on with them, and the logits there.
 
         What is pending is decoded for the point and its copy at once, so that the point can be gone
-        on from again without computing it twice. All in one batch. Raises ContextFullError.
+        on from again without computing it twice. All in one batch. Raises ContextFullError where
+        parking everything else does not help.
         """
+        self._pinned = [point for point, _ in jobs]
+        try:
+            while True:
+                try:
+                    return self._extend(jobs)
+                except ContextFullError:
+                    if not self.make_room():
+                        raise
+        finally:
+            self._pinned = []
+
+    def _extend(self, jobs: Sequence[tuple[Point, list[int]]]) -> list[tuple[Point, Logits]]:
         copies: list[int] = []
         rows: list[Row] = []
         try:
@@ -183,7 +201,6 @@ class Points:
                 self.seat(point)
                 copied = self.fork(point.seated, (), 0)
                 copies.append(copied)
-                self.seat(point)  # making room for the copy may have parked it
                 n_pending = len(point.pending)
                 rows += [
                     Row(
@@ -196,7 +213,7 @@ class Points:
                     for i, token in enumerate([*point.pending, *forced])
                 ]
             logits = self.decode(rows)
-        except LlavaError:
+        except BaseException:
             for copied in copies:
                 self.runtime.release(copied)
             for point, _ in jobs:

@@ -43,7 +43,7 @@ def test_json(capsys: Say) -> None:
     assert answer["conclusion"] == answer["stages"]["conclusion"]
     assert answer["trace"]["seed"] == 3
     assert answer["trace"]["counters"]["vision_passes"] == 1
-    assert answer["trace"]["counters"]["generated_tokens"] > 20
+    assert answer["trace"]["counters"]["sampled_tokens"] > 20
     assert answer["notes"] == []
 
 
@@ -134,7 +134,7 @@ def interrupt(self, event):
     seen.append(event)
     if len(seen) == 9:
         os.kill(os.getpid(), signal.SIGINT)
-progress.ProgressLine.show = interrupt
+progress.Progress.show = interrupt
 code = main(sys.argv[1:])
 print(len(seen))
 sys.exit(code)
@@ -142,7 +142,7 @@ sys.exit(code)
     argv = ["ask", str(SAMPLE.picture), SAMPLE.question, *GREEDY]
     done = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True)
     assert done.returncode == 130
-    assert done.stderr == "error: stopped\n"
+    assert done.stderr == "note: stopped; this is the best there was\n"
     assert int(done.stdout) <= 10  # stopped within a token, nothing was answered
 
 
@@ -158,7 +158,7 @@ def test_progress_is_shown_on_a_terminal_and_wiped_at_the_end() -> None:
     os.close(ours)
     assert done.stdout.decode() == f"{SAMPLE.answer}\n"
     assert "loading the model" in shown
-    assert "picture read (2x2 tiles" in shown
+    assert "picture     2x2 tiles" in shown
     assert "reasoning" in shown
     assert shown.endswith("\r\x1b[K")
 

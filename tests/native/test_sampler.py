@@ -152,7 +152,7 @@ def test_a_miss_is_masked_and_counted(model: Model) -> None:
     values = np.zeros(model.n_vocab, dtype=np.float32)
     values[other], values[yes] = 9, 1
     sampler = Sampler(
-        Sampling(temperature=0), seed=0, n_vocab=model.n_vocab, banned=NOTHING, grammar=grammar
+        Sampling(temperature=0), seed=0, n_vocab=model.n_vocab, banned=NOTHING, grammars=[grammar]
     )
     assert sampler.draw(values).token == yes
     assert sampler.grammar_misses == 1

@@ -70,4 +70,4 @@ def test_the_fake_notices_the_use_of_a_dropped_branch() -> None:
     root = drafter.root()
     drafter.drop(root)
     with pytest.raises(AssertionError, match="was dropped"):
-        list(drafter.draft(root, None, n=1))
+        list(drafter.draft([root], None, n=1))

@@ -143,7 +143,7 @@ sys.exit(code)
     done = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True)
     assert done.returncode == 130
     assert done.stderr == "note: stopped; this is the best there was\n"
-    assert int(done.stdout) <= 10  # stopped within a token, nothing was answered
+    assert int(done.stdout) <= 13  # stopped within a token; the rest tells what there was
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs a pseudo-terminal")

@@ -12,12 +12,14 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from llavao1_edge.engine.lane import Lane
-from llavao1_edge.engine.points import Logits, Point, Points
+from llavao1_edge.engine.points import NO_LOGITS, Logits, Point, Points
 from llavao1_edge.engine.runtime import Stop
 from llavao1_edge.errors import Cancelled, ContextFullError
 from llavao1_edge.llama.context import Row
-from llavao1_edge.llama.sampler import Grammar, Sampler, Sampling
+from llavao1_edge.llama.sampler import Draws, Grammar, Sampler, Sampling
 from llavao1_edge.scoring import Panel, Part
 from llavao1_edge.search import (
     Branch,
@@ -60,7 +62,8 @@ class BatchDrafter:
         answer_grammar: str = "",
     ) -> None:
         self.points, self._runtime, self._counters = points, points.runtime, points.counters
-        self._sampling, self._seed = sampling, seed
+        self.draws = Draws(sampling, self._runtime.banned)
+        self._seed = seed
         self.max_tokens, self.stage_tokens = max_tokens, stage_tokens or max_tokens
         self.budget, self.stop, self._panel = budget, stop, panel
         self._answer_grammar = answer_grammar
@@ -115,21 +118,13 @@ class BatchDrafter:
         return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "little")
 
     def sampler(self, branch: Branch, base: Point, stage: Stage | None, draw: int) -> Sampler:
-        """`draw` negative: the likeliest tokens."""
         model = self._runtime.model
         grammars = []
         if stage is not None:
             grammars.append(Grammar(model, stage_grammar(stage)))
             if stage is CONCLUSION and self._answer_grammar:
                 grammars.append(Grammar(model, self._answer_grammar, start=START))
-        settings = self._sampling if draw >= 0 else replace(self._sampling, temperature=0)
-        sampler = Sampler(
-            settings,
-            seed=self.seed_for(branch, stage, draw),
-            n_vocab=model.n_vocab,
-            banned=self._runtime.banned,
-            grammars=grammars,
-        )
+        sampler = Sampler(seed=self.seed_for(branch, stage, draw), grammars=grammars)
         sampler.begin(base.tokens, n_open=base.n_open)
         return sampler
 
@@ -190,8 +185,8 @@ class _Draft:
                 yield self._nothing_left(branch, position, Ending.LENGTH)
             else:
                 able.append((position, branch))
-        rows: list[Logits] = []
-        while able and not rows:
+        rows = NO_LOGITS
+        while able and not len(rows):
             jobs = [(points[branch.key], self._forced(branch)) for _, branch in able]
             try:
                 reached = points.extend(jobs)
@@ -203,8 +198,8 @@ class _Draft:
                     raise  # not even the question fits
                 yield self._nothing_left(branch, position, Ending.CONTEXT)
                 continue
-            self.bases = [base for base, _ in reached]
-            rows = [row for _, row in reached for _ in range(self.n)]
+            self.bases, logits = reached
+            rows = np.repeat(logits, self.n, axis=0)
             self.counters.forced_tokens += sum(len(forced) for _, forced in jobs)
         for (position, branch), base in zip(able, self.bases, strict=True):
             self._start(position, branch, base)
@@ -232,7 +227,7 @@ class _Draft:
         """The lanes of one branch. They need no sequence before their first token is drawn."""
         for number in range(self.n):
             draw = self.first + number
-            sampler = self.drafter.sampler(branch, base, self.stage, -1 if self.greedy else draw)
+            sampler = self.drafter.sampler(branch, base, self.stage, draw)
             lane = Lane(
                 number=position * self.n + number,
                 draw=draw,
@@ -254,7 +249,7 @@ class _Draft:
                 self.running, self.waiting = self.waiting, []
                 self.waves += 1
             rows = self._step()
-            if rows:
+            if len(rows):
                 yield from self._draw(rows)
             yield from self._finish_ended()
         if self.waves > 1:
@@ -264,20 +259,24 @@ class _Draft:
                 f"{self.widest}, the context holds {self.runtime.context.n_ctx} tokens"
             )
 
-    def _draw(self, rows: list[Logits]) -> Iterator[Token]:
+    def _draw(self, rows: Logits) -> Iterator[Token]:
         """One token for every running lane, or an ending."""
-        drafter, budget = self.drafter, self.drafter.budget
-        stopped = Ending.CANCELLED if drafter.stop() else None
-        for lane, row in zip(self.running, rows, strict=True):
-            if stopped is None and not self.greedy and budget.ended:
-                stopped = Ending.BUDGET
-            if stopped is not None:
-                lane.ending = stopped
-                continue
-            drawn = lane.sampler.draw(row)
-            self.counters.sampled_tokens += 1
-            if not self.greedy:
-                budget.spent += 1
+        drafter = self.drafter
+        n, ending = len(self.running), Ending.BUDGET
+        if drafter.stop():
+            n, ending = 0, Ending.CANCELLED
+        elif not self.greedy:
+            n = drafter.budget.take(n)
+        for lane in self.running[n:]:
+            lane.ending = ending
+        if not n:
+            return
+        lanes = self.running[:n]
+        samplers = [lane.sampler for lane in lanes]
+        self.counters.sampled_tokens += n
+        for lane, drawn in zip(
+            lanes, drafter.draws.draw(samplers, rows[:n], greedy=self.greedy), strict=True
+        ):
             # Only in free text: a stage's grammar forbids the end of the turn.
             last = drawn.token in self.runtime.stop_tokens
             text = lane.add(drawn, self.runtime.piece(drawn.token), last=last)
@@ -286,7 +285,7 @@ class _Draft:
             if text:
                 yield Token(self.stage, lane.number, text)
 
-    def _step(self) -> list[Logits]:
+    def _step(self) -> Logits:
         """Decodes the last token of every running lane; the logits. Lanes that the context cannot
         hold wait. Empty where no lane can go on: they have their endings then."""
         try:
@@ -311,7 +310,7 @@ class _Draft:
             for lane in [*self.running, *self.waiting]:
                 lane.ending = Ending.CANCELLED
             self.running, self.waiting = [*self.running, *self.waiting], []
-        return []
+        return NO_LOGITS
 
     def _seat_all(self) -> None:
         """Gives every running lane a sequence; those for which there is none wait."""

@@ -19,6 +19,7 @@ from llavao1_edge.llama.context import Row
 from llavao1_edge.search.answer import Counters
 
 Logits = NDArray[np.float32]
+NO_LOGITS: Logits = np.empty((0, 0), dtype=np.float32)
 
 
 @dataclass
@@ -163,8 +164,8 @@ class Points:
                 return sequence
 
     # --- computing --------------------------------------------------------------------------
-    def decode(self, rows: Sequence[Row]) -> list[Logits]:
-        """Decodes any number of rows; the logits of those with `output`, in their order.
+    def decode(self, rows: Sequence[Row]) -> Logits:
+        """Decodes any number of rows; logits (n, n_vocab) of the n with `output`, in their order.
 
         After an error the rows' cells must be forgotten. Raises ContextFullError, Cancelled.
         """
@@ -172,11 +173,14 @@ class Points:
         for start in range(0, len(rows), context.n_batch):
             chunk = rows[start : start + context.n_batch]
             self.runtime.decode(chunk, self.view, stop=self.stop)
-            logits += [context.logits(i).copy() for i, row in enumerate(chunk) if row.output]
-        return logits
+            n_outputs = sum(row.output for row in chunk)
+            if n_outputs:
+                logits.append(context.outputs(n_outputs))
+        return logits[0] if len(logits) == 1 else np.concatenate(logits or [NO_LOGITS])
 
-    def extend(self, jobs: Sequence[tuple[Point, list[int]]]) -> list[tuple[Point, Logits]]:
-        """For each (point, forced tokens) a copy that went on with them, and the logits there.
+    def extend(self, jobs: Sequence[tuple[Point, list[int]]]) -> tuple[list[Point], Logits]:
+        """For each (point, forced tokens) a copy that went on with them, and the logits there
+        (n, n_vocab).
 
         What is pending is decoded for the point and its copy at once, so that the point can be gone
         on from again without computing it twice. All in one batch. Raises ContextFullError where
@@ -193,7 +197,7 @@ class Points:
         finally:
             self._pinned = []
 
-    def _extend(self, jobs: Sequence[tuple[Point, list[int]]]) -> list[tuple[Point, Logits]]:
+    def _extend(self, jobs: Sequence[tuple[Point, list[int]]]) -> tuple[list[Point], Logits]:
         copies: list[int] = []
         rows: list[Row] = []
         try:
@@ -221,7 +225,7 @@ class Points:
                     self.runtime.context.forget(point.sequence, start=point.n_past)
             raise
         reached = []
-        for (point, forced), copied, row in zip(jobs, copies, logits, strict=True):
+        for (point, forced), copied in zip(jobs, copies, strict=True):
             point.n_past += len(point.pending)
             point.pending = []
             base = replace(
@@ -231,5 +235,5 @@ class Points:
                 pending=[],
                 tokens=[*point.tokens, *forced],
             )
-            reached.append((base, row))
-        return reached
+            reached.append(base)
+        return reached, logits

@@ -120,6 +120,15 @@ class Context:
         assert address is not None
         return np.ctypeslib.as_array((ctypes.c_float * self.n_vocab).from_address(address))
 
+    def outputs(self, n: int) -> NDArray[np.float32]:
+        """A copy of the logits (n, n_vocab) of the last batch's `n` output rows, in their order."""
+        pointer = self._c.llama_get_logits(self.address)
+        address = ctypes.cast(pointer, ctypes.c_void_p).value
+        if not address:
+            raise BackendError("the last batch has no logits")
+        raw = (ctypes.c_float * (n * self.n_vocab)).from_address(address)
+        return np.ctypeslib.as_array(raw).reshape(n, self.n_vocab).copy()
+
     def fork(self, source: int, target: int) -> None:
         """`target` shares all cells of `source`; nothing is copied."""
         self._c.llama_memory_seq_cp(self._memory, source, target, -1, -1)

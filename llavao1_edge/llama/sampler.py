@@ -1,15 +1,17 @@
-"""Choosing the next token: bans, a seeded chain, and a grammar that is checked lazily.
+"""Drawing tokens: temperature, top-k, top-p, min-p, penalties, and grammar checked lazily.
 
-The order is Hugging Face's (penalty, temperature, top-k, top-p, min-p): the models' sampling
-defaults were stated for it; llama.cpp's own default applies the temperature last.
+The order of the filters is transformers's (penalty, temperature, top-k, top-p, min-p): the models'
+sampling defaults were stated for it. The filters are numpy's over the whole vocabulary: llama.cpp's
+chain wants a list of 12-byte records, which takes ten times as long at 128,000 tokens. Grammars are
+llama.cpp's.
 """
 
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,9 @@ from llavao1_edge.llama.model import Model
 
 CANDIDATE = np.dtype([("id", "<i4"), ("logit", "<f4"), ("p", "<f4")])
 NEVER = -np.inf
+# Of the likeliest token's probability. Tokens below it are looked at only where those above do not
+# fill the nucleus of top-p.
+FAINT = 1e-4
 
 
 @dataclass(frozen=True)
@@ -55,16 +60,21 @@ class Grammar:
             raise UsageError(
                 "the grammar cannot be parsed", hint=f"It begins: {gbnf.strip()[:80]!r}"
             )
+        self._one = (llama_cpp.llama_token_data * 1)()
+        self._only = ctypes.byref(llama_cpp.llama_token_data_array(self._one, 1, -1, False))
 
     def allows(self, token: int) -> bool:
-        single = np.array([(token, 1.0, 0.0)], dtype=CANDIDATE)
-        self.mask(single)
-        return bool(np.isfinite(single["logit"][0]))
+        one = self._one[0]
+        one.id, one.logit = token, 0.0
+        self._c.llama_sampler_apply(self.address, self._only)
+        return bool(one.logit == 0.0)
 
     def mask(self, candidates: NDArray[np.void]) -> None:
         """Sets the logits of tokens that the grammar forbids to minus infinity."""
-        array = _array(self._c, candidates)
-        self._c.llama_sampler_apply(self.address, ctypes.byref(array))
+        c = self._c
+        pointer = ctypes.cast(candidates.ctypes.data, ctypes.POINTER(c.llama_token_data))
+        array = c.llama_token_data_array(pointer, len(candidates), -1, False)
+        c.llama_sampler_apply(self.address, ctypes.byref(array))
 
     def accept(self, token: int) -> None:
         self._c.llama_sampler_accept(self.address, token)
@@ -76,129 +86,165 @@ class Grammar:
 
 
 class Sampler:
-    """Owns one candidate's chain. The same seed and logits give the same tokens."""
+    """What one candidate's draws depend on: its random numbers, its grammars, its text."""
 
-    def __init__(
-        self,
-        settings: Sampling,
-        *,
-        seed: int,
-        n_vocab: int,
-        banned: NDArray[np.int64],
-        grammars: Sequence[Grammar] = (),
-    ) -> None:
-        """banned: ids that must never be drawn. A token must please all of `grammars`, which the
-        sampler owns from now on."""
-        from llama_cpp import llama_cpp
-
-        self._c = llama_cpp
-        self._banned = banned
-        self._grammars = list(grammars)
-        self._penalised = settings.repeat_last_n if settings.repeat_penalty != 1.0 else 0
-        # A penalty may push the best tokens down, so it needs them all.
-        cut = settings.repeat_penalty == 1.0
-        self._margin = 30 * max(settings.temperature, 0.1) if cut else np.inf
+    def __init__(self, *, seed: int, grammars: Sequence[Grammar] = ()) -> None:
+        """A token must please all of `grammars`, which the sampler owns from now on."""
+        self.grammars = list(grammars)
+        self.random = np.random.Generator(np.random.PCG64(seed))
+        self.recent: list[int] = []
         self.grammar_misses = 0
-        self.address = llama_cpp.llama_sampler_chain_init(
-            llama_cpp.llama_sampler_chain_default_params()
-        )
-        for link in _links(llama_cpp, settings, seed & 0xFFFFFFFF, n_vocab):
-            llama_cpp.llama_sampler_chain_add(self.address, link)
 
     def close(self) -> None:
-        if self.address:
-            self._c.llama_sampler_free(self.address)
-            self.address = None
-        for grammar in self._grammars:
+        for grammar in self.grammars:
             grammar.close()
-        self._grammars = []
+        self.grammars = []
 
     def begin(self, tokens: Sequence[int], *, n_open: int = 0) -> None:
         """Tells the penalties about the text so far, and the grammars about its last `n_open`
         tokens, which they go on from."""
-        if self._penalised:
-            self._accept(tokens[-self._penalised :])
+        self.recent = list(tokens)
         for token in tokens[len(tokens) - n_open :]:
-            for grammar in self._grammars:
+            for grammar in self.grammars:
                 grammar.accept(token)
 
-    def draw(self, logits: NDArray[np.float32]) -> Drawn:
-        """Draws from logits (n_vocab,), which stay untouched, and remembers the token.
+    def allows(self, token: int) -> bool:
+        return all(grammar.allows(token) for grammar in self.grammars)
 
-        Raises BackendError where the model gave nothing usable.
+    def accept(self, token: int) -> None:
+        self.recent.append(token)
+        for grammar in self.grammars:
+            grammar.accept(token)
+
+
+class Draws:
+    """Draws for all candidates of a step at once: what they have in common is computed once."""
+
+    def __init__(self, settings: Sampling, banned: NDArray[np.int64]) -> None:
+        """banned: ids that must never be drawn."""
+        self._settings, self._banned = settings, banned
+        self._weights = np.empty((0, 0), dtype=np.float32)
+        self._tempered = self._weights
+
+    def draw(
+        self, samplers: Sequence[Sampler], logits: NDArray[np.float32], *, greedy: bool = False
+    ) -> list[Drawn]:
+        """One token for each sampler, which remembers it; the logits (n, n_vocab) are overwritten.
+
+        greedy: the likeliest tokens. A draw does not depend on the others. Raises BackendError
+        where the model gave nothing usable, or the grammars leave no token.
         """
-        allowed = logits.copy()
-        allowed[self._banned] = NEVER
-        peak = float(allowed.max())
-        if not np.isfinite(peak):
+        logits[:, self._banned] = NEVER
+        best = logits.argmax(axis=1)
+        peaks = logits[np.arange(len(logits)), best]
+        if not np.isfinite(peaks).all():
             raise BackendError(
                 "the model computed no usable logits",
                 hint="The file may be damaged, or a weight type overflows: convert to F32 or Q8_0.",
             )
-        token = self._choose(self._candidates(allowed, peak))
-        if not all(grammar.allows(token) for grammar in self._grammars):
-            self.grammar_misses += 1
-            token = self._choose_within(allowed)
-        if self._penalised:
-            self._accept([token])
-        for grammar in self._grammars:
-            grammar.accept(token)
-        total = peak + float(np.log(np.exp(allowed - peak).sum()))
-        return Drawn(token, float(logits[token]) - total)
+        logits -= peaks[:, None]
+        weights, tempered = self._scratch(logits)
+        np.exp(logits, out=weights)
+        totals = weights.sum(axis=1)
+        temperature = 0.0 if greedy else self._settings.temperature
+        if temperature > 0 and temperature != 1:
+            np.multiply(logits, np.float32(1 / temperature), out=tempered)
+            np.exp(tempered, out=tempered)
+        else:
+            tempered = weights
+        sums = tempered.sum(axis=1)
+        drawn = []
+        for i, sampler in enumerate(samplers):
+            row, chance = logits[i], sampler.random.random()
+            if self._settings.repeat_penalty != 1:
+                token = self._choose(self._penalised(row, peaks[i], sampler), temperature, chance)
+            elif temperature == 0 or self._alone(float(sums[i])):
+                token = int(best[i])
+            else:
+                token = self._pick(tempered[i], float(sums[i]), chance)
+            if not sampler.allows(token):
+                sampler.grammar_misses += 1
+                token = self._choose(_masked(row, sampler), temperature, chance)
+            sampler.accept(token)
+            drawn.append(Drawn(token, float(row[token]) - math.log(totals[i])))
+        return drawn
 
-    def _choose_within(self, allowed: NDArray[np.float32]) -> int:
-        """Draws with the whole vocabulary masked. Raises BackendError where no token is left."""
-        candidates = self._candidates(allowed, NEVER)
-        for grammar in self._grammars:
-            grammar.mask(candidates)
-        candidates = candidates[np.isfinite(candidates["logit"])]
-        if not len(candidates):
-            raise BackendError(
-                "the answer grammar and the stage's own grammar leave no token to go on with",
-                hint="An answer may not contain a stage tag; check the grammar.",
-            )
-        return self._choose(candidates)
+    def _scratch(
+        self, logits: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Two arrays of the logits' shape: fresh ones of many megabytes cost page faults."""
+        n, n_vocab = logits.shape
+        if self._weights.shape[0] < n or self._weights.shape[1] != n_vocab:
+            self._weights = np.empty((n, n_vocab), dtype=np.float32)
+            self._tempered = np.empty_like(self._weights)
+        return self._weights[:n], self._tempered[:n]
 
-    def _accept(self, tokens: Sequence[int]) -> None:
-        for token in tokens:
-            self._c.llama_sampler_accept(self.address, token)
+    def _alone(self, total: float) -> bool:
+        """Whether the likeliest token, of weight 1, is all that the filters leave."""
+        settings = self._settings
+        return settings.top_k == 1 or (settings.top_k <= 0 and settings.top_p * total <= 1 - 1e-6)
 
-    def _candidates(self, allowed: NDArray[np.float32], peak: float) -> NDArray[np.void]:
-        """Tokens that can be drawn at all: the rest has a probability below 1e-13 each.
+    def _choose(self, logits: NDArray[np.float32], temperature: float, chance: float) -> int:
+        """A token by logits whose largest is 0."""
+        if temperature == 0:
+            return int(logits.argmax())
+        weights = np.exp(logits * np.float32(1 / temperature))
+        return self._pick(weights, float(weights.sum()), chance)
 
-        peak NEVER keeps every token, as a grammar's mask needs it.
-        """
-        kept = np.flatnonzero(allowed >= peak - self._margin)
-        candidates = np.empty(len(kept), dtype=CANDIDATE)
-        candidates["id"], candidates["logit"], candidates["p"] = kept, allowed[kept], 0.0
-        return candidates
+    def _pick(self, weights: NDArray[np.float32], total: float, chance: float) -> int:
+        """A token by weights whose largest is 1, after the filters; chance: 0 to 1."""
+        kept = self._filter(weights, total)
+        # In the order of ids, not of weights: a last bit that differs moves no other token.
+        sums = weights[kept].cumsum(dtype=np.float64)
+        at = int(sums.searchsorted(chance * sums[-1], side="right"))
+        return int(kept[min(at, len(kept) - 1)])
 
-    def _choose(self, candidates: NDArray[np.void]) -> int:
-        array = _array(self._c, candidates)
-        self._c.llama_sampler_apply(self.address, ctypes.byref(array))
-        return int(array.data[array.selected].id)
+    def _filter(self, weights: NDArray[np.float32], total: float) -> NDArray[np.int64]:
+        """Ids that pass top-k, top-p and min-p."""
+        top_k, top_p, min_p = self._settings.top_k, self._settings.top_p, self._settings.min_p
+        kept = np.flatnonzero(weights >= FAINT)
+        if len(kept) < top_k or (top_k <= 0 and float(weights[kept].sum()) < top_p * total):
+            kept = np.flatnonzero(weights)
+        if 0 < top_k < len(kept):
+            cut = np.partition(weights[kept], -top_k)[-top_k]
+            kept = kept[weights[kept] >= cut]
+        if top_p < 1:
+            falling = np.sort(weights[kept])[::-1]
+            wanted = top_p * (float(falling.sum()) if top_k > 0 else total)
+            n = int(falling.cumsum(dtype=np.float64).searchsorted(wanted))
+            kept = kept[weights[kept] >= falling[min(n, len(falling) - 1)]]
+        return kept[weights[kept] >= min_p] if min_p > 0 else kept
+
+    def _penalised(
+        self, shifted: NDArray[np.float32], peak: np.float32, sampler: Sampler
+    ) -> NDArray[np.float32]:
+        """Tokens that stood in the text lately become less likely (as in Keskar et al. 2019)."""
+        settings = self._settings
+        recent = np.unique(np.array(sampler.recent[-settings.repeat_last_n :], dtype=np.int64))
+        logits = shifted + peak
+        values, penalty = logits[recent], np.float32(settings.repeat_penalty)
+        logits[recent] = np.where(values > 0, values / penalty, values * penalty)
+        return _shifted(logits)
 
 
-def _array(c: Any, candidates: NDArray[np.void]) -> Any:
-    pointer = ctypes.cast(candidates.ctypes.data, ctypes.POINTER(c.llama_token_data))
-    return c.llama_token_data_array(pointer, len(candidates), -1, False)
-
-
-def _links(c: Any, settings: Sampling, seed: int, n_vocab: int) -> list[Any]:
-    links = []
-    if settings.repeat_penalty != 1.0:
-        links.append(
-            c.llama_sampler_init_penalties(
-                n_vocab, settings.repeat_last_n, settings.repeat_penalty, 0.0, 0.0
-            )
+def _masked(logits: NDArray[np.float32], sampler: Sampler) -> NDArray[np.float32]:
+    """The logits of what the grammars allow. Raises BackendError where they allow nothing."""
+    possible = np.flatnonzero(np.isfinite(logits))
+    candidates = np.zeros(len(possible), dtype=CANDIDATE)
+    candidates["id"], candidates["logit"] = possible, logits[possible]
+    for grammar in sampler.grammars:
+        grammar.mask(candidates)
+    masked = np.full_like(logits, NEVER)
+    masked[candidates["id"]] = candidates["logit"]
+    if not np.isfinite(masked.max()):
+        raise BackendError(
+            "the answer grammar and the stage's own grammar leave no token to go on with",
+            hint="An answer may not contain a stage tag; check the grammar.",
         )
-    if settings.temperature <= 0:
-        return [*links, c.llama_sampler_init_greedy()]
-    links.append(c.llama_sampler_init_temp(settings.temperature))
-    if settings.top_k > 0:
-        links.append(c.llama_sampler_init_top_k(settings.top_k))
-    if settings.top_p < 1:
-        links.append(c.llama_sampler_init_top_p(settings.top_p, 1))
-    if settings.min_p > 0:
-        links.append(c.llama_sampler_init_min_p(settings.min_p, 1))
-    return [*links, c.llama_sampler_init_dist(seed)]
+    return _shifted(masked)
+
+
+def _shifted(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The logits less their largest."""
+    shifted: NDArray[np.float32] = logits - logits.max()
+    return shifted

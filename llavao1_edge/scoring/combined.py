@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from llavao1_edge.scoring.agreement import agreement
 from llavao1_edge.scoring.scorer import Field, Numeric
 
-LIKELIHOOD_WEIGHT = 1.0
+LIKELIHOOD_WEIGHT = 10.0
 
 
 @dataclass(frozen=True)

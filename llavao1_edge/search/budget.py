@@ -20,6 +20,15 @@ class Budget:
     def __post_init__(self) -> None:
         self.started = self.clock()
 
+    def take(self, n: int) -> int:
+        """How many of `n` tokens may still be sampled; they count as spent."""
+        if self.ended:
+            return 0
+        if self.tokens is not None:
+            n = min(n, self.tokens - self.spent)
+        self.spent += n
+        return n
+
     @property
     def ended(self) -> str:
         """What has run out, in words; empty while there is something left."""

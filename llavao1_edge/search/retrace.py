@@ -26,7 +26,7 @@ class Retrace(Searching):
     """
 
     returns: int = 3
-    threshold: float = -0.05
+    threshold: float = -0.03
     name: str = "retrace"
 
     @property

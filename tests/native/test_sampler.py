@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from llavao1_edge import demo
 from llavao1_edge.errors import ModelFileError, UsageError
 from llavao1_edge.llama.model import Model
-from llavao1_edge.llama.sampler import Grammar, Sampler, Sampling
+from llavao1_edge.llama.sampler import Draws, Grammar, Sampler, Sampling
 from llavao1_edge.stages import STAGES, Stage, stage_grammar
 
 NOTHING = np.array([], dtype=np.int64)
@@ -36,9 +36,9 @@ def draw(
     seed: int = 1,
     banned: NDArray[np.int64] = NOTHING,
 ) -> list[int]:
-    sampler = Sampler(settings, seed=seed, n_vocab=model.n_vocab, banned=banned)
+    sampler, draws = Sampler(seed=seed), Draws(settings, banned)
     try:
-        return [sampler.draw(logits(model)).token for _ in range(n)]
+        return [draws.draw([sampler], logits(model)[None])[0].token for _ in range(n)]
     finally:
         sampler.close()
 
@@ -85,8 +85,8 @@ def test_banned_tokens_are_never_drawn(model: Model) -> None:
 def test_log_probabilities_are_the_models_own(model: Model) -> None:
     values = logits(model).astype(np.float64)
     banned = np.array([3, 4])
-    sampler = Sampler(Sampling(temperature=0.3), seed=0, n_vocab=model.n_vocab, banned=banned)
-    drawn = sampler.draw(logits(model))
+    sampler = Sampler(seed=0)
+    (drawn,) = Draws(Sampling(temperature=0.3), banned).draw([sampler], logits(model)[None])
     sampler.close()
     values[banned] = -np.inf
     wanted = values[drawn.token] - np.log(np.exp(values - values.max()).sum()) - values.max()
@@ -151,10 +151,8 @@ def test_a_miss_is_masked_and_counted(model: Model) -> None:
     yes, other = model.tokenise("yes")[0], model.tokenise(" red")[0]
     values = np.zeros(model.n_vocab, dtype=np.float32)
     values[other], values[yes] = 9, 1
-    sampler = Sampler(
-        Sampling(temperature=0), seed=0, n_vocab=model.n_vocab, banned=NOTHING, grammars=[grammar]
-    )
-    assert sampler.draw(values).token == yes
+    sampler = Sampler(seed=0, grammars=[grammar])
+    assert Draws(Sampling(), NOTHING).draw([sampler], values[None], greedy=True)[0].token == yes
     assert sampler.grammar_misses == 1
     sampler.close()
 

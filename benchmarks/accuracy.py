@@ -1,0 +1,224 @@
+"""Every strategy and scorer on held-out demo questions: right answers, tokens, seconds.
+
+    python -m benchmarks.accuracy --questions 500 --rows runs/accuracy.jsonl --report
+    python -m benchmarks.accuracy --rows runs/accuracy.jsonl --report --questions 0    only the table
+
+The pictures are the spoiled ones of `train.evaluate --hard`: on plain ones the model hardly errs and
+a search has nothing to repair. Rows are appended as they come; the same command goes on where it was
+stopped. One thread per worker, so that seconds compare between rows (but only roughly: the machine
+is shared).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import random
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.machine import header
+from benchmarks.weakened import weakened
+from llavao1_edge import Engine, RuntimeSettings, SamplingSettings, demo
+from llavao1_edge.images import open_picture
+from llavao1_edge.search import make_strategy
+from train.evaluate import SEED, interval, spoil
+from train.questions import KINDS, Task, draw_task
+from train.scene import draw_scene, render, scene_rng
+
+COUNTS = (2, 4, 8)
+SEARCHES = ("stage-beam", "best-of-n", "sentence-beam", "retrace")
+SCORERS = ("logprob", "agreement", "judge", "combined")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row of the table. n 0: greedy."""
+
+    strategy: str
+    scorer: str = ""
+    n: int = 1
+
+    @property
+    def name(self) -> str:
+        return f"{self.strategy}/{self.scorer}/{self.n}"
+
+
+def cells() -> list[Cell]:
+    found = [Cell("direct", n=0), Cell("staged", n=0), Cell("direct"), Cell("staged")]
+    for strategy in SEARCHES:
+        for n in COUNTS:
+            found += [Cell(strategy, scorer, n) for scorer in SCORERS]
+    found += [Cell("stage-beam", "min-logprob", n) for n in COUNTS]
+    found += [Cell(strategy, "judge-reference", 4) for strategy in ("stage-beam", "best-of-n")]
+    return found
+
+
+def question(index: int, options: argparse.Namespace) -> tuple[Task, Any]:
+    scene = draw_scene(scene_rng(options.seed, index), tile_size=56)
+    task = draw_task(random.Random(f"question-{index}"), scene, kind=KINDS[index % len(KINDS)])
+    picture = render(scene)
+    return task, open_picture(spoil(picture, index) if options.hard else picture)
+
+
+def answer_all(job: tuple[int, list[Cell], argparse.Namespace]) -> list[dict[str, Any]]:
+    """All cells of one question; every worker keeps one engine open."""
+    index, wanted, options = job
+    engine = _engine(options)
+    task, picture = question(index, options)
+    rows = []
+    for cell in wanted:
+        given = {"candidates": cell.n, "scorer": cell.scorer} if cell.scorer else {}
+        sampling = SamplingSettings(
+            temperature=0 if cell.n == 0 else options.temperature,
+            top_p=options.top_p,
+            max_tokens=300,
+        )
+        session = engine.session(picture)
+        started = time.perf_counter()
+        answer = session.ask(
+            task.question, search=make_strategy(cell.strategy, given), sampling=sampling
+        )
+        seconds = time.perf_counter() - started
+        session.close()
+        stages = answer.stages
+        rows.append(
+            {
+                "index": index,
+                "cell": asdict(cell),
+                "kind": task.kind,
+                "right": answer.conclusion == task.conclusion,
+                "caption": stages.get("caption") == task.caption,
+                "possible": any(
+                    node.candidate.stage is not None
+                    and node.candidate.stage.name == "conclusion"
+                    and node.candidate.text == task.conclusion
+                    for node in answer.trace.nodes
+                ),
+                "seconds": round(seconds - answer.trace.counters.picture_ms / 1000, 4),
+                "sampled": answer.trace.counters.sampled_tokens,
+                "judge_tokens": answer.trace.counters.judge_tokens,
+                "judge_calls": answer.trace.counters.judge_calls,
+                "undecided": sum(e.verdict.choice == "undecided" for e in answer.trace.comparisons),
+                "comparisons": len(answer.trace.comparisons),
+            }
+        )
+    return rows
+
+
+def _engine(options: argparse.Namespace) -> Engine:
+    if not _OPEN:
+        settings = RuntimeSettings(gpu_layers=0, threads=1, context=8192)
+        text, mmproj = pair(options)
+        _OPEN.append(Engine.open(text=text, mmproj=mmproj, settings=settings))
+    return _OPEN[0]
+
+
+def pair(options: argparse.Namespace) -> tuple[Path, Path]:
+    if options.noise:
+        return weakened(options.rows.parent / "weakened", noise=options.noise)
+    return demo.text_path(), demo.mmproj_path()
+
+
+_OPEN: list[Engine] = []
+
+
+def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    if path.exists():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            if line.endswith("}"):  # a killed run may leave half a line
+                yield json.loads(line)
+
+
+def run(options: argparse.Namespace) -> None:
+    done = {(row["index"], Cell(**row["cell"]).name) for row in read_rows(options.rows)}
+    chosen = [c for c in cells() if not options.only or any(o in c.name for o in options.only)]
+    jobs = []
+    for index in range(options.questions):
+        wanted = [cell for cell in chosen if (index, cell.name) not in done]
+        if wanted:
+            jobs.append((index, wanted, options))
+    options.rows.parent.mkdir(parents=True, exist_ok=True)
+    pair(options)  # made once, before the workers start
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(options.workers) as pool, options.rows.open("a", encoding="utf-8") as file:
+        for rows in pool.imap(answer_all, jobs):
+            for row in rows:
+                file.write(json.dumps(row) + "\n")
+            file.flush()
+
+
+def difference(rows: list[dict[str, Any]], base: dict[int, bool]) -> str:
+    """Right answers more than the base on the same questions, with a 95 % paired bootstrap."""
+    gains = np.array([row["right"] - base[row["index"]] for row in rows], dtype=float)
+    rng = np.random.default_rng(0)
+    means = rng.choice(gains, (2000, len(gains))).mean(axis=1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return f"{gains.mean():+.1%} ({low:+.1%} to {high:+.1%})"
+
+
+def report(path: Path, options: argparse.Namespace) -> None:
+    table: dict[Cell, list[dict[str, Any]]] = defaultdict(list)
+    for row in read_rows(path):
+        table[Cell(**row["cell"])].append(row)
+    sampled = {row["index"]: row["right"] for row in table[Cell("staged")]}
+    shared = set(sampled)
+    for rows in table.values():
+        shared &= {row["index"] for row in rows}
+    print(header("accuracy"))
+    print(
+        f"{len(shared)} questions, seed of the pictures {options.seed}, temperature "
+        f"{options.temperature}, top-p {options.top_p}.\n"
+    )
+    print(
+        "| strategy | scorer | N | right | 95 % | against one sample | one of its conclusions was "
+        "right | sampled tokens | judge tokens | undecided | ms |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    for cell in cells():
+        rows = [row for row in table.get(cell, []) if row["index"] in shared]
+        if not rows:
+            continue
+        hits = sum(row["right"] for row in rows)
+        low, high = interval(hits, len(rows))
+        compared = sum(row["comparisons"] for row in rows)
+        open_share = sum(row["undecided"] for row in rows) / compared if compared else None
+        print(
+            f"| {cell.strategy} | {cell.scorer or '–'} | {cell.n or 'greedy'} "
+            f"| **{hits / len(rows):.1%}** | {low:.1%}–{high:.1%} | {difference(rows, sampled)} "
+            f"| {np.mean([row['possible'] for row in rows]):.1%} "
+            f"| {np.mean([row['sampled'] for row in rows]):.0f} "
+            f"| {np.mean([row['judge_tokens'] for row in rows]):.0f} "
+            f"| {'–' if open_share is None else f'{open_share:.0%}'} "
+            f"| {1000 * np.median([row['seconds'] for row in rows]):.0f} |"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--questions", type=int, default=500)
+    parser.add_argument("--rows", type=Path, default=Path("runs/accuracy.jsonl"))
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=SEED, help="of the pictures")
+    parser.add_argument("--hard", action="store_true", help="spoil the pictures")
+    parser.add_argument("--noise", type=float, default=0.0, help="weaken the model, see weakened")
+    parser.add_argument("--temperature", type=float, default=0.7)
+    parser.add_argument("--top-p", type=float, default=1.0)
+    parser.add_argument("--only", nargs="*", help="cells whose name contains one of these")
+    parser.add_argument("--report", action="store_true", help="print the table")
+    options = parser.parse_args()
+    if options.questions:
+        run(options)
+    if options.report:
+        report(options.rows, options)
+
+
+if __name__ == "__main__":
+    main()

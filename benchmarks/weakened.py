@@ -1,0 +1,43 @@
+"""The demo model with noise in its weights: a model that errs often enough for a search to matter.
+
+The shipped model is right so often, and so sure of itself, that there is next to nothing to repair.
+Noise of a share of each text matrix's own spread makes it unsure and wrong, as a young or a coarsely
+quantised model is; its eyes stay as they are. The same share and seed give the same files.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from llavao1_convert.conversion import plan_conversion, run
+
+CHECKPOINT = Path(__file__).parent.parent / "train" / "checkpoint"
+
+
+def weakened(folder: Path, *, noise: float, seed: int = 1) -> tuple[Path, Path]:
+    """Text and mmproj file of the demo model with `noise` (share of a matrix's own deviation)."""
+    name = f"Weakened-{noise:g}-{seed}"
+    text, mmproj = folder / f"{name}-F16.gguf", folder / f"mmproj-{name}-F16.gguf"
+    if text.exists() and mmproj.exists():
+        return text, mmproj
+    source = folder / "source"
+    shutil.copytree(CHECKPOINT, source, dirs_exist_ok=True)
+    rng = np.random.default_rng(seed)
+    weights = load_file(CHECKPOINT / "model.safetensors")
+    for key in sorted(weights):
+        values = weights[key].astype(np.float32)
+        if values.ndim == 2 and "language_model" in key and "embed" not in key:
+            values += rng.normal(0, noise * values.std(), values.shape).astype(np.float32)
+            weights[key] = values.astype(np.float16)
+    save_file(weights, source / "model.safetensors", metadata={"format": "pt"})
+    plan = plan_conversion(
+        source, folder, text_quantisation="F16", vision_quantisation="F16", name=name
+    )
+    for _ in run(plan):
+        pass
+    shutil.rmtree(source)
+    return text, mmproj

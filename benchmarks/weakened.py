@@ -1,8 +1,8 @@
 """The demo model with noise in its weights: a model that errs often enough for a search to matter.
 
-The shipped model is right so often, and so sure of itself, that there is next to nothing to repair.
-Noise of a share of each text matrix's own spread makes it unsure and wrong, as a young or a coarsely
-quantised model is; its eyes stay as they are. The same share and seed give the same files.
+The shipped model is right so often, and so sure of itself, that there is next to nothing to
+repair. Noise of a share of each text matrix's own spread makes it unsure and wrong, as a young or a
+coarsely quantised model is; its eyes stay as they are. The same share and seed give the same files.
 """
 
 from __future__ import annotations

@@ -27,6 +27,27 @@ CONFIGURATIONS: dict[str, Tiny] = {
     "one-intermediate": BASE.but(vision_layers=4, intermediate=(2,), vision_heads=4, seed=15),
 }
 
+# Tokens that hold a part of a tag, a whole one, or the end of one and the beginning of another.
+# For grammars only, so it is not compared with the oracle.
+STRADDLING = BASE.but(
+    pieces=(
+        *(
+            "<",
+            "</",
+            "</S",
+            "</SUM",
+            "SUMMARY",
+            "MARY>",
+            ">\n\n<",
+            "</SUMMARY>",
+            "</SUMMARY>y",
+        ),
+        *("</CON", "CLUSION>", "CLUSION>\n", "<CAP", "TION", "<REASONING>", "e</", " <", ">\n"),
+        *("</SUMMARY>\n\n<CAPTION>", "</SUMMARY>\n", "summary>", "/summary", "a <b", "\n\n"),
+    ),
+    seed=16,
+)
+
 
 def picture_for(tiny: Tiny, rows: int, columns: int, *, seed: int = 0) -> Image.Image:
     """A picture that lands on exactly this grid of tiles and fills it (halved, except 1 x 1)."""

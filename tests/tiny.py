@@ -56,11 +56,12 @@ class Tiny:
         }
     )
     rope_theta: float = 10_000.0
+    pieces: tuple[str, ...] = ()  # more tokens, which only sampling produces (no merges)
     seed: int = 0
 
     @property
     def vocab(self) -> int:
-        return 256 + len(SPECIALS)
+        return 256 + len(SPECIALS) + len(self.pieces)
 
     @property
     def image_token(self) -> int:
@@ -215,12 +216,14 @@ def byte_alphabet() -> list[str]:
 
 def tokenizer(tiny: Tiny) -> dict[str, Any]:
     """A tokenizer.json: bytes, no merges, GPT-2 split, Llama-3 special tokens."""
-    added = [*SPECIALS, "<|image|>"]
+    table = byte_alphabet()
+    pieces = ["".join(table[byte] for byte in piece.encode()) for piece in tiny.pieces]
+    added = {text: 256 + i for i, text in enumerate(SPECIALS)} | {"<|image|>": tiny.image_token}
     return {
         "version": "1.0",
         "added_tokens": [
             {
-                "id": 256 + i,
+                "id": identity,
                 "content": text,
                 "single_word": False,
                 "lstrip": False,
@@ -228,7 +231,7 @@ def tokenizer(tiny: Tiny) -> dict[str, Any]:
                 "normalized": False,
                 "special": True,
             }
-            for i, text in enumerate(added)
+            for text, identity in added.items()
         ],
         "normalizer": None,
         "pre_tokenizer": {
@@ -252,7 +255,8 @@ def tokenizer(tiny: Tiny) -> dict[str, Any]:
             "end_of_word_suffix": None,
             "fuse_unk": False,
             "byte_fallback": False,
-            "vocab": {text: i for i, text in enumerate(byte_alphabet())},
+            "vocab": {text: i for i, text in enumerate(table)}
+            | {text: 256 + len(SPECIALS) + i for i, text in enumerate(pieces)},
             "merges": [],
         },
     }

@@ -348,9 +348,8 @@ class _Draft:
                 self.runtime.context.forget(lane.sequence, start=lane.n_past)
 
     def _finish_ended(self) -> Iterator[CandidateFinished]:
-        ended = [lane for lane in self.running if lane.ending is not None]
-        self.running = [lane for lane in self.running if lane.ending is None]
-        for lane in ended:
+        for lane in [lane for lane in self.running if lane.ending is not None]:
+            self.running.remove(lane)  # one by one: a closed generator must find the others here
             self.counters.grammar_misses += lane.sampler.grammar_misses
             lane.sampler.close()
             if lane.tokens:

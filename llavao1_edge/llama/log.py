@@ -12,8 +12,12 @@ LOGGER = logging.getLogger("llavao1_edge.llama")
 # enum ggml_log_level; llama.cpp's "info" is chatter for a program that embeds it.
 LEVELS = {1: logging.DEBUG, 2: logging.DEBUG, 3: logging.WARNING, 4: logging.ERROR}
 CONTINUE = 5
-# The cells of a context are shared by all sequences, so it may well be longer than any of them.
-HARMLESS = "possible training context overflow"
+HARMLESS = (
+    # The cells of a context are shared by all sequences, so it may well be longer than any of them.
+    "possible training context overflow",
+    # Room is short: candidates wait, or the caller gets a ContextFullError that says so better.
+    "failed to find a memory slot",
+)
 
 
 @functools.cache
@@ -29,7 +33,7 @@ def route_logs() -> Any:
         if number != CONTINUE:
             level = LEVELS.get(number, logging.DEBUG)
         message = text.decode("utf-8", "replace").rstrip()
-        if HARMLESS in message:
+        if any(phrase in message for phrase in HARMLESS):
             level = logging.DEBUG
         if message and LOGGER.isEnabledFor(level):
             LOGGER.log(level, "%s", message)

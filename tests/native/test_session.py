@@ -161,8 +161,10 @@ def test_useless_logits_are_an_error(
     open_tiny: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = open_tiny()
-    broken = np.full(engine.runtime.model.n_vocab, np.nan, dtype=np.float32)
-    monkeypatch.setattr(engine.runtime.context, "logits", lambda _: broken)
+    n_vocab = engine.runtime.model.n_vocab
+    monkeypatch.setattr(
+        engine.runtime.context, "outputs", lambda n: np.full((n, n_vocab), np.nan, np.float32)
+    )
     with pytest.raises(BackendError, match="no usable logits"):
         engine.session(A).ask("What?")
 

@@ -1,68 +1,279 @@
-"""Strategies on the shipped fake: order of stages, events, and no branch left over."""
+"""Laws that hold for every strategy, on the shipped fake."""
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llavao1_edge.errors import UsageError
+from llavao1_edge.scoring import SCORERS
 from llavao1_edge.search import (
     STRATEGIES,
     Branch,
+    Budget,
     CandidateFinished,
+    Ending,
     Event,
+    Judged,
+    Retraced,
     StageKept,
     StageStarted,
     Token,
+    make_strategy,
+    options_of,
 )
-from llavao1_edge.testing import ScriptedDrafter
+from llavao1_edge.search.answer import Recorder
+from llavao1_edge.stages import STAGES
+from llavao1_edge.testing import ScriptedDrafter, ScriptedPanel
 
 SCRIPT = {
-    "summary": ["plan"],
-    "caption": ["a cat"],
-    "reasoning": ["cats purr"],
-    "conclusion": ["yes"],
+    "summary": ["look. then count", "count", "guess at once"],
+    "caption": ["a cat", "a small cat. it sleeps", "a dog", "two cats"],
+    "reasoning": ["cats purr", "dogs bark. loudly", "it is a cat"],
+    "conclusion": ["yes", "no", "Yes."],
     "free": ["<CONCLUSION> maybe </CONCLUSION>"],
 }
+SEARCHES = ("stage-beam", "best-of-n", "sentence-beam", "retrace")
+NAMES = [stage.name for stage in STAGES]
 
 
-def run(name: str) -> tuple[ScriptedDrafter, list[Event], Branch]:
-    drafter = ScriptedDrafter(SCRIPT)
-    strategy = STRATEGIES[name]()
-    assert strategy.name == name
-    search = strategy.run(drafter.root(), drafter)
-    events: list[Event] = []
+@dataclass
+class Run:
+    drafter: ScriptedDrafter
+    events: list[Event] = field(default_factory=list)
+    branch: Branch = field(default_factory=lambda: Branch(0))
+
+    def of(self, kind: type) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    @property
+    def texts(self) -> dict[str, str]:
+        return {stage.name: text for stage, text in self.branch.stages}
+
+
+def run(
+    name: str,
+    drafter: ScriptedDrafter | None = None,
+    script: Mapping[str, Sequence[str]] = SCRIPT,
+    **options: Any,
+) -> Run:
+    drafter = drafter or ScriptedDrafter(script)
+    done = Run(drafter)
+    search = make_strategy(name, options).run(drafter.root(), drafter)
     while True:
         try:
-            events.append(next(search))
+            done.events.append(next(search))
         except StopIteration as finished:
-            return drafter, events, finished.value
+            done.branch = finished.value
+            return done
 
 
 def test_staged_goes_through_the_four_stages() -> None:
-    drafter, events, branch = run("staged")
-    assert drafter.drafted == [(n, 1) for n in ("summary", "caption", "reasoning", "conclusion")]
-    assert [text for _, text in branch.stages] == ["plan", "a cat", "cats purr", "yes"]
-    kinds = [type(event) for event in events if not isinstance(event, Token)]
+    done = run("staged")
+    assert done.drafter.drafted == [(name, 1) for name in NAMES]
+    assert list(done.texts.values()) == [SCRIPT[name][0] for name in NAMES]
+    kinds = [type(event) for event in done.events if not isinstance(event, Token)]
     assert kinds == [StageStarted, CandidateFinished, StageKept] * 4
 
 
 def test_direct_asks_for_the_conclusion_alone() -> None:
-    drafter, _, branch = run("direct")
-    assert drafter.drafted == [("conclusion", 1)]
-    assert [text for _, text in branch.stages] == ["yes"]
+    done = run("direct")
+    assert done.drafter.drafted == [("conclusion", 1)]
+    assert done.texts == {"conclusion": "yes"}
 
 
 def test_free_forces_nothing() -> None:
-    drafter, events, branch = run("free")
-    assert drafter.drafted == [("free", 1)]
-    assert branch.stages == ()
-    kept = [event for event in events if isinstance(event, StageKept)]
-    assert kept[0].candidate.text == SCRIPT["free"][0]
+    done = run("free")
+    assert done.drafter.drafted == [("free", 1)]
+    assert done.branch.stages == ()
+    assert done.of(StageKept)[0].candidate.text == SCRIPT["free"][0]
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_only_the_chosen_branch_is_left(name: str) -> None:
-    drafter, _, branch = run(name)
-    assert drafter.live == {branch.key}
+    done = run(name)
+    assert done.drafter.live == {done.branch.key}
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_the_same_run_twice_is_the_same(name: str) -> None:
+    first, second = run(name), run(name)
+    assert first.events == second.events
+    assert first.branch == second.branch
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+@pytest.mark.parametrize("scorer", SCORERS)
+def test_one_candidate_is_staged(name: str, scorer: str) -> None:
+    more = {"returns": 0} if name == "retrace" else {}
+    done = run(name, candidates=1, scorer=scorer, **more)
+    assert done.texts == run("staged").texts
+    assert not done.of(Judged)
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_what_each_strategy_drafts(name: str) -> None:
+    wanted = {
+        "stage-beam": [(stage, 4) for stage in NAMES],
+        "best-of-n": [(stage, 4) for stage in NAMES],
+        "sentence-beam": [
+            *([("summary", 4)] * 2),
+            *([("caption", 4)] * 2),
+            ("reasoning", 4),
+            ("conclusion", 4),
+        ],
+        "retrace": [
+            ("summary", 1),
+            *([("caption", 4), ("reasoning", 4)] * 3),
+            ("conclusion", 3),
+        ],
+    }
+    options = {"returns": 2, "threshold": -0.5} if name == "retrace" else {}
+    # Likelier texts come first, so that the shorter ones do not win by chance.
+    likely = {text: -0.6 for texts in SCRIPT.values() for text in texts} | {
+        SCRIPT["summary"][0]: -0.55,
+        SCRIPT["caption"][1]: -0.55,
+    }
+    done = run(name, ScriptedDrafter(SCRIPT, likely), scorer="logprob", **options)
+    assert done.drafter.drafted == wanted[name]
+    assert len(done.of(Retraced)) == (2 if name == "retrace" else 0)
+
+
+def test_retrace_goes_on_when_the_reasoning_convinces() -> None:
+    likely = dict.fromkeys(SCRIPT["reasoning"], -0.001)
+    done = run("retrace", ScriptedDrafter(SCRIPT, likely), returns=3, scorer="logprob")
+    assert not done.of(Retraced)
+    assert [name for name, _ in done.drafter.drafted].count("caption") == 1
+
+
+def test_keeping_several_branches() -> None:
+    done = run("stage-beam", candidates=3, keep=2)
+    assert [n for _, n in done.drafter.drafted] == [3, 6, 6, 6]
+    assert [len(event.kept) for event in done.of(StageKept)] == [2, 2, 2, 1]
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+@pytest.mark.parametrize("scorer", ["logprob", "min-logprob", "agreement", "combined"])
+@given(data=st.data())
+def test_the_winner_is_never_worse_than_a_loser(
+    name: str, scorer: str, data: st.DataObject
+) -> None:
+    likely = {text: data.draw(st.floats(-9, -0.01)) for texts in SCRIPT.values() for text in texts}
+    done = run(name, ScriptedDrafter(SCRIPT, likely), candidates=5, scorer=scorer)
+    scored = [event for event in done.of(StageKept) if event.scores]
+    assert scored
+    for event in scored:
+        assert event.scores[event.candidate.branch.key] == max(event.scores.values())
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 7, 8])
+@pytest.mark.parametrize("scorer", ["judge", "judge-reference"])
+def test_a_tournament_needs_one_comparison_less_than_candidates(n: int, scorer: str) -> None:
+    script = {name: [f"{name} {i}" for i in range(n)] for name in NAMES}
+    worth = {text: float(i) for texts in script.values() for i, text in enumerate(texts)}
+    drafter = ScriptedDrafter(script, panel=ScriptedPanel(logits=worth))
+    done = run("stage-beam", drafter, candidates=n, scorer=scorer)
+    assert len(done.of(Judged)) == 4 * (n - 1)
+    assert done.texts == {name: f"{name} {n - 1}" for name in NAMES}
+    if scorer == "judge":
+        assert len(drafter.panel.asked) == 2 * 4 * (n - 1)
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+@given(
+    budget=st.integers(1, 60),
+    n=st.integers(1, 5),
+    scorer=st.sampled_from(["logprob", "agreement", "combined", "judge"]),
+)
+def test_a_token_budget_is_kept_exactly(name: str, budget: int, n: int, scorer: str) -> None:
+    limited = Budget(tokens=budget)
+    drafter = ScriptedDrafter(SCRIPT, budget=limited)
+    done = run(name, drafter, candidates=n, scorer=scorer)
+    free = ScriptedDrafter(SCRIPT)
+    run(name, free, candidates=n, scorer=scorer)
+    assert limited.spent == min(budget, free.budget.spent)
+    assert list(done.texts) == NAMES  # finished, whatever it cost
+    assert not done.branch.open
+    assert drafter.live == {done.branch.key}
+
+
+def test_a_time_budget_ends_the_search() -> None:
+    moments = iter(range(1000))
+    budget = Budget(seconds=12, clock=lambda: float(next(moments)))
+    done = run("stage-beam", ScriptedDrafter(SCRIPT, budget=budget), candidates=4)
+    assert list(done.texts) == NAMES
+    assert "time budget of 12 s" in budget.ended
+    assert any(event.by == "greedy" for event in done.of(StageKept))
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+@given(after=st.integers(0, 40))
+def test_a_cancelled_search_returns_what_it_has(name: str, after: int) -> None:
+    drafter = ScriptedDrafter(SCRIPT, cancel_after=after)
+    done = run(name, drafter)
+    assert drafter.sampled <= after or drafter.sampled == 0
+    assert drafter.live == {done.branch.key}
+    recorder = Recorder()
+    for event in done.events:
+        recorder.feed(event)
+    path = recorder.chosen(done.branch)
+    assert bool(path) == bool(done.branch.path)
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+@pytest.mark.parametrize("scorer", SCORERS)
+def test_equal_candidates_are_not_scored(name: str, scorer: str) -> None:
+    script = {n: [f"The {n}.", f"the {n}", f" The  {n}. "] for n in NAMES}
+    done = run(name, script=script, candidates=3, scorer=scorer)
+    assert not done.of(Judged)
+    assert {event.by for event in done.of(StageKept)} <= {"all equal", "only one", "all go on"}
+
+
+@pytest.mark.parametrize("scorer", SCORERS)
+def test_a_truncated_candidate_is_worse_than_any_finished_one(scorer: str) -> None:
+    likely = {"a cat": -0.001}
+    drafter = ScriptedDrafter(SCRIPT, likely, endings={"a cat": Ending.LENGTH})
+    done = run("stage-beam", drafter, scorer=scorer)
+    assert done.texts["caption"] != "a cat"
+    only = ScriptedDrafter(
+        SCRIPT | {"caption": ["a cat", "a dog"]},
+        endings={"a cat": Ending.LENGTH, "a dog": Ending.CONTEXT},
+    )
+    assert run("stage-beam", only, scorer=scorer).texts["caption"] in ("a cat", "a dog")
+
+
+def test_the_trace_holds_every_candidate_and_marks_the_path() -> None:
+    done = run("stage-beam", candidates=3, keep=2)
+    recorder = Recorder()
+    for event in done.events:
+        recorder.feed(event)
+    path = recorder.chosen(done.branch)
+    assert [node.candidate.text for node in path] == list(done.texts.values())
+    assert [node.parent for node in path] == [0, *(node.key for node in path[:-1])]
+    assert len(recorder.nodes) == len(done.of(CandidateFinished)) == 3 + 6 + 6 + 6
+    assert sum(node.chosen for node in recorder.nodes) == 4
+    assert all(node.kept for node in path)
+
+
+def test_options_are_checked_by_name() -> None:
+    assert options_of(make_strategy("stage-beam", {"keep": 2})) == {
+        "candidates": 4,
+        "scorer": "combined",
+        "keep": 2,
+    }
+    with pytest.raises(UsageError, match=r"candidates is 0"):
+        make_strategy("stage-beam", {"candidates": 0})
+    with pytest.raises(UsageError, match="has no option keep"):
+        make_strategy("best-of-n", {"keep": 2})
+    with pytest.raises(UsageError, match="scorer is 'dice'"):
+        make_strategy("retrace", {"scorer": "dice"})
+    with pytest.raises(UsageError, match="strategy is 'luck'"):
+        make_strategy("luck", {})
 
 
 def test_the_fake_notices_the_use_of_a_dropped_branch() -> None:

@@ -1,0 +1,373 @@
+"""Stage-level beam search with a judge: the reference procedure against ours, step by step.
+
+    python -m benchmarks.reference --questions 6          (needs torch and transformers 4.54.1)
+
+The reference procedure is re-implemented here on transformers with the demo's checkpoint: every
+candidate and every judgement is a `generate` of its own, with image processing, vision tower and
+the whole prefill. The other rows are our engine with the same search (`stage-beam`, N = 4, judge
+mode `reference`), first sharing nothing, then with one technique more in every row.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+
+from benchmarks.machine import header
+from llavao1_edge import Engine, RuntimeSettings, SamplingSettings, demo
+from llavao1_edge.engine.answering import Answering, Request
+from llavao1_edge.engine.drafter import BatchDrafter
+from llavao1_edge.engine.panel import ModelPanel
+from llavao1_edge.images import open_picture
+from llavao1_edge.prompt import user_turn
+from llavao1_edge.scoring import Ask, asks, decision
+from llavao1_edge.search import (
+    Answered,
+    Branch,
+    CandidateFinished,
+    Ending,
+    StageBeam,
+    Token,
+    Unit,
+)
+from llavao1_edge.stages import REASONING, STAGES, Stage
+from train.evaluate import SEED
+from train.questions import draw_task
+from train.scene import draw_scene, render, scene_rng
+
+CHECKPOINT = Path(__file__).parent.parent / "train" / "checkpoint"
+N = 4
+REPLY_TOKENS = 256
+
+
+@dataclass
+class Cost:
+    seconds: float = 0.0
+    right: int = 0
+    vision_passes: int = 0
+    prefill_tokens: int = 0
+    sampled_tokens: int = 0
+    model_calls: int = 0
+    judge_calls: int = 0
+    each: list[float] = field(default_factory=list)
+
+
+# --- the reference procedure ---------------------------------------------------------------------
+class Reference:
+    """One `generate` after another, nothing kept between them."""
+
+    def __init__(self, engine: Engine, temperature: float) -> None:
+        from tests.oracle import Oracle
+
+        self.temperature = temperature
+        self.oracle, self.runtime = Oracle.load(CHECKPOINT), engine.runtime
+        self.cost = Cost()
+
+    def answer(self, picture: Any, question: str, seed: int) -> str:
+        import torch
+
+        torch.manual_seed(seed)
+        rng = random.Random(seed)
+        prefix: list[int] = self._turn(question, picture=True)
+        done: list[tuple[Stage, str]] = []
+        for number, stage in enumerate(STAGES):
+            gap = "\n\n" if number else ""
+            prefix += self.runtime.model.tokenise(gap + stage.opening)
+            drawn = [self._generate(prefix, picture, until=stage.closing) for _ in range(N)]
+            texts = [self._text(tokens).partition(stage.closing)[0].strip() for tokens in drawn]
+            best = self._knock_out(rng, picture, question, done, stage, texts)
+            prefix += drawn[best]
+            done.append((stage, texts[best]))
+        return done[-1][1]
+
+    def _knock_out(
+        self,
+        rng: random.Random,
+        picture: Any,
+        question: str,
+        done: list[tuple[Stage, str]],
+        stage: Stage,
+        texts: list[str],
+    ) -> int:
+        alive = list(range(len(texts)))
+        while len(alive) > 1:
+            first, second = rng.sample(alive, 2)
+            alive.remove(self._loser(picture, question, done, stage, texts, (first, second)))
+        return alive[0]
+
+    def _loser(
+        self,
+        picture: Any,
+        question: str,
+        done: list[tuple[Stage, str]],
+        stage: Stage,
+        texts: list[str],
+        pair: tuple[int, int],
+    ) -> int:
+        both = [[*done, (stage, texts[i])] for i in pair]
+        if stage == REASONING:
+            said = [asks.read_yes_no(self._ask(asks.check(question, one), None)) for one in both]
+            if said.count(True) == said.count(False) == 1:
+                return pair[said.index(False)]
+        chosen = asks.read_verdict(self._ask(asks.compare(question, *both, reason=True), picture))
+        return pair[0] if chosen is None or chosen == 1 else pair[1]
+
+    def _ask(self, ask: Ask, picture: Any) -> str:
+        self.cost.judge_calls += 1
+        prompt = self._turn(ask.text, picture=picture is not None)
+        return self._text(self._generate(prompt, picture, most=REPLY_TOKENS))
+
+    def _turn(self, text: str, *, picture: bool) -> list[int]:
+        return self.runtime.encode(user_turn(text, first=True, picture=picture, system_block=False))
+
+    def _text(self, tokens: Sequence[int]) -> str:
+        return b"".join(map(self.runtime.piece, tokens)).decode("utf-8", "replace")
+
+    def _generate(
+        self, prompt: list[int], picture: Any, *, until: str = "", most: int = 512
+    ) -> list[int]:
+        import torch
+        from transformers import StoppingCriteria, StoppingCriteriaList
+
+        text, n_prompt = self._text, len(prompt)
+
+        class Closed(StoppingCriteria):  # type: ignore[misc]
+            def __call__(self, ids: Any, *_: Any, **__: Any) -> Any:
+                return torch.tensor([bool(until) and until in text(ids[0, n_prompt:].tolist())])
+
+        ids = torch.tensor([prompt])
+        output = self.oracle.model.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            do_sample=True,
+            temperature=self.temperature,
+            top_p=0.9,
+            max_new_tokens=most,
+            stopping_criteria=StoppingCriteriaList([Closed()]),
+            **self.oracle.inputs(prompt, picture),
+        )
+        written = [int(token) for token in output[0, n_prompt:]]
+        self.cost.vision_passes += picture is not None
+        self.cost.prefill_tokens += n_prompt
+        self.cost.sampled_tokens += len(written)
+        self.cost.model_calls += len(written)
+        return written
+
+
+# --- ours, with and without its techniques -------------------------------------------------------
+@dataclass(frozen=True)
+class Techniques:
+    """What is shared. Each row of the table has one more than the row before."""
+
+    picture: bool = False
+    prefix: bool = False
+    lock_step: bool = False
+    early_stop: bool = False
+    logits: bool = False  # the judge reads logits instead of writing a reason
+
+
+class Frugal:
+    """A drafter that does without some of ours."""
+
+    def __init__(self, inner: BatchDrafter, prompt: list[int], made: Techniques, see: Any) -> None:
+        self.inner, self.prompt, self.made, self.see = inner, prompt, made, see
+        self.panel = FrugalPanel(inner.panel, self)  # type: ignore[arg-type]
+
+    @property
+    def ended(self) -> Ending | None:
+        return self.inner.ended
+
+    def drop(self, branch: Branch) -> None:
+        self.inner.drop(branch)
+
+    def draft(
+        self, branches: Sequence[Branch], stage: Stage | None, *, n: int, first: int = 0,
+        unit: Unit = Unit.STAGE, greedy: bool = False,
+    ) -> Iterator[Token | CandidateFinished]:  # fmt: skip
+        options: dict[str, Any] = {"unit": unit, "greedy": greedy}
+        if self.made.lock_step:
+            yield from self.inner.draft(branches, stage, n=n, first=first, **options)
+            return
+        for branch in branches:
+            for number in range(first, first + n):
+                self.start_over()
+                yield from self.inner.draft([branch], stage, n=1, first=number, **options)
+
+    def start_over(self) -> None:
+        """Forgets what this row does not share."""
+        points = self.inner.points
+        if not self.made.picture:
+            points.view = self.see()
+        if not self.made.prefix:
+            while points.make_room():
+                pass
+            root = points._root
+            assert root is not None
+            points.runtime.context.forget(root.seated)
+            root.n_past, root.pending = 0, list(self.prompt)
+            points.counters.prefill_tokens += len(self.prompt)
+            (base,), _ = points.extend([(root, [])])
+            points.free(base)
+
+
+class FrugalPanel:
+    """A panel that asks one thing at a time where nothing is shared."""
+
+    def __init__(self, inner: ModelPanel, drafter: Frugal) -> None:
+        self.inner, self.drafter = inner, drafter
+        self.question, self.seed = inner.question, inner.seed
+
+    def weigh(self, asked: Sequence[Ask], options: tuple[str, ...]) -> Any:
+        return self.inner.weigh(asked, options)
+
+    def reply(self, asked: Sequence[Ask]) -> list[str]:
+        if self.drafter.made.lock_step:
+            return self.inner.reply(asked)
+        replies = []
+        for ask in asked:
+            if not self.drafter.made.picture:
+                view = self.drafter.see()
+                self.drafter.inner.points.view, self.inner._states = view, view.states
+            if not self.drafter.made.prefix:
+                self.inner.close()
+            replies += self.inner.reply([ask])
+        return replies
+
+
+def ours(
+    engine: Engine, picture: Any, question: str, seed: int, made: Techniques, temperature: float
+) -> Cost:
+    """One answer with the chosen techniques; every answer reads the picture anew."""
+    runtime = engine.runtime
+    runtime._forget_pictures()
+    scorer = "judge" if made.logits else "judge-reference"
+    request = Request(question, StageBeam(candidates=N, scorer=scorer), seed)
+    desk = Answering._desk
+    image_at = 0
+
+    def see() -> Any:
+        from llavao1_edge.engine.runtime import View
+
+        runtime._forget_pictures()
+        states, _ = runtime.encode_picture(picture)
+        return View(states, image_at)
+
+    def frugal_desk(self: Answering, points: Any, view: Any) -> Any:
+        nonlocal image_at
+        image_at = view.image_at
+        panel, drafter = desk(self, points, view)
+        return panel, _Both(drafter, Frugal(drafter, self.prompt, made, see))
+
+    distinct = iter(range(1 << 30))
+    same = decision.normalise if made.early_stop else lambda _: str(next(distinct))
+    session = engine.session(picture)
+    passes, calls = runtime.vision_passes, runtime.decode_calls
+    started = time.perf_counter()
+    with patch.object(Answering, "_desk", frugal_desk), patch.object(decision, "normalise", same):
+        *_, last = session.stream(
+            question,
+            search=request.strategy,
+            seed=seed,
+            sampling=SamplingSettings(temperature=temperature),
+        )
+    seconds = time.perf_counter() - started
+    assert isinstance(last, Answered)
+    session.close()
+    counters = last.answer.trace.counters
+    return Cost(
+        seconds,
+        0,
+        runtime.vision_passes - passes,
+        counters.prefill_tokens + counters.restored_tokens + counters.judge_tokens,
+        counters.sampled_tokens,
+        runtime.decode_calls - calls,
+        counters.judge_calls,
+        [last.answer.conclusion],  # type: ignore[list-item]
+    )
+
+
+class _Both:
+    """The real drafter for the session, the frugal one for the strategy."""
+
+    def __init__(self, real: BatchDrafter, frugal: Frugal) -> None:
+        self._real, self._frugal = real, frugal
+
+    def __getattr__(self, name: str) -> Any:
+        of_strategy = name in ("draft", "drop", "panel", "ended")
+        return getattr(self._frugal if of_strategy else self._real, name)
+
+
+ROWS = {
+    "ours, sharing nothing": Techniques(),
+    "+ the picture is read once": Techniques(picture=True),
+    "+ the prompt is computed once, branches fork": Techniques(picture=True, prefix=True),
+    "+ candidates and judgements in lock-step": Techniques(True, True, True),
+    "+ equal candidates are not judged": Techniques(True, True, True, True),
+    "+ the judge reads logits, both orders (as shipped)": Techniques(True, True, True, True, True),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--questions", type=int, default=6)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--temperature", type=float, default=0.6)
+    options = parser.parse_args()
+    tasks = []
+    for index in range(options.questions):
+        scene = draw_scene(scene_rng(SEED, index), tile_size=56)
+        tasks.append((draw_task(random.Random(f"question-{index}"), scene), render(scene)))
+    settings = RuntimeSettings(gpu_layers=0, threads=options.threads, context=4096)
+    table: dict[str, Cost] = {name: Cost() for name in ("reference on transformers", *ROWS)}
+    with Engine.open("demo", settings=settings) as engine:
+        assert demo.text_path().exists()
+        reference = Reference(engine, options.temperature)
+        reference.cost = table["reference on transformers"]
+        for number, (task, image) in enumerate([tasks[0], *tasks]):  # the first one warms up
+            if number == 1:
+                table["reference on transformers"] = reference.cost = Cost()
+                for name in ROWS:
+                    table[name] = Cost()
+            started = time.perf_counter()
+            said = reference.answer(image, task.question, number)
+            reference.cost.each.append(time.perf_counter() - started)
+            reference.cost.right += said == task.conclusion
+            picture = open_picture(image)
+            for name, made in ROWS.items():
+                cost = ours(engine, picture, task.question, number, made, options.temperature)
+                total = table[name]
+                total.right += cost.each[0] == task.conclusion
+                total.each.append(cost.seconds)
+                for key in ("vision_passes", "prefill_tokens", "sampled_tokens", "model_calls",
+                            "judge_calls"):  # fmt: skip
+                    setattr(total, key, getattr(total, key) + getattr(cost, key))
+    print(header("reference"))
+    print(f"Temperature {options.temperature}, top-p 0.9.\n")
+    report(table, len(tasks))
+
+
+def report(table: dict[str, Cost], n: int) -> None:
+    print(f"{n} questions, N = {N}; per question:\n")
+    print("| | seconds (median) | times faster | vision passes | prefill tokens | sampled tokens "
+          "| model calls | judge calls | right |")  # fmt: skip
+    print("|---|---|---|---|---|---|---|---|---|")
+    base = np.array(next(iter(table.values())).each)
+    for name, cost in table.items():
+        ratio = float(np.median(base / np.array(cost.each)))
+        print(
+            f"| {name} | {np.median(cost.each):.3f} | {ratio:.1f} | {cost.vision_passes / n:.1f} "
+            f"| {cost.prefill_tokens / n:.0f} | {cost.sampled_tokens / n:.0f} "
+            f"| {cost.model_calls / n:.0f} | {cost.judge_calls / n:.1f} | {cost.right}/{n} |"
+        )
+
+
+if __name__ == "__main__":
+    main()

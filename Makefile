@@ -2,6 +2,7 @@
 #   make demo    install, then answer a question about a sample picture with the embedded model
 #   make test    run the tests        make check   format, lint, types
 #   make oracle  also install torch and transformers, for training and the live comparison
+#   make format  apply the formatter            make clean   remove .venv and caches
 
 PYTHON ?= python3
 VENV := .venv
@@ -11,7 +12,7 @@ SAMPLES := llavao1_edge/demo/samples
 .PHONY: demo test check format oracle clean help
 
 help:
-	@sed -n '2,4s/^# *//p' Makefile
+	@sed -n '2,5s/^# *//p' Makefile
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'

@@ -26,6 +26,7 @@ examples:
   curl -s https://example.org/a.jpg | llavao1-edge ask - "What is this?" --model …
   llavao1-edge ask none "What is the capital of Japan?" --model LLaVA-CoT-Q8_0.gguf
 """
+DEMO = "The demo model answers: it knows coloured shapes only. --model FILE takes another one."
 ONE_PICTURE = "a conversation has one picture"
 INTERRUPTED = 130
 
@@ -92,6 +93,8 @@ def _answer(job: Job) -> tuple[Answer, dict[str, Any]]:
     from llavao1_edge.search import Answered
 
     with Progress() as progress, stop_on_interrupt() as stop:
+        if job.model_name == "demo":
+            progress.say(DEMO)
         progress.write("loading the model")
         with Engine.open(
             job.model_name,

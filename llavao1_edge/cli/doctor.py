@@ -103,10 +103,10 @@ def _print(report: dict[str, Any]) -> None:
     for name, version in report["versions"].items():
         print(f"{name:18} {version}")
     for device in report.get("devices", []):
-        print(
-            f"{'device':18} {device['name']}: {device['description']}, "
-            f"{device['memory_free_gb']} of {device['memory_total_gb']} GB free"
-        )
+        free, total = device["memory_free_gb"], device["memory_total_gb"]
+        # For a CPU ggml reports all memory as free, which says nothing.
+        memory = f"{free} of {total} GB free" if free < total else f"{total} GB of memory"
+        print(f"{'device':18} {device['name']}: {device['description']}, {memory}")
     if "hooks" in report:
         print(f"{'hooks':18} all {report['hooks']} cross-attention layers ran inside llama.cpp")
         print(

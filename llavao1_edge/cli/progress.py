@@ -49,7 +49,7 @@ class Progress:
         if isinstance(event, PictureReady):
             seen = f"{event.columns}x{event.rows} tiles, {event.width}x{event.height} pixels"
             how = "was read before" if event.reused else f"{event.milliseconds / 1000:.1f} s"
-            self._keep(f"picture     {seen}, {how}")
+            self.say(f"picture     {seen}, {how}")
         elif isinstance(event, StageStarted):
             self._start(event)
         elif isinstance(event, Token):
@@ -63,10 +63,10 @@ class Progress:
             self.write(f"{self._line}, {self._judged} compared")
         elif isinstance(event, StageKept):
             why = f" ({event.by})" if self._of > 1 else ""
-            self._keep(f"{self._line}, {time.monotonic() - self._started:.1f} s{why}")
+            self.say(f"{self._line}, {time.monotonic() - self._started:.1f} s{why}")
             self._stage = ""
         elif isinstance(event, Retraced):
-            self._keep(f"back to the {event.stage.name}")
+            self.say(f"back to the {event.stage.name}")
 
     def _start(self, event: StageStarted) -> None:
         name = event.stage.name if event.stage else "answer"
@@ -85,7 +85,7 @@ class Progress:
             self._last = time.monotonic()
             print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 
-    def _keep(self, text: str) -> None:
+    def say(self, text: str) -> None:
         """A line that stays."""
         if self._shown:
             print(f"\r\x1b[K{text}", file=sys.stderr, flush=True)

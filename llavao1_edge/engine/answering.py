@@ -11,7 +11,7 @@ from llavao1_edge.engine.drafter import BatchDrafter, Latch
 from llavao1_edge.engine.panel import ModelPanel
 from llavao1_edge.engine.points import Point, Points
 from llavao1_edge.engine.runtime import Stop, View
-from llavao1_edge.errors import Cancelled
+from llavao1_edge.errors import Cancelled, ContextFullError
 from llavao1_edge.images import Picture
 from llavao1_edge.llama.sampler import Sampling
 from llavao1_edge.search import (
@@ -71,6 +71,7 @@ class Answering:
         self.budget.started = self.budget.clock()
         points = Points(self.runtime, view=view, stop=self.stop, counters=self.counters)
         panel, drafter = self._desk(points, view)
+        points.reserves.append(self.session.evict_another)
         try:
             sequence, n_cached = self.session.fork()
             pending = self.session.history[n_cached:] + self.prompt
@@ -80,7 +81,7 @@ class Answering:
             self.counters.decode_steps = self.runtime.decode_calls - calls
             answer = self._answer(chosen, drafter)
             if not answer.cancelled:
-                self._remember(points.take(chosen.key))
+                self._remember(points, chosen.key)
         finally:
             panel.close()
             drafter.close()
@@ -188,12 +189,17 @@ class Answering:
         conclusion = stages.get(CONCLUSION.name, "")
         return Answer(conclusion, stages, trace, tuple(notes), cancelled)
 
-    def _remember(self, point: Point) -> None:
+    def _remember(self, points: Points, key: int) -> None:
         """Adds the turn to the conversation; its last token is decoded with the next turn."""
-        whole = self.session.history + self.prompt + point.tokens
+        whole = self.session.history + self.prompt + points[key].tokens
         if whole[-1] in self.runtime.stop_tokens:
             whole.pop()  # the next turn begins with the end of this one
-        self.session.keep(point.seated, history=whole, n_cached=point.n_past)
+        try:
+            point = points.take(key)
+        except ContextFullError:  # it was parked and does not fit any more: the answer counts
+            self.session.keep(None, history=whole, n_cached=0)
+        else:
+            self.session.keep(point.seated, history=whole, n_cached=point.n_past)
 
 
 def _early_endings(path: list[Node]) -> list[str]:

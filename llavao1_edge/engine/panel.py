@@ -59,12 +59,15 @@ class ModelPanel:
             pass
 
     def _forget_shared(self) -> bool:
-        for shared in self._shared.values():
-            if shared.sequence is not None:
-                self._runtime.release(shared.sequence)
-                shared.sequence, shared.tokens = None, []
-                return True
-        return False
+        return any(self._forget(shared) for shared in self._shared.values())
+
+    def _forget(self, shared: _Shared) -> bool:
+        """Whether there was something to forget."""
+        if shared.sequence is None:
+            return False
+        self._runtime.release(shared.sequence)
+        shared.sequence, shared.tokens = None, []
+        return True
 
     # --- reading logits ---------------------------------------------------------------------
     def weigh(
@@ -99,6 +102,7 @@ class ModelPanel:
             labels.append([ending[n] for ending in endings])
             prompts.append(self._prompt(ask) + endings[0][:n])
         points = self._points(prompts[0], asks[0].picture)
+        opened: list[Point] = []
         try:
             opened = self._open(prompts, asks[0].picture, points)
             rows = [
@@ -113,7 +117,8 @@ class ModelPanel:
         except ContextFullError:
             return None
         finally:
-            points.close()
+            for point in opened:
+                points.free(point)
         self._counters.judge_calls += len(asks)
         return [
             tuple(float(row[label]) for label in wanted)
@@ -163,7 +168,7 @@ class ModelPanel:
             pass  # what could not be asked is undecided
         finally:
             drafter.close()
-            self._counters.candidates = before
+            self._counters.candidates = before  # a reply is none
         return replies
 
     # --- prompts ----------------------------------------------------------------------------
@@ -191,7 +196,6 @@ class ModelPanel:
             try:
                 return self._open(prompts, picture, points)
             except ContextFullError:
-                points.close()
                 if not self._room.make_room():
                     raise
 
@@ -208,20 +212,20 @@ class ModelPanel:
         shared.tokens = prompts[0][:n_common]
         sequence = shared.sequence
         rows = [Row(prompts[0][i], i, sequence) for i in range(n_kept, n_common)]
+        opened: list[Point] = []
         try:
             if rows:
                 self._counters.judge_tokens += len(rows)
                 points.decode(rows)
-            opened = []
             for prompt in prompts:
-                point = Point(points.fork(sequence, (), 0), n_common, prompt[n_common:])
-                points.add(point)
-                opened.append(point)
+                opened.append(Point(points.fork(sequence, (), 0), n_common, prompt[n_common:]))
+            if shared.sequence is None:  # it was given up to make room for its own forks
+                raise ContextFullError("no room for the judge")
         except BaseException:
-            self._forget_shared()
+            self._forget(shared)
+            for point in opened:
+                points.free(point)
             raise
-        if any(point.sequence is None for point in opened) or shared.sequence is None:
-            raise ContextFullError("no room for the judge")
         return opened
 
 

@@ -59,6 +59,17 @@ class Seats:
         for seat in gone:
             self.clear(seat)
 
+    def evict(self, keep: Seat) -> bool:
+        """Clears the longest unused seat but `keep`; False where none is left."""
+        self.sweep()
+        with self._lock:
+            others = [other for other in self._seats if other is not keep]
+        held = [other for other in others if other.sequence is not None]
+        if not held:
+            return False
+        self.clear(min(held, key=lambda other: other.used_at))
+        return True
+
     def make_room(self, seat: Seat | None, n_tokens: int) -> None:
         """Clears other seats, the longest unused first, until `n_tokens` fit into half the context
         (the other half is for the answer) and sequences are free.

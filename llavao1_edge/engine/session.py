@@ -167,11 +167,16 @@ class Session:
             runtime.context.fork(self._seat.sequence, sequence)
         return sequence, self._seat.n_cached
 
-    def keep(self, sequence: int, *, history: list[int], n_cached: int) -> None:
-        """The conversation goes on from `sequence`, which holds the first `n_cached` tokens."""
+    def keep(self, sequence: int | None, *, history: list[int], n_cached: int) -> None:
+        """The conversation goes on from `sequence`, which holds the first `n_cached` tokens (None:
+        there was no room for it, the next question computes it again)."""
         self.engine.seats.clear(self._seat)
         self._seat.sequence, self._seat.n_cached = sequence, n_cached
         self.history = history
+
+    def evict_another(self) -> bool:
+        """Makes room at another conversation's cost; False where there is none."""
+        return self.engine.seats.evict(self._seat)
 
     def make_room(self, n_new: int) -> None:
         self.engine.seats.make_room(self._seat, len(self.history) + n_new)

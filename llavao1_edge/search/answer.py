@@ -21,7 +21,8 @@ from llavao1_edge.stages import STAGES
 class Counters:
     """What an answer cost. Times in milliseconds.
 
-    prefill_tokens: of the question and of history that was not cached. forced_tokens: tags.
+    prefill_tokens: of the question and of history that was not cached. sampled_tokens: by candidates
+    and in written judgements. forced_tokens: tags.
     decode_steps: calls into the model, prefill and judge included. restored_tokens: computed again
     because room was short. judge_calls: questions to the judge; judge_tokens: what it read, shared
     beginnings once.
@@ -70,6 +71,7 @@ class Node:
             "mean_logprob": round(made.mean_logprob, 6),
             "min_logprob": round(made.min_logprob, 6),
             "ending": str(made.ending),
+            "truncated": made.truncated,
             "milliseconds": round(made.milliseconds, 1),
             "score": None if self.score is None else round(self.score, 6),
             "by": self.by,

@@ -317,6 +317,21 @@ def test_candidates_run_in_waves_where_the_context_is_small(
     assert answer.trace.counters.restored_tokens > 0
 
 
+def test_a_search_takes_the_room_of_other_conversations(open_tiny: Callable[..., Engine]) -> None:
+    engine = open_tiny(context=512)
+    others = [engine.session(A) for _ in range(4)]
+    short = SamplingSettings(max_tokens=30)
+    kept = [session.ask("What?", sampling=short).stages for session in others]
+    search, sampling = BestOfN(candidates=4), SamplingSettings(temperature=1.0, max_tokens=90)
+    answer = engine.session(A).ask("What?", search=search, sampling=sampling)
+    roomy = open_tiny(context=2048).session(A).ask("What?", search=search, sampling=sampling)
+    assert answer.stages == roomy.stages
+    assert min(session.n_cached for session in others) == 0
+    again = [session.ask("And?", sampling=short).stages for session in others]
+    assert all(again)
+    assert len(kept) == 4
+
+
 def test_more_candidates_than_sequences(open_tiny: Callable[..., Engine]) -> None:
     search = StageBeam(candidates=12, scorer="judge")
     few = open_tiny(batch=8, context=2048)

@@ -2,7 +2,7 @@
 
     python -m benchmarks.counters
 
-Counted by the engine itself, on the embedded demo model at a temperature at which candidates differ.
+Counted by the engine itself, on the embedded demo model, so hot that candidates differ.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@
 
 Each N runs in a process of its own. Allowed: the cells of the larger context, the rows of logits of
 15 more branches (llama.cpp's buffer, our copies, two scratch arrays of the sampler), and what
-llama.cpp's own compute buffers grow by. Measured is the peak of anonymous memory while the answer is
-written; pages of the mapped model file are the same pages, read earlier or later.
+llama.cpp's own compute buffers grow by. Measured is the peak of anonymous memory during the answer:
+pages of the mapped model file are the same pages, read earlier or later.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from llavao1_edge.stages import STAGES
 class Counters:
     """What an answer cost. Times in milliseconds.
 
-    prefill_tokens: of the question and of history that was not cached. sampled_tokens: of candidates
+    prefill_tokens: of the question and of history not cached yet. sampled_tokens: of candidates
     and of written judgements. forced_tokens: tags.
     decode_steps: calls into the model, prefill and judge included. restored_tokens: computed again
     because room was short. judge_calls: questions to the judge; judge_tokens: what it read, shared

@@ -147,8 +147,12 @@ def _exit_code(job: Job, answer: Answer, record: dict[str, Any]) -> int:
         print(f"replay: {'; '.join(found) if found else 'the same answer'}", file=sys.stderr)
         return 1 if found else 0
     if not answer.conclusion:
-        raise LlavaError(
-            "the answer ended before its conclusion",
-            hint="Give it more room: a larger --max-tokens, --stage-tokens or --context.",
-        )
+        raise no_conclusion()
     return 0
+
+
+def no_conclusion() -> LlavaError:
+    return LlavaError(
+        "the answer ended before its conclusion",
+        hint="Give it more room: a larger --max-tokens, --stage-tokens or --context.",
+    )

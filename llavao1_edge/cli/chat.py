@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from llavao1_edge.cli import options as shared
-from llavao1_edge.cli.ask import ONE_PICTURE
+from llavao1_edge.cli.ask import ONE_PICTURE, no_conclusion
 from llavao1_edge.errors import Cancelled, LlavaError, UsageError
 
 if TYPE_CHECKING:
@@ -52,9 +52,9 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("a chat reads its questions from stdin", hint="Give the picture's path.")
     settings = shared.runtime_settings(options)
     # Wrong options are named before anything is loaded.
-    asking = {
+    asking: dict[str, Any] = {
         "search": shared.strategy(options),
-        "seed": options.seed,
+        "seed": shared.seed(options),
         "sampling": shared.sampling_settings(options),
         "budget": shared.budget_settings(options),
         "answer_format": shared.answer_format(options),
@@ -142,9 +142,12 @@ class _Conversation:
             self._fail(error)
             return
         self.answer = answer
-        print(answer.conclusion, flush=True)
+        if answer.conclusion:
+            print(answer.conclusion, flush=True)
         for note in answer.notes:
             print(f"note: {note}", file=sys.stderr)
+        if not answer.conclusion and not answer.cancelled:
+            self._fail(no_conclusion())
         if answer.cancelled and not sys.stdin.isatty():
             raise Cancelled("stopped")
 

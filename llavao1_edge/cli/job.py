@@ -54,7 +54,7 @@ def from_options(options: argparse.Namespace) -> Job:
         picture_name=options.picture,
         question=options.question,
         strategy=shared.strategy(options),
-        seed=options.seed,
+        seed=shared.seed(options),
         sampling=shared.sampling_settings(options),
         budget=shared.budget_settings(options),
         answer_format=shared.answer_format(options),
@@ -69,10 +69,22 @@ def from_record(path: Path, options: argparse.Namespace) -> Job:
 
     Raises UsageError for a file that `ask --json` did not write.
     """
+    given = shared.given_names(options)
+    if given:
+        raise UsageError(
+            f"--{given[0].replace('_', '-')} was given together with --replay",
+            hint="A replay takes everything from the record but a picture, a question and a model.",
+        )
     record = _read(path)
     try:
         request, trace = record["request"], record["trace"]
         form = request["answer_format"]
+        _check_compared(record)
+        if (options.picture or request["picture"]) == "-":
+            raise UsageError(
+                "the picture of this answer came from standard input",
+                hint="Give its path: ask PICTURE --replay FILE.",
+            )
         model, mmproj = request["model"], request["mmproj"]
         if options.model != "demo":
             model, mmproj = options.model, options.mmproj
@@ -83,7 +95,9 @@ def from_record(path: Path, options: argparse.Namespace) -> Job:
             seed=int(trace["seed"]),
             sampling=SamplingSettings(**_known(request["sampling"], SamplingSettings)),
             budget=BudgetSettings(**_known(request["budget"], BudgetSettings)),
-            answer_format=None if form is None else AnswerFormat(form["grammar"], form["name"]),
+            answer_format=None
+            if form is None
+            else AnswerFormat(form["grammar"], form["name"], made=True),
             settings=RuntimeSettings(**_known(request["runtime"], RuntimeSettings)),
             model_name=model,
             mmproj_name=mmproj,
@@ -94,6 +108,17 @@ def from_record(path: Path, options: argparse.Namespace) -> Job:
             f"{path} is no record of an answer ({type(error).__name__}: {error})",
             hint="Give a file that `ask --json` wrote.",
         ) from None
+
+
+def _check_compared(record: dict[str, Any]) -> None:
+    """What a replay is compared with must be there before anything is computed."""
+    request = record["request"]
+    texts = [*record["stages"].items()]
+    texts += [(made["stage"], made["text"]) for made in record["trace"]["candidates"]]
+    names = (request["picture"], request["question"], request["model"])
+    if not all(isinstance(name, str) for name in names) or not texts:
+        raise TypeError("a name or a text is missing")
+    _ = request["picture_key"], request["pair_id"]
 
 
 def _known(values: dict[str, Any], kind: Any) -> dict[str, Any]:
@@ -108,7 +133,7 @@ def _read(path: Path) -> dict[str, Any]:
         record = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}", hint="Check the path.") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise UsageError(
             f"{path} is not JSON: {error}", hint="Give a file that `ask --json` wrote."
         ) from None

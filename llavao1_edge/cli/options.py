@@ -55,11 +55,9 @@ def add_answer_options(parser: argparse.ArgumentParser) -> None:
     from llavao1_edge.stages.answers import KINDS
 
     group = parser.add_argument_group("answer")
-    group.add_argument(
-        "--strategy", default="staged", choices=sorted(STRATEGIES), help=STRATEGY_HELP
-    )
+    group.add_argument("--strategy", choices=sorted(STRATEGIES), help=STRATEGY_HELP)
     group.add_argument("--scorer", choices=tuple(SCORERS), help=SCORER_HELP)
-    group.add_argument("--seed", type=int, default=0, help="same seed, same answer (default 0)")
+    group.add_argument("--seed", type=int, help="same seed, same answer (default 0)")
     for kind in (SearchSettings, BudgetSettings, SamplingSettings):
         for name, limits in ranges(kind):
             _add(group, name, limits)
@@ -98,7 +96,19 @@ def strategy(options: argparse.Namespace) -> Strategy:
     given = _given(options, SearchSettings)
     if options.scorer is not None:
         given["scorer"] = options.scorer
-    return make_strategy(options.strategy, given)
+    return make_strategy(options.strategy or "staged", given)
+
+
+def seed(options: argparse.Namespace) -> int:
+    return options.seed or 0
+
+
+def given_names(options: argparse.Namespace) -> list[str]:
+    """Options of the answer, the budget and the runtime that were given."""
+    names = ["strategy", "scorer", "seed", "choices", "answer", "json_schema", "grammar"]
+    for kind in (SearchSettings, BudgetSettings, SamplingSettings, RuntimeSettings):
+        names += [name for name, _ in ranges(kind)]
+    return [name for name in names if getattr(options, name) is not None]
 
 
 def answer_format(options: argparse.Namespace) -> AnswerFormat | None:

@@ -11,7 +11,7 @@ from llavao1_edge.engine.drafter import BatchDrafter, Latch
 from llavao1_edge.engine.panel import ModelPanel
 from llavao1_edge.engine.points import Point, Points
 from llavao1_edge.engine.runtime import Stop, View
-from llavao1_edge.errors import Cancelled, ContextFullError
+from llavao1_edge.errors import Cancelled, ContextFullError, UsageError
 from llavao1_edge.images import Picture
 from llavao1_edge.llama.sampler import Sampling
 from llavao1_edge.search import (
@@ -47,6 +47,13 @@ class Request:
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
     budget: BudgetSettings = field(default_factory=BudgetSettings)
     answer_format: AnswerFormat | None = None
+
+    def __post_init__(self) -> None:
+        if self.answer_format is not None and self.strategy.name == "free":
+            raise UsageError(
+                "the strategy free leaves the form of the answer to the model",
+                hint="Choose another strategy, or leave the form of the conclusion out.",
+            )
 
 
 class Answering:
@@ -167,7 +174,7 @@ class Answering:
         notes = _early_endings(path)
         if cancelled:
             notes.append("stopped; this is the best there was")
-        elif self.budget.ended:
+        elif self.budget.ended and any(node.by == "greedy" for node in path):
             notes.append(f"the {self.budget.ended} is used up; the best branch was finished")
         strategy = self.request.strategy
         trace = Trace(

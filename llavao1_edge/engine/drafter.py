@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -32,6 +32,7 @@ from llavao1_edge.search import (
 )
 from llavao1_edge.stages import CONCLUSION, Stage, stage_grammar
 from llavao1_edge.stages.answers import START
+from llavao1_edge.stages.stage import GAP
 
 
 class Latch:
@@ -103,14 +104,19 @@ class BatchDrafter:
         greedy: bool = False,
     ) -> Iterator[Token | CandidateFinished]:
         """See `search.seam.Drafter`. Closing the generator frees unfinished candidates."""
-        if self.stop() or (self.budget.ended and not greedy):
-            return
-        draft = _Draft(self, stage, n=n, first=first, unit=unit, greedy=greedy)
-        try:
-            yield from draft.open(branches)
-            yield from draft.run()
-        finally:
-            draft.close()
+        waiting = list(enumerate(branches))
+        groups = 0
+        while waiting and not self.stop() and (greedy or not self.budget.ended):
+            draft = _Draft(self, stage, n=n, first=first, unit=unit, greedy=greedy)
+            try:
+                waiting = yield from draft.open(waiting)
+                yield from draft.run()
+            finally:
+                draft.close()
+            groups += 1
+        if groups > 1:
+            name = stage.name if stage else "answer"
+            self.remarks.append(f"{name}: {len(branches)} branches went on in {groups} groups")
 
     def seed_for(self, branch: Branch, stage: Stage | None, draw: int) -> int:
         """A 32-bit seed that does not depend on what runs beside it."""
@@ -174,14 +180,18 @@ class _Draft:
             lane.sequence, lane.n_decoded = None, 0
 
     # --- opening ----------------------------------------------------------------------------
-    def open(self, branches: Sequence[Branch]) -> Iterator[Token | CandidateFinished]:
+    def open(
+        self, branches: Sequence[tuple[int, Branch]]
+    ) -> Generator[Token | CandidateFinished, None, list[tuple[int, Branch]]]:
         """The forced tags of all branches in one batch, and the first token of every candidate.
 
-        Branches that cannot go on end here.
+        Branches that cannot go on end here; those for which there is no room now are returned.
         """
-        points, able = self.points, []
-        for position, branch in enumerate(branches):
-            if points[branch.key].n_sampled >= self.drafter.max_tokens:
+        points = self.points
+        able: list[tuple[int, Branch]] = []
+        later: list[tuple[int, Branch]] = []
+        for position, branch in branches:
+            if self._used_up(branch):
                 yield self._nothing_left(branch, position, Ending.LENGTH)
             else:
                 able.append((position, branch))
@@ -191,8 +201,12 @@ class _Draft:
             try:
                 reached = points.extend(jobs)
             except Cancelled:
-                return
+                return []
             except ContextFullError:
+                if len(able) > 1:
+                    half = len(able) // 2
+                    able, later = able[:half], able[half:] + later
+                    continue
                 position, branch = able.pop()
                 if not branch.parts:
                     raise  # not even the question fits
@@ -204,6 +218,12 @@ class _Draft:
         for (position, branch), base in zip(able, self.bases, strict=True):
             self._start(position, branch, base)
         yield from self._draw(rows)
+        return later
+
+    def _used_up(self, branch: Branch) -> bool:
+        point = self.points[branch.key]
+        of_stage = branch.open and point.n_open >= self.drafter.stage_tokens
+        return point.n_sampled >= self.drafter.max_tokens or of_stage
 
     def _forced(self, branch: Branch) -> list[int]:
         point = self.points[branch.key]
@@ -217,7 +237,10 @@ class _Draft:
         point = self.points[branch.key]
         same = replace(point, sequence=None, pending=[*point.pending], tokens=[*point.tokens])
         parts = branch.parts
-        if self.stage is not None and not branch.open:
+        if self.stage is not None and branch.open:
+            same.owed, same.open_text, same.n_open = f" {self.stage.closing}{GAP}", "", 0
+            parts = (*parts[:-1], replace(parts[-1], finished=False))
+        elif self.stage is not None:
             parts = (*parts, Part(self.stage, "", finished=False))
         reached = Branch(self.points.add(same), parts, (*branch.path, 0))
         made = Candidate(reached, branch.key, 0, self.stage, "", 0, 0.0, 0.0, ending)
@@ -319,9 +342,13 @@ class _Draft:
                 continue
             done = lane.tokens[:-1]
             try:
+                self.points.seat(lane.base)
                 lane.sequence = self.points.fork(lane.base.seated, done, lane.base.n_past)
                 lane.n_decoded = len(done)
             except ContextFullError:
+                if not position and self._free_base():
+                    self._seat_all()
+                    return
                 later = self.running[position:]
                 self.running = self.running[:position]
                 if self.running:
@@ -333,7 +360,7 @@ class _Draft:
 
     def _give_way(self) -> None:
         """Frees cells: of finished branches first, then of the lane that came last."""
-        if self.points.make_room():
+        if self.points.make_room() or self._free_base():
             return
         last = self.running[-1]
         if len(self.running) == 1:
@@ -341,6 +368,14 @@ class _Draft:
         else:
             self._park(self.running.pop())
             self.waiting.insert(0, last)
+
+    def _free_base(self) -> bool:
+        """Frees a base; lanes that need it again compute it again. False where none is left."""
+        held = [base for base in self.bases if base.sequence is not None]
+        if not held or not self.points.parking:
+            return False
+        self.points.free(held[-1])
+        return True
 
     def _forget_last(self) -> None:
         for lane in self.running:
@@ -359,7 +394,7 @@ class _Draft:
 
     def _candidate(self, lane: Lane) -> Candidate:
         assert lane.ending is not None
-        if lane.sequence is None and len(lane.tokens) == 1:
+        if lane.sequence is None and len(lane.tokens) == 1 and lane.base.sequence is not None:
             lane.sequence = self.points.take_sequence()
             if lane.sequence is not None:
                 self.runtime.context.fork(lane.base.seated, lane.sequence)

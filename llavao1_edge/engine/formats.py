@@ -38,7 +38,7 @@ def answer_format(
     assert schema is not None
     from llavao1_edge.llama.schema import gbnf_of_schema
 
-    return AnswerFormat(gbnf_of_schema(_read(schema), name=str(schema)), str(schema))
+    return AnswerFormat(gbnf_of_schema(_read(schema), name=str(schema)), str(schema), made=True)
 
 
 def _read(path: Path) -> str:

@@ -49,6 +49,9 @@ class Lane:
     def __post_init__(self) -> None:
         self.text = self.base.open_text
         self.shown = len(self.text)
+        if self.stage is not None:  # the stage may have been left in the middle of its closing tag
+            self.shown = _before_tag(self.text, self.stage.closing, 0)
+        self.decoder.setstate(self.base.decoder_state)
 
     @property
     def n_past(self) -> int:
@@ -96,8 +99,8 @@ class Lane:
         """What this candidate wrote of it."""
         if self.stage is None:
             return self.text.strip()
-        start = len(self.base.open_text)
-        return self.text[start : _before_tag(self.text, self.stage.closing, start)].strip()
+        end = _before_tag(self.text, self.stage.closing, 0)
+        return self.text[min(end, len(self.base.open_text)) : end].strip()
 
     @property
     def still_open(self) -> bool:
@@ -144,6 +147,7 @@ class Lane:
         self.sequence = None
         if self.still_open:
             point.open_text, point.n_open = self.text, self.base.n_open + len(self.tokens)
+            point.decoder_state = self.decoder.getstate()
         else:
             point.owed = self._owed()
         return point

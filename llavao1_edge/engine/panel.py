@@ -132,10 +132,19 @@ class ModelPanel:
         replies = [""] * len(asks)
         for picture in (True, False):
             chosen = [i for i, ask in enumerate(asks) if ask.picture == picture]
-            if chosen:
-                written = self._reply([asks[i] for i in chosen])
-                for i, text in zip(chosen, written, strict=True):
+            n = len(chosen)
+            while chosen:
+                try:
+                    written = self._reply([asks[i] for i in chosen[:n]])
+                except ContextFullError:  # too many at once
+                    if n > 1:
+                        n = (n + 1) // 2
+                        continue
+                    written = [""]
+                for i, text in zip(chosen[:n], written, strict=True):
                     replies[i] = text
+                chosen = chosen[n:]
+                n = min(n, len(chosen))
         self._counters.judge_ms += (time.perf_counter() - started) * 1000
         return replies
 
@@ -155,6 +164,9 @@ class ModelPanel:
         replies = [""] * len(asks)
         try:
             opened = self._open_somehow(prompts, asks[0].picture, points)
+        except Cancelled:
+            return replies
+        try:
             branches = [
                 drafter.root(point, path=(zlib.crc32(ask.text.encode()),))
                 for point, ask in zip(opened, asks, strict=True)
@@ -164,7 +176,7 @@ class ModelPanel:
             for event in drafter.draft(branches, None, n=1):
                 if isinstance(event, CandidateFinished):
                     replies[event.number] = event.candidate.text
-        except (Cancelled, ContextFullError):
+        except ContextFullError:
             pass  # what could not be asked is undecided
         finally:
             drafter.close()

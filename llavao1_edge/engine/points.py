@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llavao1_edge.engine.runtime import Runtime, Stop, View
-from llavao1_edge.errors import ContextFullError
+from llavao1_edge.errors import Cancelled, ContextFullError
 from llavao1_edge.llama.context import Row
 from llavao1_edge.search.answer import Counters
 
@@ -39,6 +39,7 @@ class Point:
     owed: str = ""
     open_text: str = ""
     n_open: int = 0
+    decoder_state: tuple[bytes, int] = (b"", 0)  # the first bytes of an unfinished character
 
     @property
     def seated(self) -> int:
@@ -62,7 +63,7 @@ class Points:
         """parking: whether all points come from the first one, so that they can be parked."""
         self.runtime, self.view, self.stop, self.counters = runtime, view, stop, counters
         self.reserves: list[Callable[[], bool]] = []
-        self._parking = parking
+        self.parking = parking
         self._pinned: list[Point] = []
         self._points: dict[int, Point] = {}
         self._root: Point | None = None
@@ -111,7 +112,7 @@ class Points:
     def make_room(self) -> bool:
         """Frees some cells and a sequence; False where nothing is left to free."""
         for point in reversed(self._points.values()):
-            if self._parking and self._can_wait(point):
+            if self.parking and self._can_wait(point):
                 self.free(point)
                 return True
         return any(reserve() for reserve in self.reserves)
@@ -172,6 +173,8 @@ class Points:
         context, logits = self.runtime.context, []
         for start in range(0, len(rows), context.n_batch):
             chunk = rows[start : start + context.n_batch]
+            if start and self.stop():
+                raise Cancelled("stopped")
             self.runtime.decode(chunk, self.view, stop=self.stop)
             n_outputs = sum(row.output for row in chunk)
             if n_outputs:

@@ -122,7 +122,7 @@ class Runtime:
     def _planned_context(self) -> int:
         """Cells for the conversation and for what a search holds at once."""
         alone = min(DEFAULT_CONTEXT, self.model.context_length)
-        return alone + (self._width - 1) * CANDIDATE_TOKENS
+        return alone + (min(self._width, self.n_sequences) - 1) * CANDIDATE_TOKENS
 
     def _useful_threads(self) -> int:
         """One for a tiny model. Two are a quarter faster on an idle machine (measured on the demo),

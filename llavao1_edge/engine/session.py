@@ -24,6 +24,18 @@ if TYPE_CHECKING:
     from llavao1_edge.engine.engine import Engine
 
 
+class _Control:
+    """What stops one answer: its caller's `stop`, or `cancelled` from any thread."""
+
+    def __init__(self, stop: Stop | None) -> None:
+        self._stop = stop
+        self.cancelled = Flag()
+        self.stream: Stream | None = None
+
+    def __call__(self) -> bool:
+        return self.cancelled.is_set() or bool(self._stop and self._stop())
+
+
 class Session:
     """Made by `Engine.session`. Use it from one thread at a time."""
 
@@ -33,14 +45,14 @@ class Session:
         self.history: list[int] = []
         """All tokens so far, the picture's token included."""
         self._seat = engine.seats.add(self)
-        self._stream_ref: Stream | None = None
-        self._cancelled = Flag()
+        self._control: _Control | None = None  # of the present answer, or of the coming one
+        self._running: _Control | None = None
         self.closed = False
 
     def close(self) -> None:
         """Ends an unfinished answer; the place in the cache is free for the next question."""
-        if self._stream_ref is not None:
-            self.engine.runtime.turns.abandon(self._stream_ref)
+        if self._running is not None:
+            self.engine.runtime.turns.abandon(self._running.stream)
         self.closed = self._seat.abandoned = True
 
     def __enter__(self) -> Session:
@@ -129,9 +141,11 @@ class Session:
             budget or BudgetSettings(),
             answer_format,
         )
-        cancelled = Flag()
-        stream = self._stream(request, lambda: cancelled.is_set() or bool(stop and stop()))
-        self._stream_ref, self._cancelled = ref(stream), cancelled
+        control = _Control(stop)
+        stream = self._stream(request, control)
+        control.stream = ref(stream)
+        if self._running is None:
+            self._control = control
         return stream
 
     def cancel(self) -> None:
@@ -139,9 +153,10 @@ class Session:
 
         The stream then ends with the best answer so far, marked `cancelled`.
         """
-        self._cancelled.set()
+        if self._control is not None:
+            self._control.cancelled.set()
 
-    def _stream(self, request: Request, stop: Stop) -> Generator[Event, None, None]:
+    def _stream(self, request: Request, control: _Control) -> Generator[Event, None, None]:
         if self.closed:
             raise UsageError("the conversation is closed", hint="Start a new session.")
         runtime = self.engine.runtime
@@ -151,12 +166,16 @@ class Session:
             picture=self.picture is not None,
             system_block=runtime.system_block,
         )
-        with runtime.turns.take(self._stream_ref):
-            self.engine.check_open()
-            prompt = runtime.encode(turn)
-            if self.history:
-                prompt = [runtime.end_of_turn, *prompt]
-            yield from Answering(self, prompt, request, stop=stop).run()
+        with runtime.turns.take(control.stream):
+            self._control = self._running = control
+            try:
+                self.engine.check_open()
+                prompt = runtime.encode(turn)
+                if self.history:
+                    prompt = [runtime.end_of_turn, *prompt]
+                yield from Answering(self, prompt, request, stop=control).run()
+            finally:
+                self._running = None
 
     # --- for the answering ------------------------------------------------------------------
     def fork(self) -> tuple[int, int]:

@@ -16,7 +16,9 @@ def gbnf_of_schema(text: str, *, name: str) -> str:
             f"{name}, line {error.lineno}, column {error.colno}: {error.msg}",
             hint="It must be a JSON schema.",
         ) from None
-    if not isinstance(schema, dict | bool):
+    except RecursionError:
+        raise UsageError(f"{name} is nested too deeply", hint="Use a simpler schema.") from None
+    if not isinstance(schema, dict):
         raise UsageError(f"{name} holds {type(schema).__name__}", hint="It must be a JSON schema.")
     from llama_cpp.llama_grammar import json_schema_to_gbnf
 

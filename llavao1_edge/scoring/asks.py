@@ -10,9 +10,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from llavao1_edge.stages import Stage
+from llavao1_edge.stages import CONCLUSION, Stage
 
-WHOLE = "answer"  # the key of a comparison that spans several stages
+WHOLE = "answer"  # the key of a comparison of answers that differ before the conclusion too
 
 CRITERIA = {
     "summary": "The better one is the better plan for the answer; details do not count.",
@@ -45,7 +45,9 @@ def compare(question: str, first: Stages, second: Stages, *, reason: bool = Fals
     """Which of two branches of one question is better? `reason`: to be said before the verdict."""
     n_shared = _n_shared(first, second)
     rest = first[n_shared:], second[n_shared:]
-    name = rest[0][0][0].name if len(rest[0]) == len(rest[1]) == 1 else WHOLE
+    name = rest[0][-1][0].name
+    if len(rest[0]) > 1 and rest[0][-1][0] == CONCLUSION:
+        name = WHOLE
     lines = [f"Question about the picture: {question}", *_described(first[:n_shared])]
     lines.append(f"Two responses give the {name}. {CRITERIA[name]}")
     for number, stages in enumerate(rest, start=1):

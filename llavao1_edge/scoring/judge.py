@@ -146,8 +146,11 @@ def _discuss(bracket: _Bracket, pairs: list[Pair]) -> list[Verdict]:
             choice = Choice.FIRST if opinions[0] else Choice.SECOND
             made[pair] = bracket.verdict(pair, choice, reasons=("only one passed the check",))
     open_pairs = [pair for pair in pairs if pair not in made]
-    coin = random.Random(f"{panel.seed}|{panel.question}|{field.keys}|{len(bracket.known)}")
-    orders = [pair if coin.random() < 0.5 else pair[::-1] for pair in open_pairs]
+    orders = []
+    for pair in open_pairs:
+        said = [_texts(field.contenders[i]) for i in pair]
+        coin = random.Random(f"{panel.seed}|{panel.question}|{said}")
+        orders.append(pair if coin.random() < 0.5 else pair[::-1])
     replies = panel.reply([bracket.ask(a, b, reason=True) for a, b in orders])
     for pair, order, reply in zip(open_pairs, orders, replies, strict=True):
         chosen = asks.read_verdict(reply)

@@ -6,25 +6,31 @@ import itertools
 import re
 import unicodedata
 from collections import Counter
+from decimal import Decimal
 
 _EDGES = " \t\n.,;:!?\"'`*()[]{}"
-_NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
+_DECIMAL = re.compile(r"\.\d")
+_NUMBER = re.compile(r"[-+]?(?:\d+(?:\.\d+)?|\.\d+)", re.ASCII)
 _LEAD = re.compile(r"^(?:the )?(?:final |correct )?(?:answer|option|choice)(?: is)?[:\s]+")
 
 
 def normalise(text: str) -> str:
     """Equal for texts that differ in case, blanks, or punctuation at the ends only."""
     folded = unicodedata.normalize("NFKC", text).casefold()
-    return " ".join(folded.split()).strip(_EDGES)
+    text = " ".join(folded.split()).rstrip(_EDGES).lstrip(_EDGES.replace(".", ""))
+    while text and text[0] in _EDGES and not _DECIMAL.match(text):  # ".5" is not "5"
+        text = text[1:]
+    return text
 
 
 def normalise_answer(text: str) -> str:
     """`normalise`, and what answers differ in without meaning to: "The answer is (B)." → "b",
     "3.0" → "3"."""
-    answer = _LEAD.sub("", normalise(text)).strip(_EDGES)
-    if _NUMBER.fullmatch(answer):
-        return f"{float(answer):g}"
-    return answer
+    answer = normalise(_LEAD.sub("", normalise(text)))
+    if not _NUMBER.fullmatch(answer):
+        return answer
+    number = Decimal(answer)
+    return f"{number.normalize():f}" if number else "0"
 
 
 def closeness(first: str, second: str) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import replace
 
-from llavao1_edge.scoring import SCORERS, Contender, Decision, decide
+from llavao1_edge.scoring import SCORERS, Contender, Decision, decide, mean_logprob
 from llavao1_edge.search.events import CandidateFinished, Event, Judged, StageKept, StageStarted
 from llavao1_edge.search.seam import Branch, Candidate, Drafter, Ending, Unit
 from llavao1_edge.stages import STAGES, Stage
@@ -90,12 +90,12 @@ def finish(
     *,
     plan: Sequence[Stage] = STAGES,
 ) -> Generator[Event, None, Branch]:
-    """The search has ended: the likeliest of `candidates` (finished ones first), else the best of
-    `before`, is completed greedily, or after a cancel returned as it is. Drops all others."""
-    branch = before[0]
+    """The search has ended: the likeliest of `candidates` (finished ones first, then those that can
+    go on), else of `before`, is completed greedily, or after a cancel returned as it is. Drops all
+    others."""
+    branch = max(before, key=lambda b: mean_logprob(b.parts))
     if candidates:
-        whole = [candidate for candidate in candidates if not candidate.truncated]
-        best = max(whole or candidates, key=lambda c: c.mean_logprob)
+        best = max(candidates, key=_prospects)
         branch = best.branch
         yield StageKept(best.stage, (best,), str(drafter.ended))
     drop_all(drafter, (*before, *(c.branch for c in candidates)), but=[branch])
@@ -107,6 +107,12 @@ def finish(
         drafter.drop(branch)
         branch = drafted[0].branch
     return branch
+
+
+def _prospects(candidate: Candidate) -> tuple[int, float]:
+    """How much of it can become an answer, then its log-probability from the first stage on."""
+    hope = 2 if not candidate.truncated else int(candidate.branch.open)
+    return hope, mean_logprob(candidate.branch.parts)
 
 
 def stages_left(branch: Branch, plan: Sequence[Stage]) -> Sequence[Stage]:

@@ -29,13 +29,18 @@ KINDS = {"number": NUMBER, "yes-no": YES_NO, "json": JSON}
 
 @dataclass(frozen=True)
 class AnswerFormat:
-    """A grammar with a `root` rule that the conclusion's text must follow. Raises UsageError."""
+    """A grammar with a `root` rule that the conclusion's text must follow. Raises UsageError.
+
+    made: it was made by a program, so that a place in it would tell a user nothing.
+    """
 
     grammar: str
     name: str = "the answer grammar"
+    made: bool = False
 
     def __post_init__(self) -> None:
-        check_gbnf(self.grammar, name=self.name)
+        if not self.made:
+            check_gbnf(self.grammar, name=self.name)
         if START in self.grammar:
             raise UsageError(
                 f"{self.name} uses the name {START}", hint="Choose another name for that rule."
@@ -45,7 +50,8 @@ class AnswerFormat:
     def gbnf(self) -> str:
         """The grammar from the opening tag on; it starts at the rule `START`."""
         end = f'[ \\n]? root [ \\n]? "{CONCLUSION.closing}" "\\n"*'
-        return f"{self.grammar.strip()}\n{START} ::= {end}\n"
+        # First, so that a grammar that ends in the middle of a rule cannot swallow it.
+        return f"{START} ::= {end}\n{self.grammar.strip()}\n"
 
 
 def choices(options: Sequence[str]) -> AnswerFormat:

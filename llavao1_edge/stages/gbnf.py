@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 
 from llavao1_edge.errors import UsageError
 
-MAX_REPEAT = 2000  # llama.cpp's own limit
+MAX_REPEAT = 1999  # llama.cpp's own limit
 _NAME = re.compile(r"[A-Za-z0-9-]+")
-_ESCAPE = re.compile(r'\\(?:x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|[trn\\"\[\]])')
+_ESCAPE = re.compile(r'\\(?:x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|[trn\\"\[\]-])')
 _REPEAT = re.compile(r"\{\s*(\d+)\s*(,\s*(\d+)?\s*)?\}")
+_TOKEN = re.compile(r"!?<[^>\n]+>")  # a token of the vocabulary, by text or number
 _BLANK = re.compile(r"(?:[ \t]|#[^\n]*)*")
 _BLANK_LINES = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
 
@@ -34,7 +35,13 @@ _Alternatives = tuple[tuple[_Item, ...], ...]
 
 def check_gbnf(text: str, *, name: str = "the grammar") -> None:
     """Raises UsageError with line and column where `text` is not a grammar with a `root` rule."""
-    _Parser(text, name).check()
+    try:
+        _Parser(text, name).check()
+    except RecursionError:
+        raise UsageError(
+            f"{name} is nested too deeply",
+            hint="Write repetitions as {2,5}, not as groups in groups.",
+        ) from None
 
 
 @dataclass
@@ -108,7 +115,10 @@ class _Parser:
             item = self._element()
             if item is None:
                 return tuple(items)
-            items.append(self._repeated(item, nested=nested))
+            again: _Item | None = item
+            while again is not None:
+                item, again = again, self._repeated(again, nested=nested)
+            items.append(item)
             self._skip(lines=nested)
 
     def _element(self) -> _Item | None:
@@ -116,7 +126,12 @@ class _Parser:
         if character == '"':
             return _Item(start, empty=self._quoted('"', "string") == 0)
         if character == "[":
-            self._quoted("]", "character class")
+            if self._quoted("]", "character class") == 0:
+                raise self._error("the character class is empty", start)
+            return _Item(start)
+        token = _TOKEN.match(self.text, start)
+        if token is not None:
+            self.at = token.end()
             return _Item(start)
         if character == ".":
             self.at += 1
@@ -140,7 +155,7 @@ class _Parser:
         start, n = self.at, 0
         self.at += 1
         while self._peek() != end:
-            if self._peek() in ("", "\n"):
+            if self._peek() == "":
                 raise self._error(f"the {what} that begins here is not closed", start)
             if self._peek() == "\\":
                 match = _ESCAPE.match(self.text, self.at)
@@ -153,16 +168,19 @@ class _Parser:
         self.at += 1
         return n
 
-    def _repeated(self, item: _Item, *, nested: bool) -> _Item:
+    def _repeated(self, item: _Item, *, nested: bool) -> _Item | None:
+        """The item with the repetition that follows it; None where none does."""
         start = self.at
         self._skip(lines=nested)
         character = self._peek()
+        if character and character in "*+?{" and item.empty:
+            raise self._error("there is nothing to repeat: the string is empty")
         if character and character in "*+?":
             self.at += 1
             return _Item(item.at, item.rule, item.group, character != "+", item.empty)
         if character != "{":
             self.at = start
-            return item
+            return None
         match = _REPEAT.match(self.text, self.at)
         if match is None:
             raise self._error('expected a repetition such as "{2}", "{2,}" or "{2,5}"')

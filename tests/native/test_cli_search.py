@@ -88,6 +88,24 @@ def test_replay_says_what_differs(tmp_path: Path, capsys: Say) -> None:
     assert "the picture is another one" in capsys.readouterr().err
 
 
+def test_replay_takes_everything_from_the_record(tmp_path: Path, capsys: Say) -> None:
+    answer = ask_json(capsys)
+    record = tmp_path / "answer.json"
+    record.write_text(json.dumps(answer))
+    for argv in (["--seed", "5"], ["--strategy", "direct"], ["--context", "512"]):
+        assert main(["ask", "--replay", str(record), *argv]) == 2
+        assert f"{argv[0]} was given together with --replay" in capsys.readouterr().err
+    answer["request"]["picture"] = "-"  # type: ignore[index]
+    record.write_text(json.dumps(answer))
+    assert main(["ask", "--replay", str(record)]) == 2
+    assert "standard input" in capsys.readouterr().err
+    assert main(["ask", str(SAMPLE.picture), "--replay", str(record)]) == 0
+    del answer["trace"]["candidates"]  # type: ignore[attr-defined]
+    record.write_text(json.dumps(answer))
+    assert main(["ask", str(SAMPLE.picture), "--replay", str(record)]) == 2
+    assert "is no record of an answer" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 1}', '{"format": 1, "request": 5}'])
 def test_what_is_no_record_is_refused(text: str, tmp_path: Path, capsys: Say) -> None:
     record = tmp_path / "answer.json"

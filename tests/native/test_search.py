@@ -27,7 +27,7 @@ from llavao1_edge.engine.drafter import BatchDrafter, Latch
 from llavao1_edge.engine.panel import ModelPanel
 from llavao1_edge.engine.points import Point, Points
 from llavao1_edge.engine.runtime import Runtime, View
-from llavao1_edge.errors import Cancelled
+from llavao1_edge.errors import Cancelled, UsageError
 from llavao1_edge.images import open_picture
 from llavao1_edge.llama.model import Model
 from llavao1_edge.llama.sampler import Draws, Grammar, Sampler, Sampling
@@ -283,7 +283,8 @@ def test_a_token_budget_is_kept_exactly(
             greedy += node.candidate.n_tokens
     assert answer.trace.counters.sampled_tokens - greedy <= budget
     assert list(answer.stages) == [stage.name for stage in STAGES]
-    if answer.trace.counters.sampled_tokens > budget:
+    if greedy:
+        assert answer.trace.counters.sampled_tokens - greedy == budget
         assert f"token budget of {budget} is used up" in answer.notes[-1]
 
 
@@ -341,6 +342,52 @@ def test_more_candidates_than_sequences(open_tiny: Callable[..., Engine]) -> Non
     assert nothing_left_but_one(few.runtime)
 
 
+@pytest.mark.parametrize("sizes", [{"batch": 8, "context": 2048}, {"context": 256}])
+def test_branches_that_do_not_fit_together_go_on_in_groups(
+    sizes: dict[str, int], open_tiny: Callable[..., Engine]
+) -> None:
+    """All of them reach the conclusion with the texts they have where there is room."""
+    search, budget = BestOfN(candidates=12), BudgetSettings(stage_tokens=14)
+    asked = {"search": search, "sampling": SamplingSettings(temperature=1.0), "budget": budget}
+    tight = open_tiny(**sizes).session(A).ask("What?", **asked)  # type: ignore[arg-type]
+    roomy = open_tiny(context=4096).session(A).ask("What?", **asked)  # type: ignore[arg-type]
+    assert sorted(texts(tight)) == sorted(texts(roomy))
+    assert len(tight.trace.nodes) == 48
+    assert all(node.candidate.ending != "context" for node in tight.trace.nodes)
+    assert any("groups" in remark for remark in tight.trace.remarks)
+
+
+def test_a_stage_limit_holds_over_sentences(open_tiny: Callable[..., Engine]) -> None:
+    answer = open_tiny().session(A).ask(
+        "What?",
+        search=SentenceBeam(candidates=2),
+        sampling=SamplingSettings(temperature=1.5),
+        budget=BudgetSettings(stage_tokens=30),
+    )  # fmt: skip
+    for stage in STAGES:
+        spent = sum(
+            node.candidate.n_tokens
+            for node in answer.trace.nodes
+            if node.chosen and node.candidate.stage == stage
+        )
+        assert spent <= 30
+
+
+def test_a_second_stream_does_not_take_the_first_ones_cancel(
+    open_tiny: Callable[..., Engine],
+) -> None:
+    session = open_tiny(context=4096).session(A)
+    running = session.stream("What?", sampling=SamplingSettings(temperature=1.0, max_tokens=900))
+    while not isinstance(next(running), Token):
+        pass
+    with pytest.raises(UsageError, match="still being written"):
+        session.ask("And?")
+    session.cancel()
+    *_, last = running
+    assert isinstance(last, Answered)
+    assert last.answer.cancelled
+
+
 def nothing_left_but_one(runtime: Runtime) -> bool:
     return runtime.n_free_sequences >= runtime.n_sequences - 1
 
@@ -353,6 +400,9 @@ def test_a_judge_without_room_is_undecided_not_a_crash(open_tiny: Callable[..., 
             "What?", search=BestOfN(candidates=4, scorer=scorer), sampling=sampling
         )
         assert answer.stages
+        assert len(answer.trace.comparisons) == 3
+        # Two whole answers of 160 tokens do not fit beside the branches.
+        assert all(e.verdict.choice == "undecided" for e in answer.trace.comparisons)
         session = open_tiny(context=256).session(A)
 
 
@@ -463,9 +513,11 @@ def test_every_text_follows_its_grammar(
         sampler.close()
     text = written.decode("utf-8", "replace")
     inside, closing, after = text.partition(stage.closing)  # type: ignore[attr-defined]
+    last = inside.rfind("<")
+    if not closing and stage.closing.startswith(inside[last:]):  # type: ignore[attr-defined]
+        inside = inside[:last]  # it ended in the middle of its own closing tag
     assert not TAG.search(inside + "x")
     assert set(after) <= {"\n"}
-    assert closing or len(written) >= 60
 
 
 def test_a_conclusion_follows_the_answer_grammar(open_tiny: Callable[..., Engine]) -> None:

@@ -224,13 +224,18 @@ def test_reading_yes_or_no(reply: str, said: bool | None) -> None:
         ("The answer is 7", "7"),
         ("Option: C", "c"),
         ("+2", "2"),
+        ("-0", "0"),
+        (".50", "0.5"),
     ],
 )
 def test_answers_that_are_the_same(first: str, second: str) -> None:
     assert normalise_answer(first) == normalise_answer(second)
 
 
-@pytest.mark.parametrize(("first", "second"), [("3", "-3"), ("A", "B"), ("1", "10"), ("yes", "no")])
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("3", "-3"), ("A", "B"), ("1", "10"), ("yes", "no"), ("1234567", "1234568"), (".5", "5")],
+)
 def test_answers_that_are_not(first: str, second: str) -> None:
     assert normalise_answer(first) != normalise_answer(second)
 

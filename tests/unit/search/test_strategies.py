@@ -225,6 +225,20 @@ def test_a_cancelled_search_returns_what_it_has(name: str, after: int) -> None:
     assert bool(path) == bool(done.branch.path)
 
 
+def test_what_can_still_become_an_answer_is_finished() -> None:
+    """At the end of a budget a likelier candidate that cannot go on does not win."""
+    script = SCRIPT | {"summary": ["stuck", "slow but sure way"]}
+    drafter = ScriptedDrafter(
+        script,
+        {"stuck": -0.01, "slow but sure way": -2.0},
+        endings={"stuck": Ending.LENGTH},
+        budget=Budget(tokens=3),
+    )
+    done = run("best-of-n", drafter, candidates=2)
+    assert done.texts["summary"].startswith("slow")
+    assert list(done.texts) == NAMES
+
+
 @pytest.mark.parametrize("name", SEARCHES)
 @pytest.mark.parametrize("scorer", SCORERS)
 def test_equal_candidates_are_not_scored(name: str, scorer: str) -> None:

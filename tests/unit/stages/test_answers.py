@@ -18,10 +18,14 @@ GOOD = [
     'root ::= "a" | "b" # comment\n# another\n\nrest ::= [a-z]+ root?',
     'root ::= (\n  "a"\n  | "b" c\n)* \nc ::= [^\\]\\x41-\\u00e9]{2,5} "\\""',
     "root ::=\n  item{3} item{0,2} item{1,}\nitem ::= .",
-    'root ::= ""? "a" rest\nrest ::= | "b" rest',
+    'root ::= "" "a" rest\nrest ::= | "b" rest',
+    'root ::= "a\nb" [a\\-z] "c"{2}{3} <think> !<[12]>',
 ]
 BAD = [
     ('root ::= "a', 1, 10, "not closed"),
+    ('root ::= ""*', 1, 12, "nothing to repeat"),
+    ('root ::= [] root | "a"', 1, 10, "class is empty"),
+    ('root ::= "a"{2000}', 1, 13, "not between"),
     ("root ::= [a-z", 1, 10, "not closed"),
     ('root ::= "a" )', 1, 14, "expected the end of the line"),
     ('root ::= ("a"', 1, 14, 'expected ")"'),
@@ -57,6 +61,11 @@ def test_kinds_are_good_grammars(kind: str) -> None:
     assert START in answer_kind(kind).gbnf
 
 
+def test_a_grammar_of_many_groups_is_refused_in_words() -> None:
+    with pytest.raises(UsageError, match="nested too deeply"):
+        check_gbnf("root ::= " + "(" * 3000 + '"a"' + ")" * 3000)
+
+
 def test_choices() -> None:
     assert choices(["A", 'a "b"', "c\\d"]).grammar == 'root ::= "A" | "a \\"b\\"" | "c\\\\d"'
     for wrong in (["A"], ["A", "A"], ["A", ""], ["A", "<b>"], ["A", "b\nc"]):
@@ -65,6 +74,7 @@ def test_choices() -> None:
 
 
 def test_the_end_of_the_stage_is_added() -> None:
+    assert AnswerFormat('root ::= "a" |').gbnf.startswith(START)
     assert "</CONCLUSION>" in AnswerFormat('root ::= "a"').gbnf
     with pytest.raises(UsageError, match=START):
         AnswerFormat(f'root ::= {START}\n{START} ::= "a"')
@@ -92,12 +102,15 @@ def test_json_schemas(tmp_path: Path) -> None:
     made = answer_format(schema=schema)
     assert made is not None
     assert "root ::=" in made.grammar
+    schema.write_text('{"type": "string", "maxLength": 900}')
+    assert answer_format(schema=schema) is not None
     schema.write_text('{"type": \n !}')
     with pytest.raises(UsageError, match="line 2, column 2"):
         answer_format(schema=schema)
-    schema.write_text("[1]")
-    with pytest.raises(UsageError, match="holds list"):
-        answer_format(schema=schema)
+    for text, held in (("[1]", "list"), ("true", "bool")):
+        schema.write_text(text)
+        with pytest.raises(UsageError, match=f"holds {held}"):
+            answer_format(schema=schema)
     schema.write_text('{"$ref": "#/nowhere"}')
     with pytest.raises(UsageError, match="cannot be turned into a grammar"):
         answer_format(schema=schema)

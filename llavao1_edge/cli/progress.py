@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event as Flag
 from threading import current_thread, main_thread
-from types import FrameType, TracebackType
+from types import FrameType
 
+from llavao1_edge.lifetime import Closing
 from llavao1_edge.search import (
     CandidateFinished,
     Event,
@@ -25,7 +26,7 @@ from llavao1_edge.search import (
 INTERVAL = 0.1  # seconds between two rewrites of the line
 
 
-class Progress:
+class Progress(Closing):
     """A line per stage, rewritten while it is worked on; silent where stderr is no terminal."""
 
     def __init__(self) -> None:
@@ -33,17 +34,6 @@ class Progress:
         self._stage, self._of, self._finished = "", 0, 0
         self._tokens = self._judged = 0
         self._started = self._last = time.monotonic()
-
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.clear()
 
     def show(self, event: Event) -> None:
         if isinstance(event, PictureReady):
@@ -90,7 +80,7 @@ class Progress:
         if self._shown:
             print(f"\r\x1b[K{text}", file=sys.stderr, flush=True)
 
-    def clear(self) -> None:
+    def close(self) -> None:
         self.write("")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
 from weakref import finalize
 
 from llavao1_edge.engine.diagnosis import PromptLogits, check_tokens, compute_logits
@@ -14,6 +13,7 @@ from llavao1_edge.engine.seats import Seats
 from llavao1_edge.engine.session import Session
 from llavao1_edge.errors import ModelFileError, UsageError
 from llavao1_edge.images import Picture, open_picture
+from llavao1_edge.lifetime import Closing
 from llavao1_edge.prompt import user_turn
 from llavao1_edge.search import Strategy
 from llavao1_edge.settings import RuntimeSettings
@@ -21,7 +21,7 @@ from llavao1_edge.settings import RuntimeSettings
 PictureSource = Path | str | bytes | Picture
 
 
-class Engine:
+class Engine(Closing):
     """An open model. Use it as a context manager, or call `close`.
 
     with Engine.open("demo") as engine:
@@ -99,17 +99,6 @@ class Engine:
         self.runtime.turns.abandon()
         with self.runtime.turns.take():
             self._finalizer()
-
-    def __enter__(self) -> Engine:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     @property
     def is_open(self) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Generator
 from pathlib import Path
 from threading import Event as Flag
-from types import TracebackType
 from typing import TYPE_CHECKING
 from weakref import ref
 
@@ -14,6 +13,7 @@ from llavao1_edge.engine.runtime import Stop
 from llavao1_edge.engine.turns import Stream
 from llavao1_edge.errors import UsageError
 from llavao1_edge.images import Picture, open_picture
+from llavao1_edge.lifetime import Closing
 from llavao1_edge.prompt import user_turn
 from llavao1_edge.search import Answered, Event, Staged, Strategy
 from llavao1_edge.search.answer import Answer
@@ -36,7 +36,7 @@ class _Control:
         return self.cancelled.is_set() or bool(self._stop and self._stop())
 
 
-class Session:
+class Session(Closing):
     """Made by `Engine.session`. Use it from one thread at a time."""
 
     def __init__(self, engine: Engine, picture: Picture | None) -> None:
@@ -54,17 +54,6 @@ class Session:
         if self._running is not None:
             self.engine.runtime.turns.abandon(self._running.stream)
         self.closed = self._seat.abandoned = True
-
-    def __enter__(self) -> Session:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     @property
     def n_cached(self) -> int:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-
 from llavao1_edge.errors import BackendError
 from llavao1_edge.ggml import library as c
 from llavao1_edge.ggml.backend import Backend
 from llavao1_edge.ggml.tensor import Arena, Tensor
 from llavao1_edge.ggml.types import BF16, F16, F32, StorageType
+from llavao1_edge.lifetime import Closing
 
 HALVES = (F16.number, BF16.number)
 
@@ -53,7 +52,7 @@ class Scratch:
             self.address = 0
 
 
-class Plan:
+class Plan(Closing):
     """One graph: built by calling the methods, allocated by `finish`, computed by `run`."""
 
     def __init__(self, *, n_nodes: int = 128) -> None:
@@ -79,17 +78,6 @@ class Plan:
     def close(self) -> None:
         self._arena.close()
         self._scratch = None
-
-    def __enter__(self) -> Plan:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     # --- leaves and results ---
     def input(self, kind: StorageType, *shape: int, name: str) -> Tensor:

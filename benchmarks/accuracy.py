@@ -35,6 +35,7 @@ from train.scene import draw_scene, render, scene_rng
 
 COUNTS = (2, 4, 8)
 SEARCHES = ("stage-beam", "best-of-n", "sentence-beam", "retrace")
+ORDER = ("direct", "staged", *SEARCHES)
 SCORERS = ("logprob", "agreement", "judge", "combined")
 
 
@@ -179,22 +180,18 @@ def report(path: Path, options: argparse.Namespace) -> None:
     for row in read_rows(path):
         table[Cell(**row["cell"])].append(row)
     sampled = {row["index"]: row["right"] for row in table[Cell("staged")]}
-    shared = set(sampled)
-    for cell, rows in table.items():
-        if cell.share == 1:
-            shared &= {row["index"] for row in rows}
     print(header("accuracy"))
     print(
-        f"{len(shared)} questions, seed of the pictures {options.seed}, temperature "
-        f"{options.temperature}, top-p {options.top_p}.\n"
+        f"Seed of the pictures {options.seed}, temperature {options.temperature}, top-p "
+        f"{options.top_p}; intervals: Wilson, and a paired bootstrap on the same questions.\n"
     )
     print(
         "| strategy | scorer | N | questions | right | 95 % | against one sample "
         "| one of its conclusions was right | sampled tokens | judge tokens | undecided | ms |"
     )
     print("|---|---|---|---|---|---|---|---|---|---|---|---|")
-    for cell in cells():
-        rows = [row for row in table.get(cell, []) if row["index"] in shared]
+    for cell in sorted(cells(), key=lambda cell: ORDER.index(cell.strategy)):
+        rows = [row for row in table.get(cell, []) if row["index"] in sampled]
         if not rows:
             continue
         hits = sum(row["right"] for row in rows)

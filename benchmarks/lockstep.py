@@ -21,11 +21,11 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.machine import header
-from benchmarks.phases import _no_callback, one_b
+from benchmarks.phases import bare_context, one_b
 from llavao1_edge import BudgetSettings, Engine, RuntimeSettings, SamplingSettings, demo
 from llavao1_edge.engine.runtime import Runtime
 from llavao1_edge.images import open_picture
-from llavao1_edge.llama.context import Context, Row
+from llavao1_edge.llama.context import Row
 from llavao1_edge.llama.sampler import Draws, Grammar, Sampler, Sampling
 from llavao1_edge.mllama.cross import Visibility
 from llavao1_edge.search import Branch, Drafter, Event
@@ -65,17 +65,7 @@ class Bench:
         self.engine, self.runtime, self.n_steps = engine, engine.runtime, n_steps
         self.picture = open_picture(demo.samples()[0].picture)
         self.states, _ = self.runtime.encode_picture(self.picture)
-        runtime = self.runtime
-        self.plain = Context(
-            runtime.model,
-            n_ctx=runtime.context.n_ctx,
-            n_batch=runtime.context.n_batch,
-            n_ubatch=runtime.context.n_batch,
-            n_sequences=runtime.n_sequences,
-            n_threads=runtime.n_threads,
-            f32_cache=runtime.f32_cache,
-            eval_callback=_no_callback(),
-        )
+        self.plain = bare_context(self.runtime)
 
     def whole(self, n: int) -> list[float]:
         """Steps of a draft in which all n candidates are being written."""

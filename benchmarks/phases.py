@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import sys
 import time
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.machine import cpu
 from benchmarks.synthetic import write_checkpoint
 from llavao1_edge import Engine, RuntimeSettings, demo
 from llavao1_edge.cli.doctor import versions
@@ -148,16 +148,7 @@ class Bench:
         runtime, n_prompt = self.runtime, 64
         states, _ = runtime.encode_picture(self.picture)
         seen, blind = View(states, 0), None
-        plain = Context(
-            runtime.model,
-            n_ctx=runtime.context.n_ctx,
-            n_batch=runtime.context.n_batch,
-            n_ubatch=runtime.context.n_batch,
-            n_sequences=runtime.n_sequences,
-            n_threads=runtime.n_threads,
-            f32_cache=runtime.f32_cache,
-            eval_callback=_no_callback(),
-        )
+        plain = bare_context(runtime)
         sequence = runtime.take_sequence()
         prompt = [Row(5 + i, i, sequence, output=i == n_prompt - 1) for i in range(n_prompt)]
 
@@ -222,10 +213,20 @@ class Bench:
         )
 
 
-def _no_callback() -> object:
+def bare_context(runtime: Runtime) -> Context:
+    """llama.cpp alone on the same text model, with the same sizes and no callback."""
     from llama_cpp import llama_cpp
 
-    return llama_cpp.ggml_backend_sched_eval_callback()
+    return Context(
+        runtime.model,
+        n_ctx=runtime.context.n_ctx,
+        n_batch=runtime.context.n_batch,
+        n_ubatch=runtime.context.n_batch,
+        n_sequences=runtime.n_sequences,
+        n_threads=runtime.n_threads,
+        f32_cache=runtime.f32_cache,
+        eval_callback=llama_cpp.ggml_backend_sched_eval_callback(),
+    )
 
 
 def weight_bytes(header: GgufHeader) -> int:
@@ -289,7 +290,7 @@ def main() -> None:
 def report(bench: Bench, options: argparse.Namespace, text: Path) -> None:
     command = f"python -m benchmarks.phases {' '.join(sys.argv[1:])}".strip()
     machine = {
-        "cpu": _cpu(),
+        "cpu": cpu(),
         "threads": RuntimeSettings().n_threads,
         "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "bandwidth_gb_s": round(bench.bandwidth / 1e9, 1),
@@ -310,15 +311,6 @@ def report(bench: Bench, options: argparse.Namespace, text: Path) -> None:
         f"\nHooks cost {bench.overhead:+.1%} of a decode step beyond the cross layers' arithmetic; "
         f"the idle callback {bench.idle_overhead:+.1%} (medians of {options.rounds} triples)."
     )
-
-
-def _cpu() -> str:
-    path = Path("/proc/cpuinfo")
-    if path.exists():
-        for line in path.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor()
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llavao1_edge.cli import options as shared
-from llavao1_edge.errors import LlavaError, UsageError
+from llavao1_edge.errors import Cancelled, LlavaError, UsageError
 
 if TYPE_CHECKING:
     from llavao1_edge.cli.job import Job
@@ -28,7 +28,6 @@ examples:
 """
 DEMO = "The demo model answers: it knows coloured shapes only. --model FILE takes another one."
 ONE_PICTURE = "a conversation has one picture"
-INTERRUPTED = 130
 
 
 def add_parser(commands: Any) -> None:
@@ -141,7 +140,7 @@ def _exit_code(job: Job, answer: Answer, record: dict[str, Any]) -> int:
     from llavao1_edge.cli.job import differences
 
     if answer.cancelled:
-        return INTERRUPTED
+        return Cancelled.exit_code
     if job.expected is not None:
         found = differences(record, job.expected)
         print(f"replay: {'; '.join(found) if found else 'the same answer'}", file=sys.stderr)

@@ -15,9 +15,7 @@ from typing import NoReturn
 
 from llavao1_edge import __version__
 from llavao1_edge.cli import ask, chat, convert, doctor
-from llavao1_edge.errors import LlavaError
-
-INTERRUPTED = 130
+from llavao1_edge.errors import Cancelled, LlavaError
 
 EPILOG = """\
 examples:
@@ -66,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(error, error.exit_code)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
-        return INTERRUPTED
+        return Cancelled.exit_code
     except BrokenPipeError:
         # The reader went away (`| head`); keep Python from complaining at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

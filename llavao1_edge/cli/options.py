@@ -112,16 +112,11 @@ def given_names(options: argparse.Namespace) -> list[str]:
 
 
 def answer_format(options: argparse.Namespace) -> AnswerFormat | None:
-    if options.strategy == "free" and any(
-        (options.choices, options.answer, options.json_schema, options.grammar)
-    ):
-        raise UsageError(
-            "the strategy free leaves the form of the answer to the model",
-            hint="Choose another --strategy, or leave the form of the conclusion out.",
-        )
-    from llavao1_edge.engine.formats import answer_format as make
+    from llavao1_edge.engine import formats
 
-    return make(
+    given = (options.choices, options.answer, options.json_schema, options.grammar)
+    formats.check_fits(options.strategy, any(given))
+    return formats.answer_format(
         one_of=options.choices,
         kind=options.answer,
         schema=Path(options.json_schema) if options.json_schema else None,

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from llavao1_edge.engine.drafter import BatchDrafter, Latch
+from llavao1_edge.engine.formats import check_fits
 from llavao1_edge.engine.panel import ModelPanel
 from llavao1_edge.engine.points import Point, Points
 from llavao1_edge.engine.runtime import Stop, View
-from llavao1_edge.errors import Cancelled, ContextFullError, UsageError
+from llavao1_edge.errors import Cancelled, ContextFullError
 from llavao1_edge.images import Picture
 from llavao1_edge.llama.sampler import Sampling
 from llavao1_edge.search import (
@@ -49,11 +50,7 @@ class Request:
     answer_format: AnswerFormat | None = None
 
     def __post_init__(self) -> None:
-        if self.answer_format is not None and self.strategy.name == "free":
-            raise UsageError(
-                "the strategy free leaves the form of the answer to the model",
-                hint="Choose another strategy, or leave the form of the conclusion out.",
-            )
+        check_fits(self.strategy.name, self.answer_format)
 
 
 class Answering:

@@ -62,7 +62,7 @@ class BatchDrafter:
         panel: Panel | None = None,
         answer_grammar: str = "",
     ) -> None:
-        self.points, self._runtime, self._counters = points, points.runtime, points.counters
+        self.points, self._runtime = points, points.runtime
         self.draws = Draws(sampling, self._runtime.banned)
         self._seed = seed
         self.max_tokens, self.stage_tokens = max_tokens, stage_tokens or max_tokens

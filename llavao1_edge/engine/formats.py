@@ -41,6 +41,15 @@ def answer_format(
     return AnswerFormat(gbnf_of_schema(_read(schema), name=str(schema)), str(schema), made=True)
 
 
+def check_fits(strategy: str, given: object) -> None:
+    """Raises UsageError where a form is given to a strategy that forces none."""
+    if given and strategy == "free":
+        raise UsageError(
+            "the strategy free leaves the form of the answer to the model",
+            hint="Choose another strategy, or leave the form of the conclusion out.",
+        )
+
+
 def _read(path: Path) -> str:
     try:
         if path.stat().st_size > MAX_BYTES:

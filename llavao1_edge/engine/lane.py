@@ -41,7 +41,6 @@ class Lane:
     logprob: float = 0.0
     min_logprob: float = 0.0
     ending: Ending | None = None
-    milliseconds: float = 0.0
     decoder: codecs.IncrementalDecoder = field(
         default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace")
     )

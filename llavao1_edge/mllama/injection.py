@@ -112,8 +112,8 @@ class Injection:
             try:
                 if ask:
                     return (
-                        word(address + NAME_OFFSET).value & PREFIX_MASK == PREFIX
-                        and self._active
+                        self._active
+                        and word(address + NAME_OFFSET).value & PREFIX_MASK == PREFIX
                         and self._layer_of(address) is not None
                     )
                 self._hook(address)

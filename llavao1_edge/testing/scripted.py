@@ -13,9 +13,9 @@ from llavao1_edge.stages import Stage
 
 @dataclass
 class ScriptedPanel:
-    """Answers every ask by asking `prefers(text)`: the logit of each option, or a reply.
+    """Compares responses by what `logits` says they are worth; keeps what was `asked`.
 
-    Without a preference nothing can be asked, and every comparison is undecided.
+    A response without a worth cannot be weighed: its comparisons are undecided.
     """
 
     question: str = "What is this?"

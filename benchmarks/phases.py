@@ -252,13 +252,14 @@ def cross_operations(runtime: Runtime) -> float:
 
 
 def one_b(folder: Path) -> tuple[Path, Path]:
-    from llavao1_convert.conversion import plan_conversion, run
+    from llavao1_convert.conversion import run
+    from llavao1_convert.planning import plan_conversion
 
     text = folder / "OneB-Q8_0.gguf"
     mmproj = folder / "mmproj-OneB-Q8_0.gguf"
     if not (text.exists() and mmproj.exists()):
         source = write_checkpoint(folder / "source")
-        for _ in run(plan_conversion(source, folder, name="OneB")):
+        for _ in run(plan_conversion(source, folder, name="OneB", text_quantisation="Q8_0")):
             pass
         (source / "model.safetensors").unlink()
     return text, mmproj

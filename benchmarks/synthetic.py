@@ -1,13 +1,18 @@
-"""A random checkpoint of the shape of Llama-3.2-1B with four cross layers, for timing only.
+"""Random checkpoints of real sizes, for timing only: nothing that they say means anything.
 
-Text: 16 self-attention layers of width 2048 (as Llama-3.2-1B), 4 cross layers, 128,256 tokens.
-Vision: tiles of 560 pixels and 6,404 tokens as in the 11B model, but narrower and fewer layers.
+`OneB`: the text half of Llama-3.2-1B with four cross layers, and tiles as in the 11B model before a
+narrower tower. `ElevenB`: the true sizes of Llama-3.2-11B-Vision, about 21 GB of BF16.
+
+    python -m benchmarks.synthetic eleven-b FOLDER
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import shutil
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +23,8 @@ from tests import tiny
 
 VOCAB = 128_256
 FIRST_SPECIAL = 128_000
+BLOCK = 1 << 20  # random weights; matrices are tiles of one such block
+TABLES = ("tile_embedding.weight", "tile_positional_embedding.embedding.weight")
 
 
 @dataclass(frozen=True)
@@ -43,20 +50,66 @@ class OneB(tiny.Tiny):
         return VOCAB
 
 
-def write_checkpoint(folder: Path) -> Path:
-    """About 4 GB of BF16. Norms are one, matrices tiles of one random block."""
-    shape = OneB()
+@dataclass(frozen=True)
+class ElevenB(OneB):
+    """Sizes; see the module's docstring."""
+
+    hidden: int = 4096
+    layers: int = 40
+    ffn: int = 14336
+    cross: tuple[int, ...] = (3, 8, 13, 18, 23, 28, 33, 38)
+    vision_hidden: int = 1280
+    vision_heads: int = 16
+    vision_ffn: int = 5120
+    vision_layers: int = 32
+    global_layers: int = 8
+    intermediate: tuple[int, ...] = (3, 7, 15, 23, 30)
+
+
+SHAPES: dict[str, OneB] = {"one-b": OneB(), "eleven-b": ElevenB()}
+
+
+def write_checkpoint(folder: Path, shape: OneB | None = None, *, n_shards: int = 1) -> Path:
+    """Norms and gates are one, matrices tiles of one random block, unused tile rows zero."""
+    shape = shape or OneB()
     folder.mkdir(parents=True, exist_ok=True)
-    config = tiny.config(shape)
     files: dict[str, dict[str, Any]] = {
-        "config.json": config,
+        "config.json": tiny.config(shape),
         "tokenizer.json": _tokenizer(shape),
         "preprocessor_config.json": tiny.preprocessor(shape),
     }
     for name, content in files.items():
         (folder / name).write_text(json.dumps(content), encoding="utf-8")
-    _write_weights(shape, folder / "model.safetensors")
+    shapes = sorted(tiny.shapes(shape).items(), key=lambda item: _layer(item[0]))
+    total = sum(_count(size) for _, size in shapes)
+    shards: list[dict[str, tuple[int, ...]]] = [{} for _ in range(n_shards)]
+    seen = 0
+    for name, size in shapes:
+        shards[min(n_shards - 1, seen * n_shards // total)][name] = size
+        seen += _count(size)
+    if n_shards == 1:
+        _write_shard(shape, shards[0], folder / "model.safetensors")
+        return folder
+    index: dict[str, str] = {}
+    for number, tensors in enumerate(shards, 1):
+        file = f"model-{number:05}-of-{n_shards:05}.safetensors"
+        _write_shard(shape, tensors, folder / file)
+        index |= dict.fromkeys(tensors, file)
+    text = json.dumps({"metadata": {"total_size": 2 * total}, "weight_map": index})
+    (folder / "model.safetensors.index.json").write_text(text, encoding="utf-8")
     return folder
+
+
+def _layer(name: str) -> int:
+    """Real checkpoints are cut by layers, the head last."""
+    if "lm_head" in name or name.endswith("model.norm.weight"):
+        return 1 << 20
+    parts = name.split(".")
+    return int(parts[3]) if name.startswith("language_model.model.layers.") else -1
+
+
+def _count(size: tuple[int, ...]) -> int:
+    return int(np.prod(size, dtype=np.int64))
 
 
 def _tokenizer(shape: OneB) -> dict[str, Any]:
@@ -69,24 +122,62 @@ def _tokenizer(shape: OneB) -> dict[str, Any]:
     return content
 
 
-def _write_weights(shape: OneB, path: Path) -> None:
-    block = np.random.default_rng(0).standard_normal(1 << 20).astype(np.float32)
+def _write_shard(shape: OneB, tensors: dict[str, tuple[int, ...]], path: Path) -> None:
     header: dict[str, Any] = {}
     offset = 0
-    shapes = tiny.shapes(shape)
-    for name, size in shapes.items():
-        n_bytes = int(np.prod(size)) * 2
+    for name, size in tensors.items():
+        n_bytes = _count(size) * 2
         header[name] = {
             "dtype": "BF16",
             "shape": list(size),
             "data_offsets": [offset, offset + n_bytes],
         }
         offset += n_bytes
+    if shutil.disk_usage(path.parent).free < offset:
+        raise SystemExit(f"{path.parent}: {offset / 1e9:.1f} GB are needed")
     text = json.dumps(header).encode()
     with path.open("wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
-        for size in shapes.values():
-            n = int(np.prod(size))
-            scale = 1.0 if len(size) == 1 else float(np.prod(size[1:])) ** -0.5
-            values = np.ones(n, np.float32) if len(size) == 1 else np.resize(block, n) * scale
-            file.write((values.astype(np.float32).view(np.uint32) >> 16).astype("<u2").tobytes())
+        for name, size in tensors.items():
+            for part in _weights(shape, name, size):
+                file.write(part)
+
+
+def _weights(shape: OneB, name: str, size: tuple[int, ...]) -> Iterator[bytes]:
+    n = _count(size)
+    if len(size) == 1:
+        yield _bf16(np.ones(n, dtype=np.float32))
+    elif name.endswith(TABLES):
+        yield _bf16(_table(shape, size))
+    else:
+        scale = np.float32(_count(size[1:]) ** -0.5)
+        block = _bf16(np.random.default_rng(0).standard_normal(BLOCK).astype(np.float32) * scale)
+        for start in range(0, n, BLOCK):
+            yield block[: 2 * min(BLOCK, n - start)]
+
+
+def _table(shape: OneB, size: tuple[int, ...]) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """A table by aspect ratio; the rows of tiles that an arrangement does not use are zero."""
+    table = np.random.default_rng(1).standard_normal(size, dtype=np.float32)
+    tiles = table.reshape(size[0], shape.max_tiles, -1)
+    tiles[0] = 0
+    for identity, (rows, columns) in enumerate(tiny.arrangements(shape.max_tiles), 1):
+        tiles[identity, rows * columns :] = 0
+    return table
+
+
+def _bf16(values: np.ndarray[Any, np.dtype[np.float32]]) -> bytes:
+    return (values.view(np.uint32) >> np.uint32(16)).astype("<u2").tobytes()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("shape", choices=tuple(SHAPES))
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--shards", type=int, default=5)
+    options = parser.parse_args()
+    write_checkpoint(options.folder, SHAPES[options.shape], n_shards=options.shards)
+
+
+if __name__ == "__main__":
+    main()

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from llavao1_convert.conversion import plan_conversion, run
+from llavao1_convert.conversion import run
+from llavao1_convert.planning import plan_conversion
 
 CHECKPOINT = Path(__file__).parent.parent / "train" / "checkpoint"
 

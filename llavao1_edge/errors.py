@@ -6,6 +6,7 @@ LlavaError                  what a caller may catch; carries a hint and the exit
 ├── ModelFileError          a model file is damaged, incomplete or not ours
 │   └── PairError           two good files that do not belong together
 ├── CheckpointError         the converter cannot use the source checkpoint
+├── DownloadError           something could not be fetched; what has come is kept
 ├── BackendError            llama.cpp or ggml refused or failed
 ├── ContextFullError        the conversation no longer fits the context
 └── Cancelled               the caller asked to stop (exit code 130)
@@ -43,7 +44,14 @@ class PictureError(LlavaError):
 
 
 class ModelFileError(LlavaError):
-    """A GGUF file is damaged, incomplete or written for another contract."""
+    """A GGUF file is damaged, incomplete or written for another contract.
+
+    offset: the byte of the file at which the problem was seen, where there is one.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", offset: int | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.offset = offset
 
 
 class PairError(ModelFileError):
@@ -52,6 +60,10 @@ class PairError(ModelFileError):
 
 class CheckpointError(LlavaError):
     """The source checkpoint of a conversion cannot be used."""
+
+
+class DownloadError(LlavaError):
+    """A file could not be fetched. What has come so far is kept for the next try."""
 
 
 class BackendError(LlavaError):

@@ -41,7 +41,8 @@ def pair_of(
     """Configuration name and quantisation → text and mmproj file."""
 
     def make(name: str, quantisation: str = "F32") -> tuple[Path, Path]:
-        from llavao1_convert.conversion import plan_conversion, run
+        from llavao1_convert.conversion import run
+        from llavao1_convert.planning import plan_conversion
 
         plan = plan_conversion(
             checkpoint_of(name),

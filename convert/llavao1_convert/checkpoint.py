@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from llavao1_convert.source import Shard, SourceTensor
 from llavao1_edge.errors import CheckpointError
-from llavao1_edge.ggml.quantise import from_bf16
+from llavao1_edge.ggml.types import BF16, F16, F32
 
 Json = dict[str, Any]
 MAX_HEADER = 100 << 20
-DTYPES = {"F32": 4, "F16": 2, "BF16": 2}
-FINGERPRINT_BYTES = 1 << 16
+DTYPES = {"F32": F32, "F16": F16, "BF16": BF16}
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
@@ -27,52 +23,16 @@ HINT = "Download the whole checkpoint folder again."
 
 
 @dataclass(frozen=True)
-class SourceTensor:
-    """A tensor in a safetensors file: shape in numpy order, `offset` from the file's start."""
-
-    name: str
-    path: Path
-    dtype: str
-    shape: tuple[int, ...]
-    offset: int
-    n_bytes: int
-
-    @property
-    def n_rows(self) -> int:
-        return self.shape[0] if len(self.shape) > 1 else 1
-
-    @property
-    def row_length(self) -> int:
-        return int(np.prod(self.shape)) // self.n_rows
-
-    def rows(self, start: int, stop: int) -> NDArray[np.float32]:
-        """Rows start..stop as float32, shape (n, row_length)."""
-        width = DTYPES[self.dtype] * self.row_length
-        try:
-            with self.path.open("rb") as file:
-                file.seek(self.offset + start * width)
-                data = file.read((stop - start) * width)
-        except OSError as error:
-            raise CheckpointError(
-                f"cannot read {self.path}: {error.strerror or error}", hint=HINT
-            ) from error
-        if len(data) != (stop - start) * width:
-            raise CheckpointError(f"{self.path.name}: tensor {self.name!r} is cut off", hint=HINT)
-        return _to_f32(data, self.dtype).reshape(stop - start, self.row_length)
-
-
-def _to_f32(data: bytes, dtype: str) -> NDArray[np.float32]:
-    if dtype == "BF16":
-        return from_bf16(np.frombuffer(data, dtype="<u2"))
-    return np.frombuffer(data, dtype="<f4" if dtype == "F32" else "<f2").astype(np.float32)
-
-
-@dataclass(frozen=True)
 class Checkpoint:
-    """A folder whose headers were checked. Tensors carry their canonical names."""
+    """A folder whose headers were checked. Tensors carry their canonical names.
+
+    origin: where it came from, for people; revision: which version of it, if that is known.
+    """
 
     folder: Path
     tensors: dict[str, SourceTensor]
+    origin: str
+    revision: str | None = None
 
     def json(self, name: str) -> Json:
         """A JSON file of the folder. Raises CheckpointError if it is missing or damaged."""
@@ -85,20 +45,6 @@ class Checkpoint:
         path = self.folder / name
         return read_json(path) if path.is_file() else None
 
-    def fingerprint(self) -> str:
-        """The pair id: a hash of every tensor's name, type, shape and first 64 KiB.
-
-        Names and shapes alone would be equal for every fine-tune of one architecture.
-        """
-        digest = hashlib.sha256()
-        for name in sorted(self.tensors):
-            tensor = self.tensors[name]
-            digest.update(f"{name} {tensor.dtype} {tensor.shape}\n".encode())
-            with tensor.path.open("rb") as file:
-                file.seek(tensor.offset)
-                digest.update(file.read(min(tensor.n_bytes, FINGERPRINT_BYTES)))
-        return digest.hexdigest()
-
 
 def open_checkpoint(folder: Path) -> Checkpoint:
     """Checks the folder and every safetensors header, reads no tensor data."""
@@ -107,18 +53,23 @@ def open_checkpoint(folder: Path) -> Checkpoint:
             f"{folder} is not a folder",
             hint="Give the folder of a downloaded checkpoint (config.json, *.safetensors).",
         )
+    found = (tensor for path in _shards(folder) for tensor in _read_shard(path))
+    return Checkpoint(folder, collect(found), origin=str(folder.resolve()))
+
+
+def collect(found: Iterable[SourceTensor]) -> dict[str, SourceTensor]:
+    """By canonical name. Raises CheckpointError where a tensor stands twice."""
     tensors: dict[str, SourceTensor] = {}
-    for path in _shards(folder):
-        for tensor in _read_shard(path):
-            name = canonical(tensor.name)
-            if name is None:
-                continue
-            if name in tensors:
-                raise CheckpointError(
-                    f"{path.name}: tensor {tensor.name!r} stands twice", hint=HINT
-                )
-            tensors[name] = tensor
-    return Checkpoint(folder, tensors)
+    for tensor in found:
+        name = canonical(tensor.name)
+        if name is None:
+            continue
+        if name in tensors:
+            raise CheckpointError(
+                f"{tensor.shard.name}: tensor {tensor.name!r} stands twice", hint=HINT
+            )
+        tensors[name] = tensor
+    return tensors
 
 
 def read_json(path: Path) -> Json:
@@ -214,27 +165,33 @@ def _read_shard(path: Path) -> Iterator[SourceTensor]:
         ) from error
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path.name}: damaged header: {error}", hint=HINT) from error
+    yield from describe(header, Shard(path.name, path), start=8 + n, size=size)
+
+
+def describe(header: Any, shard: Shard, *, start: int, size: int) -> Iterator[SourceTensor]:
+    """The tensors of a safetensors header; `start`: where the data begins, `size`: of the file."""
     if not isinstance(header, dict):
-        raise CheckpointError(f"{path.name}: damaged header", hint=HINT)
+        raise CheckpointError(f"{shard.name}: damaged header", hint=HINT)
     for name, entry in header.items():
         if name != "__metadata__":
-            yield _describe(path, name, entry, start=8 + n, size=size)
+            yield _describe(shard, name, entry, start=start, size=size)
 
 
-def _describe(path: Path, name: str, entry: Any, *, start: int, size: int) -> SourceTensor:
+def _describe(shard: Shard, name: str, entry: Any, *, start: int, size: int) -> SourceTensor:
     try:
         dtype, shape = str(entry["dtype"]), tuple(int(length) for length in entry["shape"])
         begin, end = (int(offset) for offset in entry["data_offsets"])
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path.name}: tensor {name!r} is damaged", hint=HINT) from error
-    if dtype not in DTYPES:
+        raise CheckpointError(f"{shard.name}: tensor {name!r} is damaged", hint=HINT) from error
+    kind = DTYPES.get(dtype)
+    if kind is None:
         raise CheckpointError(
-            f"{path.name}: tensor {name!r} has type {dtype}, supported are {', '.join(DTYPES)}",
+            f"{shard.name}: tensor {name!r} has type {dtype}, supported are {', '.join(DTYPES)}",
             hint="Convert the original 16-bit checkpoint, not a quantised copy.",
         )
-    expected = DTYPES[dtype]
+    expected = kind.block_bytes
     for length in shape:
         expected *= length
     if min(shape, default=1) < 1 or end - begin != expected or start + end > size or begin < 0:
-        raise CheckpointError(f"{path.name}: tensor {name!r} is cut off or damaged", hint=HINT)
-    return SourceTensor(name, path, dtype, shape or (1,), start + begin, expected)
+        raise CheckpointError(f"{shard.name}: tensor {name!r} is cut off or damaged", hint=HINT)
+    return SourceTensor(name, shard, kind, shape or (1,), start + begin, expected)

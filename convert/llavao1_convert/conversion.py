@@ -1,43 +1,31 @@
 """The conversion itself: plan everything, check everything, then write both files, then publish.
 
-plan = plan_conversion(folder, out, text_quantisation="Q8_0", vision_quantisation="F16")
+plan = plan_conversion(source, out, text_quantisation="Q4_K_M", vision_quantisation="Q8_0")
 for step in run(plan): print(step.done / step.total)
+
+One pass: the source is read front to back, shard by shard, and every tensor is written at its place
+in the output, so nothing is held in memory and nothing lies beside the output. A run that was
+stopped or killed goes on where it was.
 """
 
 from __future__ import annotations
 
 import errno
+import hashlib
+import os
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from llavao1_convert.checkpoint import Checkpoint, SourceTensor, open_checkpoint
-from llavao1_convert.hyperparameters import read_hyperparameters
-from llavao1_convert.metadata import Identity, mmproj_metadata, text_metadata
-from llavao1_convert.routes import MMPROJ, TEXT, Route, rope_factors, routes
-from llavao1_convert.storage import parse_quantisation, storage_type
-from llavao1_convert.tokenizer import read_vocabulary
-from llavao1_convert.writer import GgufWriter, Planned, encode_header, file_size
+from llavao1_convert.card import file_sha256, write_notes
+from llavao1_convert.metadata import PLACEHOLDER
+from llavao1_convert.source import Shard, SourceTensor, pair_id
+from llavao1_convert.stream import Job, Pipeline, Times
+from llavao1_convert.work import Work
+from llavao1_convert.writer import Slots, file_size
+from llavao1_edge import __version__
 from llavao1_edge.errors import CheckpointError
-from llavao1_edge.ggml.quantise import quantise
-from llavao1_edge.ggml.types import F32
-
-BLOCK_WEIGHTS = 1 << 22  # weights in memory at a time, besides one row
-ROPE_FACTORS = "rope_freqs.weight"
-
-
-@dataclass(frozen=True)
-class Job:
-    """One output tensor: from a route, or computed (`values`)."""
-
-    planned: Planned
-    route: Route | None = None
-    source: SourceTensor | None = None
-    values: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -53,99 +41,90 @@ class OutputFile:
 
 @dataclass(frozen=True)
 class Conversion:
-    """Everything that will be written; nothing has been yet."""
+    """Everything that will be written; nothing has been yet.
+
+    origin: where the source came from; revision: which version of it, where that is known; notes:
+    what had to be decided on the way, for people.
+    """
 
     text: OutputFile
     mmproj: OutputFile
-    pair_id: str
+    sources: dict[str, SourceTensor]
+    origin: str
+    text_quantisation: str
+    vision_quantisation: str
+    revision: str | None = None
+    notes: tuple[str, ...] = ()
+    times: Times = field(default_factory=Times, compare=False)
+
+    @property
+    def files(self) -> tuple[OutputFile, OutputFile]:
+        return self.text, self.mmproj
 
     @property
     def n_bytes(self) -> int:
         return self.text.n_bytes + self.mmproj.n_bytes
 
+    @property
+    def source_bytes(self) -> int:
+        return sum(job.n_bytes for output in self.files for job in output.jobs)
+
+    @property
+    def shards(self) -> list[Shard]:
+        found = {tensor.shard.name: tensor.shard for tensor in self.sources.values()}
+        return [found[name] for name in sorted(found)]
+
+    def key(self) -> str:
+        """Equal for runs that write the same from the same."""
+        digest = hashlib.sha256(f"{__version__} {self.origin} {self.revision}\n".encode())
+        for output in self.files:
+            digest.update(output.header)
+            for job in output.jobs:
+                if job.importance is not None:
+                    digest.update(job.importance.tobytes())
+        for shard in self.shards:
+            digest.update(f"{shard.name} {shard.state()}\n".encode())
+        for name, tensor in sorted(self.sources.items()):
+            digest.update(f"{name} {tensor.kind.name} {tensor.shape} {tensor.offset}\n".encode())
+        return digest.hexdigest()
+
 
 @dataclass(frozen=True)
 class Progress:
-    """Bytes written so far of the total, and the tensor just finished."""
+    """Bytes of the source that are done, of how many, and what is being done."""
 
     done: int
     total: int
     tensor: str
 
 
-def plan_conversion(
-    folder: Path,
-    out: Path,
-    *,
-    text_quantisation: str = "Q8_0",
-    vision_quantisation: str = "Q8_0",
-    name: str | None = None,
-) -> Conversion:
-    """Reads and checks all headers. Raises CheckpointError or UsageError; writes nothing."""
-    text_type = parse_quantisation(text_quantisation)
-    vision_type = parse_quantisation(vision_quantisation)
-    try:
-        return _plan(folder, out, text_type, vision_type, name or folder.resolve().name)
-    except OSError as error:
-        raise CheckpointError(
-            f"cannot read {folder}: {error.strerror or error}", hint="Check the permissions."
-        ) from error
-    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
-        # JSON of a shape that no checkpoint has, beyond what is checked one by one.
-        raise CheckpointError(
-            f"{folder}: a JSON file has an impossible value ({type(error).__name__}: {error})",
-            hint="Download the whole checkpoint folder again.",
-        ) from error
+def run(plan: Conversion, *, n_threads: int | None = None) -> Iterator[Progress]:
+    """Writes both files; they appear together at the end, or not at all.
 
-
-def _plan(folder: Path, out: Path, text_type: str, vision_type: str, base: str) -> Conversion:
-    checkpoint = open_checkpoint(folder)
-    shape = read_hyperparameters(checkpoint)
-    vocabulary = read_vocabulary(checkpoint, shape)
-    generation = checkpoint.json_or_none("generation_config.json") or {}
-    table = routes(shape)
-    _match(checkpoint, table)
-    identity = Identity(base, checkpoint.fingerprint())
-    text_jobs = _jobs(checkpoint, table, TEXT, text_type)
-    factors = rope_factors(shape.text.rope, shape.text.head_width)
-    if factors is not None:
-        planned = Planned(ROPE_FACTORS, (len(factors),), F32)
-        text_jobs.append(Job(planned, values=factors))
-    mmproj_jobs = _jobs(checkpoint, table, MMPROJ, vision_type)
-    text_entries = text_metadata(
-        identity, shape, vocabulary, quantisation=text_type, generation=generation
-    )
-    mmproj_entries = mmproj_metadata(identity, shape, quantisation=vision_type)
-    return Conversion(
-        text=OutputFile(
-            out / f"{base}-{text_type}.gguf",
-            encode_header(text_entries, [job.planned for job in text_jobs]),
-            text_jobs,
-        ),
-        mmproj=OutputFile(
-            out / f"mmproj-{base}-{vision_type}.gguf",
-            encode_header(mmproj_entries, [job.planned for job in mmproj_jobs]),
-            mmproj_jobs,
-        ),
-        pair_id=identity.pair_id,
-    )
-
-
-def run(plan: Conversion) -> Iterator[Progress]:
-    """Writes both files; they appear together at the end, or not at all."""
+    Closing the iterator keeps what was done for the next run. Raises CheckpointError.
+    """
     out = plan.text.path.parent
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for output in (plan.text, plan.mmproj):
+        for output in plan.files:
             if output.path.exists() and not output.path.is_file():
                 raise CheckpointError(
                     f"{output.path} exists and is not a file",
                     hint="Choose another --out or --name.",
                 )
-        free = shutil.disk_usage(out).free
-        if free < plan.n_bytes:
-            raise _no_space(out, plan.n_bytes, free)
-        yield from _write_both(plan)
+        folder = out / f".{plan.text.path.stem}.partial"
+        _check_space(plan, out, folder)
+        work = Work(folder, plan.key())
+        try:
+            yield from _convert(plan, work, n_threads or os.cpu_count() or 1)
+        except (CheckpointError, OSError):
+            work.discard()
+            raise
+        except BaseException:  # Ctrl-C, a connection that broke, or the caller stopped
+            work.sync()
+            work.close()
+            raise
+        work.discard()
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise _no_space(out, plan.n_bytes, shutil.disk_usage(out).free) from error
@@ -155,32 +134,13 @@ def run(plan: Conversion) -> Iterator[Progress]:
         ) from error
 
 
-def _write_both(plan: Conversion) -> Iterator[Progress]:
-    writers: list[GgufWriter] = []
-    done = 0
-    try:
-        for output in (plan.text, plan.mmproj):
-            writer = GgufWriter(output.path, output.header)
-            writers.append(writer)
-            for job in output.jobs:
-                _write_tensor(writer, job)
-                done += job.planned.n_bytes
-                yield Progress(done, plan.n_bytes, job.planned.name)
-            writer.finish()
-        _publish(*writers)
-    finally:  # also when the caller stops iterating or presses Ctrl-C
-        for writer in writers:
-            writer.discard()
-
-
-def _publish(text: GgufWriter, mmproj: GgufWriter) -> None:
-    """Both or neither: a new text file beside an old mmproj file would be a false pair."""
-    text.publish()
-    try:
-        mmproj.publish()
-    except OSError:
-        text.path.unlink(missing_ok=True)
-        raise
+def _check_space(plan: Conversion, out: Path, folder: Path) -> None:
+    there = sum(path.stat().st_blocks * 512 for path in folder.glob("*.gguf")) if hasattr(
+        os.stat_result, "st_blocks"
+    ) else 0  # fmt: skip
+    free = shutil.disk_usage(out).free + there
+    if free < plan.n_bytes:
+        raise _no_space(out, plan.n_bytes, free)
 
 
 def _no_space(out: Path, needed: int, free: int) -> CheckpointError:
@@ -190,71 +150,105 @@ def _no_space(out: Path, needed: int, free: int) -> CheckpointError:
     )
 
 
-def _match(checkpoint: Checkpoint, table: list[Route]) -> None:
-    """Every tensor is there, has its shape, and none is left over."""
-    wanted = {route.source: route.source_shape for route in table}
-    missing = sorted(set(wanted) - set(checkpoint.tensors))
-    unknown = sorted(set(checkpoint.tensors) - set(wanted))
-    for problem, listed in (("lacks", missing), ("has unknown", unknown)):
-        if listed:
-            shown = ", ".join(listed[:5]) + (", …" if len(listed) > 5 else "")
-            raise CheckpointError(
-                f"the checkpoint {problem} {len(listed)} tensors: {shown}",
-                hint="It is incomplete, or its config.json belongs to another model.",
-            )
-    for source, shape in wanted.items():
-        found = checkpoint.tensors[source].shape
-        if found != shape:
-            raise CheckpointError(
-                f"tensor {checkpoint.tensors[source].name!r} has shape {found}, expected {shape}",
-                hint="The config.json belongs to another model.",
-            )
+def _convert(plan: Conversion, work: Work, n_threads: int) -> Iterator[Progress]:
+    slots = [
+        work.add(Slots(work.folder / f"{name}.gguf", o.header, [job.planned for job in o.jobs]))
+        for name, o in zip(("text", "mmproj"), plan.files, strict=True)
+    ]
+    pipeline = Pipeline(n_threads, plan.times)
+    try:
+        for shard, jobs in _by_shard(plan, slots):
+            yield from _convert_shard(plan, work, pipeline, shard, jobs)
+    finally:
+        pipeline.close()
+    identity = pair_id(plan.sources, work.digests)
+    for output, slot in zip(plan.files, slots, strict=True):
+        slot.write(0, output.header.replace(PLACEHOLDER.encode(), identity.encode()))
+    work.sync()
+    _publish(plan, slots)
 
 
-def _jobs(checkpoint: Checkpoint, table: list[Route], file: str, quantisation: str) -> list[Job]:
-    jobs = []
-    for route in table:
-        if route.file == file:
-            kind = storage_type(route.name, route.shape, quantisation)
-            planned = Planned(route.name, route.shape, kind)
-            jobs.append(Job(planned, route, checkpoint.tensors[route.source]))
-    return jobs
+Placed = tuple[Job, Slots]
 
 
-def _write_tensor(writer: GgufWriter, job: Job) -> None:
-    writer.begin(job.planned)
-    for rows in _blocks(job):
+def _by_shard(plan: Conversion, slots: list[Slots]) -> list[tuple[Shard | None, list[Placed]]]:
+    """The jobs of each shard in the order of the source; first those that need no source."""
+    by_name: dict[str, list[Placed]] = {}
+    for output, slot in zip(plan.files, slots, strict=True):
+        for job in output.jobs:
+            name = "" if job.source is None else job.source.shard.name
+            by_name.setdefault(name, []).append((job, slot))
+    shards: list[tuple[Shard | None, list[Placed]]] = [(None, by_name.get("", []))]
+    for shard in plan.shards:
+        placed = by_name.get(shard.name, [])
+        shards.append((shard, sorted(placed, key=_offset)))
+    return shards
+
+
+def _offset(placed: Placed) -> int:
+    source = placed[0].source
+    return 0 if source is None else source.offset
+
+
+def _convert_shard(
+    plan: Conversion, work: Work, pipeline: Pipeline, shard: Shard | None, jobs: list[Placed]
+) -> Iterator[Progress]:
+    total = plan.source_bytes
+    names = [name for name, tensor in plan.sources.items() if tensor.shard is shard]
+    left = [(job, slot) for job, slot in jobs if _label(job, slot) not in work.done]
+    undigested = [name for name in names if name not in work.digests]
+    if shard is not None and (left or undigested):
+        yield Progress(_done(plan, work), total, f"fetching {shard.name}")
+        shard.fetch()
+    for name in undigested:
+        work.digest(name, plan.sources[name].digest())
+    done = _done(plan, work)
+    for (label, last), n_bytes in pipeline.run(_blocks(pipeline, left)):
+        done += n_bytes
+        if last:
+            work.finish(label)
+        yield Progress(done, total, label.partition("/")[2])
+    if shard is not None:
+        work.sync()
+        shard.finish()
+    yield Progress(_done(plan, work), total, "" if shard is None else shard.name)
+
+
+def _blocks(
+    pipeline: Pipeline, jobs: list[Placed]
+) -> Iterator[tuple[tuple[str, bool], Callable[[], int]]]:
+    """((tensor, whether it ends with this block), block): one tensor's end overlaps the next."""
+    for job, slot in jobs:
+        *blocks, last = pipeline.tasks(job, slot)
+        for block in blocks:
+            yield (_label(job, slot), False), block
+        yield (_label(job, slot), True), last
+
+
+def _label(job: Job, slot: Slots) -> str:
+    return f"{slot.path.stem}/{job.planned.name}"
+
+
+def _done(plan: Conversion, work: Work) -> int:
+    return sum(
+        job.n_bytes
+        for name, output in zip(("text", "mmproj"), plan.files, strict=True)
+        for job in output.jobs
+        if f"{name}/{job.planned.name}" in work.done
+    )
+
+
+def _publish(plan: Conversion, slots: list[Slots]) -> None:
+    """Both or neither: a new text file beside an old mmproj file would be a false pair."""
+    for slot in slots:
+        slot.close()
+    pairs = [(s.path, o.path) for s, o in zip(slots, plan.files, strict=True)]
+    sums = [file_sha256(partial) for partial, _ in pairs]
+    for at, (partial, path) in enumerate(pairs):
         try:
-            data = quantise(rows, job.planned.kind)
-        except OverflowError as error:
-            raise CheckpointError(
-                f"tensor {job.planned.name!r}: {error}", hint="Convert with BF16, F32 or Q8_0."
-            ) from error
-        writer.write(data.tobytes())
-    writer.end()
-
-
-def _blocks(job: Job) -> Iterator[NDArray[np.float32]]:
-    """The tensor's rows as float32, a few at a time, shape (n, row length)."""
-    if job.values is not None:
-        yield job.values.reshape(1, -1)
-        return
-    assert job.route is not None
-    assert job.source is not None
-    route, source = job.route, job.source
-    step = max(1, BLOCK_WEIGHTS // source.row_length)
-    for start in range(0, source.n_rows, step):
-        stop = min(start + step, source.n_rows)
-        if route.rows is None:
-            rows = source.rows(start, stop)
-        else:
-            rows = _gather(source, route.rows[start:stop])
-        yield rows if route.columns is None else np.ascontiguousarray(rows[:, route.columns])
-    if route.zero_rows:
-        yield np.zeros((route.zero_rows, source.row_length), dtype=np.float32)
-
-
-def _gather(source: SourceTensor, order: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Rows in a given order; reads the span they lie in (permutations stay within a head)."""
-    low, high = int(order.min()), int(order.max()) + 1
-    return source.rows(low, high)[order - low]
+            partial.replace(path)
+        except OSError:
+            for _, earlier in pairs[:at]:
+                earlier.unlink(missing_ok=True)
+            raise
+    write_notes(plan, sums)

@@ -6,20 +6,20 @@ from dataclasses import dataclass
 
 from llavao1_convert.checkpoint import Json
 from llavao1_convert.hyperparameters import Hyperparameters
-from llavao1_convert.storage import FILE_TYPES
+from llavao1_convert.storage import Quantisation
 from llavao1_convert.tokenizer import Vocabulary
 from llavao1_convert.writer import Entry, array, boolean, f32, f64, string, u32
 from llavao1_edge.contract import keys
 
 QUANTISATION_VERSION = 2
+PLACEHOLDER = "pair-id-" * 8  # as long as a pair id
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What both files say about where they come from."""
+    """What both files say about where they come from. The pair id follows when all was read."""
 
     name: str
-    pair_id: str
 
 
 def text_metadata(
@@ -27,7 +27,7 @@ def text_metadata(
     shape: Hyperparameters,
     vocabulary: Vocabulary,
     *,
-    quantisation: str,
+    quantisation: Quantisation,
     generation: Json,
 ) -> list[Entry]:
     text = shape.text
@@ -65,7 +65,7 @@ def text_metadata(
 
 
 def mmproj_metadata(
-    identity: Identity, shape: Hyperparameters, *, quantisation: str
+    identity: Identity, shape: Hyperparameters, *, quantisation: Quantisation
 ) -> list[Entry]:
     vision, text, pictures = shape.vision, shape.text, shape.preprocessing
     return [
@@ -98,14 +98,16 @@ def mmproj_metadata(
     ]
 
 
-def _general(identity: Identity, architecture: str, kind: str, quantisation: str) -> list[Entry]:
+def _general(
+    identity: Identity, architecture: str, kind: str, quantisation: Quantisation
+) -> list[Entry]:
     return [
         string(keys.ARCHITECTURE, architecture),
         string(keys.GENERAL_TYPE, kind),
         string(keys.NAME, identity.name),
-        u32(keys.FILE_TYPE, FILE_TYPES[quantisation]),
+        u32(keys.FILE_TYPE, quantisation.file_type),
         u32("general.quantization_version", QUANTISATION_VERSION),
-        string(keys.PAIR_ID, identity.pair_id),
+        string(keys.PAIR_ID, PLACEHOLDER),
         u32(keys.VERSION, keys.CONTRACT_VERSION),
     ]
 

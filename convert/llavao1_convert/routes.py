@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,7 +26,7 @@ class Route:
     """One output tensor. `shape` in ggml order; `source_shape` in numpy order.
 
     rows: which source rows, in order (None: all); columns: which part of each row (None: all);
-    zero_rows: rows of zeros to add at the end.
+    zero_rows: rows of zeros to add at the end; change: what happens to the values of a vector.
     """
 
     file: str
@@ -34,8 +35,9 @@ class Route:
     source: str
     source_shape: tuple[int, ...]
     rows: NDArray[np.int64] | None = field(default=None, compare=False)
-    columns: slice | None = None
+    columns: slice | NDArray[np.int64] | None = field(default=None, compare=False)
     zero_rows: int = 0
+    change: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None
 
 
 def routes(shape: Hyperparameters) -> list[Route]:

@@ -1,4 +1,4 @@
-"""Writes a GGUF file front to back: header first, then every tensor in order, whole or not at all.
+"""Writes a GGUF file: the header as a whole, then tensors in any order at their places.
 
 Source: the GGUF specification, version 3, little-endian.
 """
@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 import struct
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from llavao1_edge.ggml.types import StorageType
 
@@ -109,52 +109,42 @@ def file_size(header: bytes, tensors: list[Planned]) -> int:
     return len(header) + sum(tensor.n_bytes + _padding(tensor.n_bytes) for tensor in tensors)
 
 
-class GgufWriter:
-    """Writes beside the final path; `publish` makes the file appear, `discard` leaves nothing."""
+class Slots:
+    """Writes the tensors of a GGUF file in any order, from any thread, at their final places."""
 
-    def __init__(self, path: Path, header: bytes) -> None:
+    def __init__(self, path: Path, header: bytes, tensors: list[Planned]) -> None:
+        """Goes on with a file of the right size, or makes a new one."""
         self.path = path
-        self.partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-        self._file: BinaryIO = self.partial.open("wb")
-        self._open: Planned | None = None
-        self._written = 0
-        self._header = header
-
-    def begin(self, tensor: Planned) -> None:
-        if self._header:  # not in __init__: a disk that fails here must find us discardable
-            self._file.write(self._header)
-            self._header = b""
-        self.end()
-        self._open, self._written = tensor, 0
-
-    def write(self, data: bytes) -> None:
-        self._file.write(data)
-        self._written += len(data)
-
-    def end(self) -> None:
-        if self._open is None:
-            return
-        if self._written != self._open.n_bytes:
-            raise AssertionError(
-                f"{self._open.name}: wrote {self._written} of {self._open.n_bytes} bytes"
-            )
-        self._file.write(bytes(_padding(self._written)))
-        self._open = None
-
-    def finish(self) -> None:
-        """Everything is on disk, still under the temporary name."""
-        self.end()
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-
-    def publish(self) -> None:
-        self.partial.replace(self.path)
-
-    def discard(self) -> None:
+        self.n_bytes = file_size(header, tensors)
+        self.offsets: dict[str, int] = {}
+        at = len(header)
+        for tensor in tensors:
+            self.offsets[tensor.name] = at
+            at += tensor.n_bytes + _padding(tensor.n_bytes)
+        mode = "r+b" if path.is_file() and path.stat().st_size == self.n_bytes else "w+b"
+        self._file = path.open(mode, buffering=0)
+        self._lock = threading.Lock()
         try:
-            self._file.close()  # flushes, and may fail again on a full disk
-        except OSError:
-            pass
-        finally:
-            self.partial.unlink(missing_ok=True)
+            self._file.truncate(self.n_bytes)  # padding is zero without being written
+            self.write(0, header)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def write(self, offset: int, data: bytes | memoryview) -> None:
+        """All of `data` at `offset`."""
+        view = memoryview(data).cast("B")
+        while view.nbytes:
+            if hasattr(os, "pwrite"):
+                n = os.pwrite(self._file.fileno(), view, offset)
+            else:
+                with self._lock:
+                    self._file.seek(offset)
+                    n = self._file.write(view)
+            view, offset = view[n:], offset + n
+
+    def sync(self) -> None:
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        self._file.close()

@@ -34,8 +34,9 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from llavao1_convert import conversion
+    from llavao1_convert.planning import plan_conversion
 
-    plan = conversion.plan_conversion(
+    plan = plan_conversion(
         options.source,
         options.out,
         text_quantisation=options.quant,

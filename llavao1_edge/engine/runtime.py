@@ -93,7 +93,12 @@ class Runtime:
         stack.callback(self.backend.close)
         layers = settings.gpu_layers
         self.gpu_layers = (-1 if device.is_gpu else 0) if layers is None else layers
-        self.model = Model(self.text_header.path, gpu_layers=self.gpu_layers, stop=stop)
+        self.model = Model(
+            self.text_header.path,
+            fd=self.text_header.fd,
+            gpu_layers=self.gpu_layers,
+            stop=stop,
+        )
         stack.callback(self.model.close)
         self.weights = Weights(self.mmproj_header, self.backend)
         stack.callback(self.weights.close)

@@ -58,6 +58,19 @@ class TensorStruct(ctypes.Structure):
     ]
 
 
+class TypeTraits(ctypes.Structure):
+    """The beginning of `struct ggml_type_traits`."""
+
+    _fields_ = [
+        ("type_name", ctypes.c_char_p),
+        ("block", ctypes.c_int64),
+        ("block_interleaved", ctypes.c_int64),
+        ("block_bytes", ctypes.c_size_t),
+        ("is_quantised", ctypes.c_bool),
+        ("to_float", ctypes.c_void_p),
+    ]
+
+
 @functools.cache
 def handles() -> tuple[ctypes.CDLL, ...]:
     """Library handles to look symbols up in, the best first."""
@@ -268,6 +281,10 @@ def ggml_quantize_chunk(
     n_per_row: I64,
     imatrix: Address,
 ) -> Size: ...
+
+
+@c_function
+def ggml_get_type_traits(type: I32) -> Address: ...
 
 
 @functools.cache

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from llavao1_edge.errors import BackendError, Cancelled, ModelFileError
 from llavao1_edge.llama.log import route_logs
@@ -19,10 +21,12 @@ class Model:
         self,
         path: Path,
         *,
+        fd: int | None = None,
         gpu_layers: int,
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        """gpu_layers: how many layers to offload, negative for all.
+        """fd: the open file that was checked, so that no other one is loaded should the path lead
+        elsewhere by now; gpu_layers: how many layers to offload, negative for all.
 
         stop: asked while loading. Raises ModelFileError, Cancelled.
         """
@@ -46,7 +50,7 @@ class Model:
 
         callback = llama_cpp.llama_progress_callback(progress)
         params.progress_callback = callback
-        self.address = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
+        self.address = self._load(path, fd, params)
         if problem is not None:
             raise problem
         if not self.address:
@@ -55,6 +59,15 @@ class Model:
                 hint="LLAVAO1_LOG=debug says why; usually too little memory: try --gpu-layers 0.",
             )
         self._vocab = llama_cpp.llama_model_get_vocab(self.address)
+
+    def _load(self, path: Path, fd: int | None, params: Any) -> Any:
+        file = None if fd is None else c_file(fd)
+        if file is None:  # Windows: descriptors of one C library mean nothing to another
+            return self._c.llama_model_load_from_file(str(path).encode(), params)
+        try:
+            return self._c.llama_model_load_from_file_ptr(file, params)
+        finally:
+            close_c_file(file)
 
     def close(self) -> None:
         if self.address:
@@ -104,3 +117,25 @@ class Model:
 
     def is_control(self, token: int) -> bool:
         return bool(self._c.llama_vocab_is_control(self._vocab, token))
+
+
+def c_file(fd: int) -> int | None:
+    """A C `FILE *` on a duplicate of `fd`; None on Windows."""
+    if os.name == "nt":
+        return None
+    process = ctypes.CDLL(None)
+    process.fdopen.restype = ctypes.c_void_p
+    process.fdopen.argtypes = [ctypes.c_int, ctypes.c_char_p]
+    copy = os.dup(fd)
+    file: int | None = process.fdopen(copy, b"rb")
+    if not file:
+        os.close(copy)
+    else:
+        os.lseek(copy, 0, os.SEEK_SET)  # duplicates share their position
+    return file or None
+
+
+def close_c_file(file: int) -> None:
+    process = ctypes.CDLL(None)
+    process.fclose.argtypes = [ctypes.c_void_p]
+    process.fclose(file)

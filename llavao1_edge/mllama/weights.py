@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,11 +18,7 @@ class Weights:
 
     def __init__(self, header: GgufHeader, backend: Backend) -> None:
         self._header = header
-        with header.path.open("rb") as file:
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        if len(self._map) != header.n_bytes:
-            raise ModelFileError(f"{header.path.name} changed while it was opened")
-        self._data = np.frombuffer(self._map, dtype=np.uint8)
+        self._data = np.frombuffer(header.data, dtype=np.uint8)
         self._arena = Arena(n_tensors=len(header.tensors))
         self._tensors = {
             name: self._arena.tensor(info.kind, *info.shape, name=name)

@@ -163,26 +163,32 @@ def test_progress_is_shown_on_a_terminal_and_wiped_at_the_end() -> None:
     assert shown.endswith("\r\x1b[K")
 
 
-def test_ctrl_c_while_converting_leaves_nothing(
+def test_ctrl_c_while_converting_leaves_no_model_and_goes_on(
     tmp_path: Path, checkpoint_of: Callable[[str], Path]
 ) -> None:
     code = """
 import os, signal, sys
-from llavao1_convert import conversion
+from llavao1_convert.work import Work
 from llavao1_edge.cli.main import main
-original = conversion._write_tensor
-def slow(writer, job):
-    original(writer, job)
-    if job.planned.name == "v.class_embd":
+original = Work.finish
+def slow(self, job):
+    original(self, job)
+    if job == "mmproj/v.class_embd":
         os.kill(os.getpid(), signal.SIGINT)
-conversion._write_tensor = slow
+Work.finish = slow
 sys.exit(main(sys.argv[1:]))
 """
     argv = ["convert", str(checkpoint_of("base")), "--out", str(tmp_path / "out")]
     done = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True)
     assert done.returncode == 130
-    assert done.stderr == "stopped\n"
-    assert list((tmp_path / "out").iterdir()) == []
+    assert done.stderr == "stopped; the same command goes on from here\n"
+    assert [path.suffix for path in (tmp_path / "out").iterdir()] == [".partial"]
+    again = subprocess.run(
+        [sys.executable, "-m", "llavao1_edge.cli.main", *argv], capture_output=True, text=True
+    )
+    assert again.returncode == 0
+    assert all(Path(line).is_file() for line in again.stdout.splitlines())
+    assert not list((tmp_path / "out").glob(".*"))
 
 
 def test_a_closed_pipe_is_no_traceback() -> None:

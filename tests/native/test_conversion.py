@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from llavao1_convert import conversion
-from llavao1_convert.conversion import Conversion, plan_conversion, run
+from llavao1_convert import stream
+from llavao1_convert.conversion import Conversion, run
+from llavao1_convert.planning import plan_conversion
 from llavao1_edge import Engine, RuntimeSettings
 from llavao1_edge.errors import CheckpointError
 from tests.configurations import CONFIGURATIONS, two_turns
@@ -28,7 +29,7 @@ def convert(folder: Path, out: Path, **options: str) -> Conversion:
     chosen = {"text_quantisation": "F32", "vision_quantisation": "F32", "name": "Tiny"} | options
     plan = plan_conversion(folder, out, **chosen)  # type: ignore[arg-type]
     steps = list(run(plan))
-    assert steps[-1].done <= steps[-1].total == plan.n_bytes
+    assert steps[-1].done <= steps[-1].total == plan.source_bytes
     return plan
 
 
@@ -112,7 +113,7 @@ def test_a_sparse_config_gets_the_class_defaults() -> None:
 def test_small_blocks_of_rows_change_nothing(
     tmp_path: Path, wanted: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conversion, "BLOCK_WEIGHTS", 100)
+    monkeypatch.setattr(stream, "BLOCK_WEIGHTS", 100)
     assert digest(convert(save(BASE, tmp_path / "tiny"), tmp_path / "out")) == wanted
 
 
@@ -137,7 +138,8 @@ def test_peak_memory_is_a_small_multiple_of_the_largest_tensor(tmp_path: Path) -
     code = f"""
 import resource, sys
 from pathlib import Path
-from llavao1_convert.conversion import plan_conversion, run
+from llavao1_convert.conversion import run
+from llavao1_convert.planning import plan_conversion
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 from llavao1_edge.ggml import library; library.handles()
@@ -149,13 +151,83 @@ print((peak() - before) // 1024)
     assert int(done.stdout) < 160
 
 
-def test_interrupted_runs_leave_nothing(tmp_path: Path) -> None:
-    plan = plan_conversion(save(BASE, tmp_path / "tiny"), tmp_path / "out")
-    steps = run(plan)
-    next(steps)
-    assert list((tmp_path / "out").iterdir())
+def test_an_interrupted_run_goes_on(tmp_path: Path, wanted: list[str]) -> None:
+    """Stopped again and again, it still writes the same bytes, and reads nothing twice."""
+    folder, out = save(BASE, tmp_path / "tiny"), tmp_path / "out"
+    options = {"text_quantisation": "F32", "vision_quantisation": "F32", "name": "Tiny"}
+    read = 0
+    for _ in range(40):
+        plan = plan_conversion(folder, out, **options)  # type: ignore[arg-type]
+        steps = run(plan, n_threads=1)
+        first = next(steps)
+        done = [step for step, _ in zip(steps, range(6), strict=False)]
+        assert first.done <= first.total
+        steps.close()  # type: ignore[attr-defined]
+        read += plan.times.n_bytes
+        if plan.text.path.exists():
+            break
+        assert [path.suffix for path in out.iterdir()] == [".partial"]
+        assert done
+    assert digest(plan) == wanted
+    assert not list(out.glob(".*"))
+    assert read < 3 * plan.source_bytes  # blocks under way when a run ends are read again
+
+
+def test_other_input_starts_afresh(tmp_path: Path, wanted: list[str]) -> None:
+    options = {"text_quantisation": "F32", "vision_quantisation": "F32", "name": "Tiny"}
+    out = tmp_path / "out"
+    other = save(BASE.but(seed=5), tmp_path / "other")
+    steps = run(plan_conversion(other, out, **options), n_threads=1)  # type: ignore[arg-type]
+    for _ in range(20):
+        next(steps)
     steps.close()  # type: ignore[attr-defined]
-    assert list((tmp_path / "out").iterdir()) == []
+    assert digest(convert(save(BASE, tmp_path / "tiny"), out)) == wanted
+
+
+def test_a_killed_run_goes_on(tmp_path: Path, wanted: list[str]) -> None:
+    folder, out = save(BASE, tmp_path / "tiny"), tmp_path / "out"
+    code = f"""
+import os, signal
+from pathlib import Path
+from llavao1_convert import work
+from llavao1_convert.conversion import run
+from llavao1_convert.planning import plan_conversion
+work.SYNC_SECONDS = 0
+plan = plan_conversion(Path({str(folder)!r}), Path({str(out)!r}), text_quantisation="F32",
+                       vision_quantisation="F32", name="Tiny")
+for step in run(plan, n_threads=2):
+    if step.done > step.total // 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+    killed = subprocess.run([sys.executable, "-c", code])
+    assert killed.returncode == -9
+    journal = next(out.glob(".*.partial")) / "journal.jsonl"
+    with journal.open("a", encoding="utf-8") as file:
+        file.write('{"done": "text/blk.')  # as if it had been killed while writing
+    plan = convert(folder, out)
+    assert digest(plan) == wanted
+    assert 0 < plan.times.n_bytes < 0.6 * plan.source_bytes
+
+
+def test_two_runs_at_once_are_refused(tmp_path: Path) -> None:
+    folder, out = save(BASE, tmp_path / "tiny"), tmp_path / "out"
+    steps = run(plan_conversion(folder, out))
+    next(steps)
+    with pytest.raises(CheckpointError, match="another conversion"):
+        next(run(plan_conversion(folder, out)))
+    steps.close()  # type: ignore[attr-defined]
+
+
+def test_what_lies_beside_the_files(tmp_path: Path) -> None:
+    folder, out = save(BASE, tmp_path / "tiny"), tmp_path / "out"
+    first, second = convert(folder, out), convert(folder, out, text_quantisation="Q8_0")
+    sums = dict(line.split("  ")[::-1] for line in (out / "SHA256SUMS").read_text().splitlines())
+    for plan in (first, second):
+        for path, found in zip((plan.text.path, plan.mmproj.path), digest(plan), strict=True):
+            assert sums[path.name] == found
+    card = (out / "Tiny-Q8_0.md").read_text(encoding="utf-8")
+    for part in ("Llama 3.2 Community", str(folder), "Q8_0", "Tiny-Q8_0.gguf", digest(second)[0]):
+        assert part in card
 
 
 def test_a_failing_disk_leaves_what_was_there(
@@ -163,20 +235,22 @@ def test_a_failing_disk_leaves_what_was_there(
 ) -> None:
     import errno
 
-    from llavao1_convert.writer import GgufWriter
+    from llavao1_convert.writer import Slots
 
     folder = save(BASE, tmp_path / "tiny")
     plan = convert(folder, tmp_path / "out")
     before = digest(plan)
 
-    def full(self: GgufWriter, data: bytes) -> None:
+    there = sorted((tmp_path / "out").iterdir())
+
+    def full(self: Slots, offset: int, data: bytes) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(GgufWriter, "write", full)
+    monkeypatch.setattr(Slots, "write", full)
     with pytest.raises(CheckpointError, match="not enough space"):
         list(run(plan))
     assert digest(plan) == before
-    assert sorted((tmp_path / "out").iterdir()) == sorted([plan.text.path, plan.mmproj.path])
+    assert sorted((tmp_path / "out").iterdir()) == there
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs RLIMIT_FSIZE")
@@ -198,17 +272,15 @@ sys.exit(main(sys.argv[1:]))
 
 
 def test_both_files_appear_or_neither(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from llavao1_convert.writer import GgufWriter
-
     plan = plan_conversion(save(BASE, tmp_path / "tiny"), tmp_path / "out")
-    publish = GgufWriter.publish
+    replace = Path.replace
 
-    def fail_second(self: GgufWriter) -> None:
-        if self.path.name.startswith("mmproj"):
+    def fail_second(self: Path, target: Path) -> Path:
+        if target == plan.mmproj.path:
             raise PermissionError(13, "Permission denied")
-        publish(self)
+        return replace(self, target)
 
-    monkeypatch.setattr(GgufWriter, "publish", fail_second)
+    monkeypatch.setattr(Path, "replace", fail_second)
     with pytest.raises(CheckpointError, match="Permission denied"):
         list(run(plan))
     assert list((tmp_path / "out").iterdir()) == []
@@ -278,7 +350,8 @@ def test_metadata_says_where_the_pair_comes_from(tmp_path: Path) -> None:
     (folder / "generation_config.json").write_text(json.dumps(generation), encoding="utf-8")
     plan = convert(folder, tmp_path / "out")
     text, mmproj = read_pair(plan.text.path, plan.mmproj.path)
-    assert text.text(keys.PAIR_ID) == mmproj.text(keys.PAIR_ID) == plan.pair_id
+    assert text.text(keys.PAIR_ID) == mmproj.text(keys.PAIR_ID)
+    assert len(text.text(keys.PAIR_ID)) == 64
     assert text.number(keys.TEMPERATURE) == pytest.approx(0.7)
     assert mmproj.integers(keys.CROSS_AFTER) == (0, 1)
     assert mmproj.integers(keys.CROSS_SOURCE) == BASE.cross
@@ -289,7 +362,11 @@ def test_metadata_says_where_the_pair_comes_from(tmp_path: Path) -> None:
 
 
 def test_a_fine_tune_has_another_pair_id(tmp_path: Path) -> None:
-    first = plan_conversion(save(BASE, tmp_path / "a"), tmp_path)
-    second = plan_conversion(save(BASE.but(seed=99), tmp_path / "b"), tmp_path)
+    from llavao1_edge.contract import keys
+    from llavao1_edge.contract.gguf import read_header
+
+    first = convert(save(BASE, tmp_path / "a"), tmp_path, name="A")
+    second = convert(save(BASE.but(seed=99), tmp_path / "b"), tmp_path, name="B")
     assert config(BASE) == config(BASE.but(seed=99))
-    assert first.pair_id != second.pair_id
+    ids = [read_header(plan.text.path).text(keys.PAIR_ID) for plan in (first, second)]
+    assert ids[0] != ids[1]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from llavao1_convert.conversion import plan_conversion, run
+from llavao1_convert.conversion import run
+from llavao1_convert.planning import plan_conversion
 from llavao1_edge import Engine, RuntimeSettings, SamplingSettings, demo
 
 CHECKPOINT = Path(__file__).parents[2] / "train" / "checkpoint"

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from llavao1_convert import routes
-from llavao1_convert.conversion import plan_conversion, run
+from llavao1_convert.conversion import run
+from llavao1_convert.planning import plan_conversion
 from llavao1_edge import Engine, RuntimeSettings
 from llavao1_edge.contract import tensors as names
 from llavao1_edge.ggml.graph import Plan

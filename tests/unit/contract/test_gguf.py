@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from llavao1_convert.writer import (
     Entry,
-    GgufWriter,
     Planned,
+    Slots,
     array,
     boolean,
     encode_header,
@@ -39,12 +39,10 @@ TENSORS = [Planned("one", (32, 2), Q8_0), Planned("two", (3,), F32), Planned("th
 
 
 def write(path: Path, entries: list[Entry] = ENTRIES, tensors: list[Planned] = TENSORS) -> Path:
-    writer = GgufWriter(path, encode_header(entries, tensors))
-    for tensor in tensors:
-        writer.begin(tensor)
-        writer.write(bytes(range(tensor.n_bytes)))
-    writer.finish()
-    writer.publish()
+    slots = Slots(path, encode_header(entries, tensors), tensors)
+    for tensor in tensors[::-1]:
+        slots.write(slots.offsets[tensor.name], bytes(range(tensor.n_bytes)))
+    slots.close()
     return path
 
 
@@ -54,7 +52,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     assert header.integer("a.count") == 7
     assert header.number("a.exact") == 1 / 255
     assert header.integers("a.numbers") == (1, 2, 3)
-    assert header.metadata["a.words"] == ["x", "äöü", ""]
+    assert header.strings("a.words") == ["x", "äöü", ""]
     assert header.metadata["a.flag"] is True
     info = header.tensors["two"]
     assert (info.shape, info.kind, info.n_bytes) == ((3,), F32, 12)
@@ -86,7 +84,7 @@ def test_what_an_independent_library_writes_is_read(tmp_path: Path) -> None:
     writer.write_tensors_to_file()
     writer.close()
     header = read_header(tmp_path / "b.gguf")
-    assert header.metadata["words"] == ["a", "b"]
+    assert header.strings("words") == ["a", "b"]
     assert header.tensors["t"].shape == (3, 2)
 
 

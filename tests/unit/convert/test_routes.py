@@ -10,10 +10,17 @@ from hypothesis import strategies as st
 from llavao1_convert.checkpoint import canonical
 from llavao1_convert.hyperparameters import Rope
 from llavao1_convert.routes import pair_rows, rope_factors
-from llavao1_convert.storage import QUANTISATIONS, parse_quantisation, storage_type
+from llavao1_convert.storage import (
+    QUANTISATIONS,
+    TextRules,
+    fitting,
+    mmproj_type,
+    parse_quantisation,
+    text_type,
+)
 from llavao1_edge.contract import tensors as names
 from llavao1_edge.errors import UsageError
-from llavao1_edge.ggml.types import F16, F32, Q8_0
+from llavao1_edge.ggml.types import F16, F32, IQ4_XS, Q4_K, Q8_0, StorageType
 
 
 @given(st.integers(1, 6), st.integers(1, 16))
@@ -58,19 +65,39 @@ def test_both_naming_schemes_have_one_name(name: str, wanted: str | None) -> Non
 
 @pytest.mark.parametrize("quantisation", QUANTISATIONS)
 def test_vectors_stay_f32_and_tables_never_go_below_f16(quantisation: str) -> None:
-    assert storage_type("v.blk.0.ln1.weight", (32,), quantisation) is F32
-    assert storage_type("cross.blk.0.attn_gate", (1,), quantisation) is F32
-    table = storage_type(names.TILE_POSITION, (64, 9), quantisation)
-    assert table is (F32 if quantisation == "F32" else F16)
+    chosen = QUANTISATIONS[quantisation]
+
+    def kind(name: str, *shape: int) -> StorageType:
+        return mmproj_type(name, shape, chosen, chosen, cross_layers=8)
+
+    assert kind("v.blk.0.ln1.weight", 32) is F32
+    assert kind("cross.blk.0.attn_gate", 1) is F32
+    assert kind(names.TILE_POSITION, 64, 9) is (F32 if quantisation == "F32" else F16)
+    assert text_type("blk.0.attn_norm.weight", (64,), chosen, TextRules(32, 4)) is F32
+
+
+def test_cross_layers_follow_the_text_but_keys_and_values_stay_fine() -> None:
+    text, vision = QUANTISATIONS["Q4_K_M"], QUANTISATIONS["BF16"]
+
+    def kind(name: str, *shape: int) -> str:
+        return mmproj_type(name, shape, text, vision, cross_layers=8).name
+
+    assert kind("v.blk.0.attn_q.weight", 1280, 1280) == "BF16"
+    assert kind("cross.blk.1.attn_q.weight", 4096, 4096) == "Q4_K"
+    assert kind("cross.blk.1.attn_k.weight", 4096, 1024) == "Q8_0"
+    downs = [kind(f"cross.blk.{i}.ffn_down.weight", 14336, 4096) for i in range(8)]
+    assert downs == ["Q6_K", "Q4_K", "Q4_K", "Q6_K", "Q4_K", "Q4_K", "Q6_K", "Q6_K"]
 
 
 def test_rows_that_are_no_whole_blocks_fall_back() -> None:
-    assert storage_type(names.PATCH, (588, 32), "Q8_0") is F16
-    assert storage_type("blk.0.attn_q.weight", (64, 64), "Q8_0") is Q8_0
+    assert fitting(Q8_0, 588) is F16
+    assert fitting(Q8_0, 64) is Q8_0
+    assert fitting(Q4_K, 64).name == "Q5_0"
+    assert fitting(IQ4_XS, 64).name == "IQ4_NL"
 
 
 def test_an_unknown_quantisation_names_the_known_ones() -> None:
-    assert parse_quantisation("q8_0") == "Q8_0"
+    assert parse_quantisation("q8_0").name == "Q8_0"
     with pytest.raises(UsageError, match="Q9_9") as caught:
         parse_quantisation("Q9_9")
     assert "Q8_0" in caught.value.hint

@@ -1,0 +1,87 @@
+"""What lies beside the files: SHA256SUMS and a model card for each pair."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llavao1_convert.work import write_text
+from llavao1_edge import __version__
+
+if TYPE_CHECKING:
+    from llavao1_convert.conversion import Conversion, OutputFile
+
+SUMS = "SHA256SUMS"
+LICENCE = """\
+The weights are a derivative of Llama 3.2. Llama 3.2 is licensed under the Llama 3.2 Community
+License, Copyright © Meta Platforms, Inc. All Rights Reserved. Built with Llama. Using or passing on
+these files is bound to that licence and to its Acceptable Use Policy; a fine-tuned source may add
+terms of its own.
+"""
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_notes(plan: Conversion, sums: Sequence[str]) -> None:
+    """Beside the files, which are in place already."""
+    named = dict(zip((output.path.name for output in plan.files), sums, strict=True))
+    _add_sums(plan.text.path.parent / SUMS, named)
+    write_text(plan.text.path.with_suffix(".md"), card(plan, named))
+
+
+def _add_sums(path: Path, new: dict[str, str]) -> None:
+    """Keeps the lines of other files."""
+    old = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    kept = [line for line in old.splitlines() if line.partition("  ")[2] not in new]
+    lines = [*kept, *(f"{digest}  {name}" for name, digest in new.items())]
+    write_text(path, "".join(f"{line}\n" for line in sorted(lines, key=lambda line: line[66:])))
+
+
+def card(plan: Conversion, sums: dict[str, str]) -> str:
+    """Markdown."""
+    rows = [
+        f"| `{output.path.name}` | {output.n_bytes / 1e9:.2f} GB | {types(output)} |"
+        for output in plan.files
+    ]
+    digests = [f"- `{name}`: sha256 `{digest}`" for name, digest in sums.items()]
+    source = plan.origin + (f", revision `{plan.revision}`" if plan.revision else "")
+    notes = [f"- {note}" for note in plan.notes]
+    return "\n".join(
+        [
+            f"# {plan.text.path.stem}",
+            "",
+            f"Made by llavao1-edge {__version__} from {source}.",
+            "",
+            f"Quantisation: text and cross-attention {plan.text_quantisation}, vision "
+            f"{plan.vision_quantisation}. The two files belong together:",
+            "",
+            "| file | size | weights |",
+            "|---|---|---|",
+            *rows,
+            "",
+            *digests,
+            *(["", "Decided while converting:", "", *notes] if notes else []),
+            "",
+            "```sh",
+            f'llavao1-edge ask photo.jpg "What is this?" --model {plan.text.path.name}',
+            "```",
+            "",
+            "## Licence",
+            "",
+            LICENCE,
+        ]
+    )
+
+
+def types(output: OutputFile) -> str:
+    """How many bytes are stored in which type, the largest share first."""
+    found: Counter[str] = Counter()
+    for job in output.jobs:
+        found[job.planned.kind.name] += job.planned.n_bytes
+    return ", ".join(f"{name} {n / sum(found.values()):.0%}" for name, n in found.most_common(4))

@@ -1,0 +1,200 @@
+"""From a checkpoint to a plan of both files. Reads headers only and writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from llavao1_convert.checkpoint import Checkpoint, open_checkpoint
+from llavao1_convert.conversion import Conversion, OutputFile
+from llavao1_convert.hyperparameters import Hyperparameters, read_hyperparameters
+from llavao1_convert.imatrix import Importance, read_imatrix
+from llavao1_convert.metadata import Identity, mmproj_metadata, text_metadata
+from llavao1_convert.routes import MMPROJ, TEXT, Route, rope_factors, routes
+from llavao1_convert.source import SourceTensor
+from llavao1_convert.storage import (
+    Quantisation,
+    TextRules,
+    mmproj_type,
+    parse_quantisation,
+    text_type,
+)
+from llavao1_convert.stream import Job
+from llavao1_convert.tokenizer import read_vocabulary
+from llavao1_convert.writer import Planned, encode_header
+from llavao1_edge.errors import CheckpointError
+from llavao1_edge.ggml.types import F32, StorageType
+
+ROPE_FACTORS = "rope_freqs.weight"
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the caller asked for. name: base name of the files."""
+
+    out: Path
+    text: Quantisation
+    vision: Quantisation
+    name: str | None = None
+    imatrix: Path | None = None
+
+
+def plan_conversion(
+    source: Path,
+    out: Path,
+    *,
+    text_quantisation: str = "Q4_K_M",
+    vision_quantisation: str = "Q8_0",
+    name: str | None = None,
+    imatrix: Path | None = None,
+) -> Conversion:
+    """`source`: a checkpoint folder. Raises CheckpointError or UsageError; writes nothing."""
+    wishes = Wishes(
+        out,
+        parse_quantisation(text_quantisation),
+        parse_quantisation(vision_quantisation),
+        name,
+        imatrix,
+    )
+    try:
+        checkpoint = open_checkpoint(source)
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot read {source}: {error.strerror or error}", hint="Check the permissions."
+        ) from error
+    return plan_checkpoint(checkpoint, wishes, base=source.resolve().name)
+
+
+def plan_checkpoint(checkpoint: Checkpoint, wishes: Wishes, *, base: str) -> Conversion:
+    """base: the base name where no other is wished. Raises CheckpointError."""
+    try:
+        return _plan(checkpoint, wishes, wishes.name or base)
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot read {checkpoint.folder}: {error.strerror or error}",
+            hint="Check the permissions.",
+        ) from error
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+        # JSON of a shape that no checkpoint has, beyond what is checked one by one.
+        raise CheckpointError(
+            f"{checkpoint.origin}: a JSON file has an impossible value "
+            f"({type(error).__name__}: {error})",
+            hint="Download the whole checkpoint folder again.",
+        ) from error
+
+
+def _plan(checkpoint: Checkpoint, wishes: Wishes, base: str) -> Conversion:
+    shape = read_hyperparameters(checkpoint)
+    vocabulary = read_vocabulary(checkpoint, shape)
+    generation = checkpoint.json_or_none("generation_config.json") or {}
+    table = routes(shape)
+    match(checkpoint.tensors, table)
+    importance = _importance(wishes, table)
+    types = chosen_types(table, shape, wishes, has_imatrix=bool(importance))
+    factors = rope_factors(shape.text.rope, shape.text.head_width)
+    computed = []
+    if factors is not None:
+        computed = [Job(Planned(ROPE_FACTORS, (len(factors),), F32), values=factors)]
+    text_jobs = jobs_for(checkpoint.tensors, table, TEXT, types, importance) + computed
+    mmproj_jobs = jobs_for(checkpoint.tensors, table, MMPROJ, types, {})
+    text_path, mmproj_path = paths(wishes, base)
+    text_entries = text_metadata(
+        Identity(base), shape, vocabulary, quantisation=wishes.text, generation=generation
+    )
+    mmproj_entries = mmproj_metadata(Identity(base), shape, quantisation=wishes.vision)
+    return Conversion(
+        text=OutputFile(
+            text_path, encode_header(text_entries, [job.planned for job in text_jobs]), text_jobs
+        ),
+        mmproj=OutputFile(
+            mmproj_path,
+            encode_header(mmproj_entries, [job.planned for job in mmproj_jobs]),
+            mmproj_jobs,
+        ),
+        sources=checkpoint.tensors,
+        origin=checkpoint.origin,
+        revision=checkpoint.revision,
+        text_quantisation=wishes.text.name,
+        vision_quantisation=wishes.vision.name,
+    )
+
+
+def paths(wishes: Wishes, base: str) -> tuple[Path, Path]:
+    """`NAME-QUANT.gguf` and `mmproj-NAME-QUANT[-VISION].gguf`: the cross layers in the second
+    file follow the text's quantisation too."""
+    text, vision = wishes.text.name, wishes.vision.name
+    suffix = text if text == vision else f"{text}-{vision}"
+    return wishes.out / f"{base}-{text}.gguf", wishes.out / f"mmproj-{base}-{suffix}.gguf"
+
+
+def match(tensors: Mapping[str, SourceTensor], table: list[Route]) -> None:
+    """Every tensor is there, has its shape, and none is left over. Raises CheckpointError."""
+    wanted = {route.source: route.source_shape for route in table}
+    missing = sorted(set(wanted) - set(tensors))
+    unknown = sorted(set(tensors) - set(wanted))
+    for problem, listed in (("lacks", missing), ("has unknown", unknown)):
+        if listed:
+            shown = ", ".join(listed[:5]) + (", …" if len(listed) > 5 else "")
+            raise CheckpointError(
+                f"the checkpoint {problem} {len(listed)} tensors: {shown}",
+                hint="It is incomplete, or its config.json belongs to another model.",
+            )
+    for source, shape in wanted.items():
+        found = tensors[source].shape
+        if found != shape:
+            raise CheckpointError(
+                f"tensor {tensors[source].name!r} has shape {found}, expected {shape}",
+                hint="The config.json belongs to another model.",
+            )
+
+
+def chosen_types(
+    table: list[Route], shape: Hyperparameters, wishes: Wishes, *, has_imatrix: bool
+) -> dict[str, StorageType]:
+    """Output tensor → storage type."""
+    text = shape.text
+    rules = TextRules(len(text.self_layers), text.heads // text.kv_heads, has_imatrix)
+    return {
+        route.name: text_type(route.name, route.shape, wishes.text, rules)
+        if route.file == TEXT
+        else mmproj_type(
+            route.name, route.shape, wishes.text, wishes.vision, cross_layers=len(text.cross)
+        )
+        for route in table
+    }
+
+
+def jobs_for(
+    tensors: Mapping[str, SourceTensor],
+    table: list[Route],
+    file: str,
+    types: Mapping[str, StorageType],
+    importance: Importance,
+) -> list[Job]:
+    """The jobs of one output file."""
+    return [
+        Job(
+            Planned(route.name, route.shape, types[route.name]),
+            route,
+            tensors[route.source],
+            importance=importance.get(route.name),
+        )
+        for route in table
+        if route.file == file
+    ]
+
+
+def _importance(wishes: Wishes, table: list[Route]) -> Importance:
+    """Raises CheckpointError where the matrix was made for another model."""
+    if wishes.imatrix is None:
+        return {}
+    found = read_imatrix(wishes.imatrix)
+    shapes = {route.name: route.shape for route in table if route.file == TEXT}
+    for name, values in found.items():
+        if name not in shapes or len(values) != shapes[name][0]:
+            raise CheckpointError(
+                f"{wishes.imatrix.name}: {name!r} with {len(values)} columns is not in this model",
+                hint="Make it with llama-imatrix from a text file of this very model.",
+            )
+    return found

@@ -1,0 +1,129 @@
+"""The folder in which a conversion grows: two unfinished files and a journal of what is done.
+
+A run that was killed goes on from there; one with other input, other options or another version of
+the program starts afresh. The finished files appear under their names at the very end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import TextIO
+
+from filelock import FileLock, Timeout
+
+from llavao1_convert.writer import Slots
+from llavao1_edge.errors import CheckpointError
+
+SYNC_SECONDS = 5.0
+
+
+class Work:
+    """Owns the folder, its lock and its journal. `close` keeps it, `discard` removes it."""
+
+    def __init__(self, folder: Path, key: str) -> None:
+        """key: equal keys mean that the work of an earlier run can be used."""
+        self.folder = folder
+        self.done: set[str] = set()
+        self.digests: dict[str, str] = {}
+        self.slots: list[Slots] = []
+        self._pending: list[str] = []
+        self._synced = time.monotonic()
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(folder / "lock")
+        try:
+            self._lock.acquire(blocking=False)
+        except Timeout:
+            raise CheckpointError(
+                f"another conversion is writing to {folder}",
+                hint="Wait until it is done, or choose another --out or --name.",
+            ) from None
+        self._journal: TextIO = self._open(key)
+
+    def _open(self, key: str) -> TextIO:
+        path = self.folder / "journal.jsonl"
+        if path.is_file() and self._read(path, key):
+            return path.open("a", encoding="utf-8")
+        for other in self.folder.iterdir():
+            if other.name != "lock":
+                other.unlink()
+        self.done, self.digests = set(), {}
+        journal = path.open("w", encoding="utf-8")
+        print(json.dumps({"key": key}), file=journal, flush=True)
+        return journal
+
+    def _read(self, path: Path, key: str) -> bool:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+        entries = []
+        for line in lines:
+            try:
+                entries.append(json.loads(line))
+            except ValueError:
+                break  # the line that was being written
+            if not line.endswith("\n"):
+                with path.open("a", encoding="utf-8") as file:
+                    file.write("\n")
+        if not entries or entries[0] != {"key": key}:
+            return False
+        for entry in entries[1:]:
+            if "digest" in entry:
+                self.digests[entry["tensor"]] = entry["digest"]
+            else:
+                self.done.add(entry["done"])
+        whole = sum(len(line.encode()) for line in lines[: len(entries)])
+        if len(entries) < len(lines):
+            os.truncate(path, whole)
+        return True
+
+    # --- while it grows -----------------------------------------------------------------------
+    def add(self, slots: Slots) -> Slots:
+        self.slots.append(slots)
+        return slots
+
+    def digest(self, tensor: str, digest: str) -> None:
+        self.digests[tensor] = digest
+        self._pending.append(json.dumps({"tensor": tensor, "digest": digest}))
+
+    def finish(self, job: str) -> None:
+        """Remembers that a tensor is complete; on disk after the next `sync`."""
+        self.done.add(job)
+        self._pending.append(json.dumps({"done": job}))
+        if time.monotonic() - self._synced > SYNC_SECONDS:
+            self.sync()
+
+    def sync(self) -> None:
+        """What is marked as done is on disk, in this order: data, then journal."""
+        for slots in self.slots:
+            slots.sync()
+        if self._pending:
+            print("\n".join(self._pending), file=self._journal, flush=True)
+            os.fsync(self._journal.fileno())
+            self._pending.clear()
+        self._synced = time.monotonic()
+
+    # --- the end ------------------------------------------------------------------------------
+    def close(self) -> None:
+        for slots in self.slots:
+            slots.close()
+        self._journal.close()
+        self._lock.release()
+
+    def discard(self) -> None:
+        self.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Whole or not at all."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -63,7 +63,14 @@ class CheckpointError(LlavaError):
 
 
 class DownloadError(LlavaError):
-    """A file could not be fetched. What has come so far is kept for the next try."""
+    """A file could not be fetched. What has come so far is kept for the next try.
+
+    again: whether the same request may succeed later.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", again: bool = True) -> None:
+        super().__init__(message, hint=hint)
+        self.again = again
 
 
 class BackendError(LlavaError):

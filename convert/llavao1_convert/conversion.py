@@ -44,7 +44,7 @@ class Conversion:
     """Everything that will be written; nothing has been yet.
 
     origin: where the source came from; revision: which version of it, where that is known; notes:
-    what had to be decided on the way, for people.
+    what had to be decided on the way, for people; staging: a folder to remove at the end.
     """
 
     text: OutputFile
@@ -55,6 +55,7 @@ class Conversion:
     vision_quantisation: str
     revision: str | None = None
     notes: tuple[str, ...] = ()
+    staging: Path | None = None
     times: Times = field(default_factory=Times, compare=False)
 
     @property
@@ -98,10 +99,16 @@ class Progress:
     tensor: str
 
 
-def run(plan: Conversion, *, n_threads: int | None = None) -> Iterator[Progress]:
+def run(
+    plan: Conversion,
+    *,
+    n_threads: int | None = None,
+    report: Callable[[int], None] | None = None,
+) -> Iterator[Progress]:
     """Writes both files; they appear together at the end, or not at all.
 
-    Closing the iterator keeps what was done for the next run. Raises CheckpointError.
+    Closing the iterator keeps what was done for the next run. report: told the bytes of a shard
+    that is being fetched. Raises CheckpointError, DownloadError.
     """
     out = plan.text.path.parent
     try:
@@ -116,7 +123,7 @@ def run(plan: Conversion, *, n_threads: int | None = None) -> Iterator[Progress]
         _check_space(plan, out, folder)
         work = Work(folder, plan.key())
         try:
-            yield from _convert(plan, work, n_threads or os.cpu_count() or 1)
+            yield from _convert(plan, work, n_threads or os.cpu_count() or 1, report)
         except (CheckpointError, OSError):
             work.discard()
             raise
@@ -125,6 +132,8 @@ def run(plan: Conversion, *, n_threads: int | None = None) -> Iterator[Progress]
             work.close()
             raise
         work.discard()
+        if plan.staging is not None:
+            shutil.rmtree(plan.staging, ignore_errors=True)
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise _no_space(out, plan.n_bytes, shutil.disk_usage(out).free) from error
@@ -150,7 +159,9 @@ def _no_space(out: Path, needed: int, free: int) -> CheckpointError:
     )
 
 
-def _convert(plan: Conversion, work: Work, n_threads: int) -> Iterator[Progress]:
+def _convert(
+    plan: Conversion, work: Work, n_threads: int, report: Callable[[int], None] | None
+) -> Iterator[Progress]:
     slots = [
         work.add(Slots(work.folder / f"{name}.gguf", o.header, [job.planned for job in o.jobs]))
         for name, o in zip(("text", "mmproj"), plan.files, strict=True)
@@ -158,6 +169,9 @@ def _convert(plan: Conversion, work: Work, n_threads: int) -> Iterator[Progress]
     pipeline = Pipeline(n_threads, plan.times)
     try:
         for shard, jobs in _by_shard(plan, slots):
+            if shard is not None and _is_left(plan, work, shard, jobs):
+                yield Progress(_done(plan, work), plan.source_bytes, f"fetching {shard.name}")
+                shard.fetch(report)
             yield from _convert_shard(plan, work, pipeline, shard, jobs)
     finally:
         pipeline.close()
@@ -194,13 +208,8 @@ def _convert_shard(
     plan: Conversion, work: Work, pipeline: Pipeline, shard: Shard | None, jobs: list[Placed]
 ) -> Iterator[Progress]:
     total = plan.source_bytes
-    names = [name for name, tensor in plan.sources.items() if tensor.shard is shard]
     left = [(job, slot) for job, slot in jobs if _label(job, slot) not in work.done]
-    undigested = [name for name in names if name not in work.digests]
-    if shard is not None and (left or undigested):
-        yield Progress(_done(plan, work), total, f"fetching {shard.name}")
-        shard.fetch()
-    for name in undigested:
+    for name in _undigested(plan, work, shard):
         work.digest(name, plan.sources[name].digest())
     done = _done(plan, work)
     for (label, last), n_bytes in pipeline.run(_blocks(pipeline, left)):
@@ -212,6 +221,20 @@ def _convert_shard(
         work.sync()
         shard.finish()
     yield Progress(_done(plan, work), total, "" if shard is None else shard.name)
+
+
+def _is_left(plan: Conversion, work: Work, shard: Shard, jobs: list[Placed]) -> bool:
+    """Whether something of a shard must still be read."""
+    undone = any(_label(job, slot) not in work.done for job, slot in jobs)
+    return undone or bool(_undigested(plan, work, shard))
+
+
+def _undigested(plan: Conversion, work: Work, shard: Shard | None) -> list[str]:
+    return [
+        name
+        for name, tensor in plan.sources.items()
+        if tensor.shard is shard and name not in work.digests
+    ]
 
 
 def _blocks(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,8 +24,8 @@ class Shard:
     def __init__(self, name: str, path: Path) -> None:
         self.name, self.path = name, path
 
-    def fetch(self) -> None:
-        """Brings the file here, if it is not."""
+    def fetch(self, report: Callable[[int], None] | None = None) -> None:
+        """Brings the file here, if it is not; `report` is told the bytes so far."""
 
     def finish(self) -> None:
         """Nothing will be read from it any more."""

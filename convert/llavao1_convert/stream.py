@@ -71,9 +71,11 @@ class Pipeline:
     """Owns the threads. Results come back in the order in which they were asked for."""
 
     def __init__(self, n_threads: int, times: Times) -> None:
-        self._pool = ThreadPoolExecutor(n_threads, thread_name_prefix="convert")
-        self._times = times
-        self._window = n_threads + 2
+        """n_threads: how many compute; one more reads or writes meanwhile."""
+        self._pool = ThreadPoolExecutor(n_threads + 1, thread_name_prefix="convert")
+        self.computing = threading.Semaphore(n_threads)
+        self.times = times
+        self._window = n_threads + 3
 
     def close(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
@@ -108,7 +110,7 @@ class Pipeline:
         width, n_rows = kind.row_bytes(k), job.source.n_rows
         for start in range(0, n_rows, step):
             stop = min(start + step, n_rows)
-            yield _Block(self._times, job, slots, offset + start * width, start, stop)
+            yield _Block(self, job, slots, offset + start * width, start, stop)
         for start in range(0, job.route.zero_rows, step):
             n = min(step, job.route.zero_rows - start)
             zeros = quantise(np.zeros((n, k), dtype=np.float32), kind).tobytes()
@@ -120,7 +122,7 @@ class Pipeline:
 class _Block:
     """Rows start..stop of a job's source, to be written at `offset`."""
 
-    times: Times
+    pipeline: Pipeline
     job: Job
     slots: Slots
     offset: int
@@ -136,20 +138,23 @@ class _Block:
         marks.append(time.perf_counter())
         if source.kind is job.planned.kind and route.change is None:
             data = _columns(stored, source, route)  # bit for bit
-            marks.append(time.perf_counter())
+            marks += [time.perf_counter()] * 2
         else:
-            rows = source.widen(stored)
-            if route.columns is not None:
-                rows = np.ascontiguousarray(rows[:, route.columns])
-            if route.change is not None:
-                rows = route.change(rows)
+            with self.pipeline.computing:
+                waited = time.perf_counter() - marks[-1]
+                rows = source.widen(stored)
+                if route.columns is not None:
+                    rows = np.ascontiguousarray(rows[:, route.columns])
+                if route.change is not None:
+                    rows = route.change(rows)
+                marks = [mark + waited for mark in marks]
+                marks.append(time.perf_counter())
+                data = _encode(job, rows)
             marks.append(time.perf_counter())
-            data = _encode(job, rows)
-        marks.append(time.perf_counter())
         _write(self.slots, self.offset, np.ascontiguousarray(data).data)
         marks.append(time.perf_counter())
         n_bytes = job.n_bytes * (self.stop - self.start) // source.n_rows
-        self.times.add(marks, n_bytes)
+        self.pipeline.times.add(marks, n_bytes)
         return n_bytes
 
     def _stored(self, source: SourceTensor, route: Route) -> NDArray[np.uint8]:

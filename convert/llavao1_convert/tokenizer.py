@@ -47,11 +47,8 @@ class Vocabulary:
     pad: int
     stops: tuple[int, ...]
     chat_template: str | None
-
-    @property
-    def system_block(self) -> bool:
-        """Whether the template gives turns without a picture a system block with dates."""
-        return "Cutting Knowledge Date" in (self.chat_template or "")
+    system_block: bool
+    """Whether turns without a picture get a system block with dates."""
 
 
 def read_vocabulary(checkpoint: Checkpoint, shape: Hyperparameters) -> Vocabulary:
@@ -67,6 +64,7 @@ def read_vocabulary(checkpoint: Checkpoint, shape: Hyperparameters) -> Vocabular
             f"tokenizer.json lacks the special tokens {', '.join(missing)}",
             hint="The Llama-3 chat format needs them: use the model's own tokenizer.",
         )
+    template = _template(checkpoint, settings)
     return Vocabulary(
         pre=pre,
         tokens=tokens,
@@ -77,7 +75,8 @@ def read_vocabulary(checkpoint: Checkpoint, shape: Hyperparameters) -> Vocabular
         eot=ids["<|eot_id|>"],
         pad=ids.get(_content(settings.get("pad_token")), ids["<|eot_id|>"]),
         stops=_stops(checkpoint, ids, len(tokens)),
-        chat_template=_template(checkpoint, settings),
+        chat_template=template,
+        system_block="Cutting Knowledge Date" in (template or ""),
     )
 
 

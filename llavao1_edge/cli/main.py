@@ -60,6 +60,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = options.run(options)
         sys.stdout.flush()
         return code
+    except Cancelled as error:
+        print(error.message, file=sys.stderr)
+        return error.exit_code
     except LlavaError as error:
         return _fail(error, error.exit_code)
     except KeyboardInterrupt:

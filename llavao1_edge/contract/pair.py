@@ -41,7 +41,7 @@ def _check_text(header: GgufHeader) -> None:
     if header.metadata.get(keys.ARCHITECTURE) == "mllama":
         raise ModelFileError(
             f"{header.path.name} is a Llama-3.2-Vision file made for old Ollama versions",
-            hint="Convert the original safetensors checkpoint: llavao1-edge convert FOLDER.",
+            hint="Rescue it with: llavao1-edge convert FILE (see docs/converting.md).",
         )
     if header.metadata.get(keys.ARCHITECTURE) != keys.TEXT_ARCHITECTURE:
         raise ModelFileError(

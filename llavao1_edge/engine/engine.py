@@ -130,13 +130,13 @@ def resolve_pair(
 
 
 def _mmproj_beside(path: Path) -> Path:
-    """The only mmproj file of the folder that starts with the text file's base name."""
+    """The only mmproj file of the folder named after the text file, or after its base name."""
     if not path.is_file():
         raise ModelFileError(f"cannot read model file {path}: no such file", hint="Check the path.")
-    base = glob.escape(path.stem.rsplit("-", 1)[0])
-    found = sorted(path.parent.glob(f"mmproj-{base}*.gguf"))
-    if len(found) == 1:
-        return found[0]
+    for start in (path.stem, path.stem.rsplit("-", 1)[0]):
+        found = sorted(path.parent.glob(f"mmproj-{glob.escape(start)}*.gguf"))
+        if len(found) == 1:
+            return found[0]
     names = ", ".join(file.name for file in found) or "none"
     raise UsageError(
         f"no single mmproj file for {path} (found: {names})", hint="Give one with --mmproj FILE."

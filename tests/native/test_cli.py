@@ -89,7 +89,7 @@ def test_convert_prints_both_paths(
     argv = ["convert", str(checkpoint_of("base")), "--out", str(tmp_path), "--quant", "f16"]
     assert main([*argv, "--name", "T"]) == 0
     printed = [Path(line) for line in capsys.readouterr().out.splitlines()]
-    assert printed == [tmp_path / "T-F16.gguf", tmp_path / "mmproj-T-Q8_0.gguf"]
+    assert printed == [tmp_path / "T-F16.gguf", tmp_path / "mmproj-T-F16-Q8_0.gguf"]
     assert all(path.is_file() for path in printed)
     assert main(["ask", str(SAMPLE.picture), "Hi?", "--model", str(printed[0]),
                  "--max-tokens", "8", "--strategy", "direct"]) == 0  # fmt: skip

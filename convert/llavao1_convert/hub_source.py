@@ -1,0 +1,133 @@
+"""A checkpoint on the hub: planned from headers alone, its shards fetched one at a time."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from llavao1_convert.checkpoint import (
+    HINT,
+    INDEX,
+    MAX_HEADER,
+    SINGLE,
+    Checkpoint,
+    collect,
+    describe,
+    open_checkpoint,
+    read_json,
+)
+from llavao1_convert.source import Shard, SourceTensor
+from llavao1_edge.errors import CheckpointError, DownloadError
+from llavao1_edge.store.fetching import Report, Stop
+from llavao1_edge.store.hub import Repository, cached_snapshot, is_offline, open_repository
+
+SMALL = (
+    "config.json",
+    "generation_config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.json",
+    "chat_template.jinja",
+)
+SMALL_BYTES = 64 << 20
+
+
+class HubShard(Shard):
+    """A shard that is fetched when it is needed. keep False: deleted once it was consumed."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        name: str,
+        folder: Path | None,
+        *,
+        keep: bool,
+        stop: Stop | None,
+    ) -> None:
+        super().__init__(name, Path())
+        self._repository, self._folder = repository, folder
+        self._keep, self._stop = keep, stop
+
+    @property
+    def n_bytes(self) -> int:
+        return self._repository.files[self.name].n_bytes
+
+    def fetch(self, report: Report | None = None) -> None:
+        self.path = self._repository.fetch(
+            self.name, folder=self._folder, report=report, stop=self._stop
+        )
+
+    def finish(self) -> None:
+        if not self._keep:
+            self.path.unlink(missing_ok=True)
+
+    def state(self) -> str:
+        remote = self._repository.files[self.name]
+        return f"{self._repository.name} {remote.sha256} {remote.n_bytes}"
+
+
+def open_hub_checkpoint(
+    text: str,
+    *,
+    staging: Callable[[Repository], Path],
+    low_disk: bool,
+    stop: Stop | None = None,
+) -> Checkpoint:
+    """`owner/name[@revision]`; offline, what the hub's cache holds.
+
+    staging: where small files go, and shards with `low_disk`. Raises CheckpointError,
+    DownloadError, Cancelled.
+    """
+    if is_offline():
+        folder = cached_snapshot(text)
+        if folder is None:
+            raise DownloadError(
+                f"{text} is not in the hub's cache, and HF_HUB_OFFLINE is set",
+                hint="Unset it once to fetch the model.",
+            )
+        return open_checkpoint(folder)
+    repository = open_repository(text)
+    folder = staging(repository)
+    for name in (*SMALL, INDEX):
+        remote = repository.files.get(name)
+        if remote is not None and remote.n_bytes <= SMALL_BYTES:
+            repository.fetch(name, folder=folder, stop=stop)
+    shards = [
+        HubShard(repository, name, folder if low_disk else None, keep=not low_disk, stop=stop)
+        for name in _shard_names(repository, folder)
+    ]
+    tensors = collect(tensor for shard in shards for tensor in _tensors(repository, shard))
+    return Checkpoint(folder, tensors, origin=repository.name, revision=repository.commit)
+
+
+def _shard_names(repository: Repository, folder: Path) -> list[str]:
+    if INDEX in repository.files:
+        weights = read_json(folder / INDEX).get("weight_map")
+        if not isinstance(weights, dict) or not weights:
+            raise CheckpointError(f"{INDEX} has no weight_map", hint=HINT)
+        names = sorted(set(map(str, weights.values())))
+    else:
+        names = [SINGLE]
+    missing = [name for name in names if name not in repository.files]
+    if missing:
+        raise CheckpointError(
+            f"{repository.name} holds no {missing[0]}",
+            hint="Only safetensors can be converted; pickle files can run code.",
+        )
+    return names
+
+
+def _tensors(repository: Repository, shard: HubShard) -> Iterator[SourceTensor]:
+    size = shard.n_bytes
+    (n,) = struct.unpack("<Q", repository.read(shard.name, 0, 8))
+    if not 2 <= n <= min(MAX_HEADER, size - 8):
+        raise CheckpointError(f"{shard.name}: damaged header ({n} bytes)", hint=HINT)
+    try:
+        header = json.loads(repository.read(shard.name, 8, n))
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{shard.name}: damaged header: {error}", hint=HINT) from error
+    yield from describe(header, shard, start=8 + n, size=size)

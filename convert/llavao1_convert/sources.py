@@ -1,0 +1,149 @@
+"""What a SOURCE can be: a checkpoint folder, a repository on the hub, or an old GGUF file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from llavao1_convert.conversion import Conversion
+from llavao1_convert.hub_source import open_hub_checkpoint
+from llavao1_convert.legacy import Choices, is_legacy
+from llavao1_convert.legacy_plan import LegacySource, plan_legacy
+from llavao1_convert.ollama import PREFIX, find_model
+from llavao1_convert.planning import Wishes, plan_checkpoint, plan_conversion
+from llavao1_convert.storage import parse_quantisation
+from llavao1_edge.contract.gguf import read_header
+from llavao1_edge.errors import CheckpointError, ModelFileError, UsageError
+from llavao1_edge.store.fetching import Stop
+from llavao1_edge.store.hub import REPO, Repository, parse_repo
+
+DEFAULT_TEXT, DEFAULT_VISION = "Q4_K_M", "Q8_0"
+FORMS = "Give a checkpoint folder, a repository (owner/name), an old .gguf file, or ollama:NAME."
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything a conversion can be asked for; None: the default for this kind of source."""
+
+    source: str
+    out: Path
+    quant: str | None = None
+    vision_quant: str | None = None
+    name: str | None = None
+    imatrix: Path | None = None
+    projector: Path | None = None
+    choices: Choices = field(default_factory=Choices)
+    low_disk: bool = False
+
+    @property
+    def wishes(self) -> Wishes:
+        return Wishes(
+            self.out,
+            parse_quantisation(self.quant or DEFAULT_TEXT),
+            parse_quantisation(self.vision_quant or DEFAULT_VISION),
+            self.name,
+            self.imatrix,
+        )
+
+
+def plan_source(request: Request, *, stop: Stop | None = None) -> Conversion:
+    """The plan; a repository's headers and small files are fetched for it.
+
+    Raises UsageError, CheckpointError, DownloadError.
+    """
+    wishes = request.wishes
+    if request.source.startswith(PREFIX):
+        found = find_model(request.source.removeprefix(PREFIX))
+        origin = f"Ollama's {request.source.removeprefix(PREFIX)}"
+        return _rescue(
+            request, LegacySource(found.text, found.projector, found.name, origin), wishes
+        )
+    path = Path(request.source).expanduser()
+    if path.is_dir():
+        legacy = _legacy_in(path)
+        if legacy is not None:
+            return _rescue(request, legacy, wishes)
+        _no_legacy_options(request)
+        return plan_conversion(
+            path,
+            request.out,
+            text_quantisation=wishes.text.name,
+            vision_quantisation=wishes.vision.name,
+            name=request.name,
+            imatrix=request.imatrix,
+        )
+    if path.exists():
+        name = path.stem if path.suffix == ".gguf" else path.name
+        source = LegacySource(path, request.projector, name, str(path.resolve()))
+        return _rescue(request, source, wishes)
+    _no_legacy_options(request)
+    if not REPO.fullmatch(request.source.partition("@")[0]):
+        raise UsageError(f"there is nothing at {request.source}", hint=FORMS)
+    return _plan_hub(request, wishes, stop)
+
+
+def _plan_hub(request: Request, wishes: Wishes, stop: Stop | None) -> Conversion:
+    repo, _ = parse_repo(request.source)
+    base = repo.partition("/")[2]
+    staged: list[Path] = []
+
+    def staging(repository: Repository) -> Path:
+        folder = request.out / f".{base}-{repository.commit[:12]}.download"
+        folder.mkdir(parents=True, exist_ok=True)
+        staged.append(folder)
+        return folder
+
+    try:
+        checkpoint = open_hub_checkpoint(
+            request.source, staging=staging, low_disk=request.low_disk, stop=stop
+        )
+        plan = plan_checkpoint(checkpoint, wishes, base=base)
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot write to {request.out}: {error.strerror or error}",
+            hint="Choose another folder with --out.",
+        ) from error
+    return replace(plan, staging=staged[0] if staged else None)
+
+
+def _rescue(request: Request, source: LegacySource, wishes: Wishes) -> Conversion:
+    if request.low_disk:
+        raise UsageError("--low-disk is for repositories", hint="Leave it out.")
+    if request.projector is not None:
+        source = replace(source, projector=request.projector)
+    return plan_legacy(source, wishes, request.choices, keep=request.quant is None)
+
+
+def _no_legacy_options(request: Request) -> None:
+    if request.projector is not None or request.choices != Choices():
+        raise UsageError(
+            f"{request.source} is a checkpoint, which leaves nothing open",
+            hint="--projector, --cross-permuted, --raw-gates and --system-block are for old files.",
+        )
+
+
+def _legacy_in(folder: Path) -> LegacySource | None:
+    """An old text file and its projector file, side by side in a folder without a checkpoint."""
+    if (folder / "config.json").exists() or not list(folder.glob("*.gguf")):
+        return None
+    old = []
+    for path in sorted(folder.glob("*.gguf")):
+        try:
+            if is_legacy(read_header(path)):
+                old.append(path)
+        except ModelFileError as error:
+            raise CheckpointError(error.message, hint=error.hint) from error
+    if not 1 <= len(old) <= 2:
+        raise CheckpointError(
+            f"{folder} holds {len(old)} old files of Llama-3.2-Vision",
+            hint="Give the text file, and the other one with --projector.",
+        )
+    projector = old[1] if len(old) == 2 else None
+    if projector is not None and "token_embd.weight" not in read_header(old[0]).tensors:
+        old.reverse()
+    return LegacySource(
+        old[0], old[1] if len(old) == 2 else None, old[0].stem, str(folder.resolve())
+    )
+
+
+__all__ = ["Choices", "Request", "plan_source"]

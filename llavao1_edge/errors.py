@@ -8,6 +8,7 @@ LlavaError                  what a caller may catch; carries a hint and the exit
 ├── CheckpointError         the converter cannot use the source checkpoint
 ├── DownloadError           something could not be fetched; what has come is kept
 ├── BackendError            llama.cpp or ggml refused or failed
+│   └── OutOfMemory         a buffer could not be had
 ├── ContextFullError        the conversation no longer fits the context
 └── Cancelled               the caller asked to stop (exit code 130)
 """
@@ -63,18 +64,15 @@ class CheckpointError(LlavaError):
 
 
 class DownloadError(LlavaError):
-    """A file could not be fetched. What has come so far is kept for the next try.
-
-    again: whether the same request may succeed later.
-    """
-
-    def __init__(self, message: str, *, hint: str = "", again: bool = True) -> None:
-        super().__init__(message, hint=hint)
-        self.again = again
+    """A file could not be fetched. What has come so far is kept for the next try."""
 
 
 class BackendError(LlavaError):
     """llama.cpp or ggml failed, or lacks something we need."""
+
+
+class OutOfMemory(BackendError):  # noqa: N818 (a state, which callers answer to)
+    """Memory for something could not be had; with less of it, it may work."""
 
 
 class ContextFullError(LlavaError):

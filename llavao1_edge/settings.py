@@ -130,6 +130,9 @@ class RuntimeSettings(_Validated):
     threads: int | None = setting(None, "CPU threads; default: this machine's cores", low=1)
     context: int | None = setting(None, "tokens a conversation can hold", low=256)
     batch: int = setting(512, "most tokens computed at a time", low=8, high=8192)
+    memory_check: str = setting(
+        "on", "off loads a model even where it does not seem to fit", choices=("on", "off")
+    )
     cache: str = setting("auto", "precision of keys and values", choices=("auto", "f16", "f32"))
 
     @property

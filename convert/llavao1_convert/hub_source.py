@@ -48,7 +48,8 @@ class HubShard(Shard):
         keep: bool,
         stop: Stop | None,
     ) -> None:
-        super().__init__(name, Path())
+        super().__init__(name, Path(name))
+        self._fetched = False
         self._repository, self._folder = repository, folder
         self._keep, self._stop = keep, stop
 
@@ -57,12 +58,13 @@ class HubShard(Shard):
         return self._repository.files[self.name].n_bytes
 
     def fetch(self, report: Report | None = None) -> None:
-        self.path = self._repository.fetch(
-            self.name, folder=self._folder, report=report, stop=self._stop
+        (self.path,) = self._repository.fetch(
+            [self.name], folder=self._folder, report=report, stop=self._stop
         )
+        self._fetched = True
 
     def finish(self) -> None:
-        if not self._keep:
+        if self._fetched and not self._keep:
             self.path.unlink(missing_ok=True)
 
     def state(self) -> str:
@@ -92,10 +94,12 @@ def open_hub_checkpoint(
         return open_checkpoint(folder)
     repository = open_repository(text)
     folder = staging(repository)
-    for name in (*SMALL, INDEX):
-        remote = repository.files.get(name)
-        if remote is not None and remote.n_bytes <= SMALL_BYTES:
-            repository.fetch(name, folder=folder, stop=stop)
+    small = [
+        name
+        for name in (*SMALL, INDEX)
+        if name in repository.files and repository.files[name].n_bytes <= SMALL_BYTES
+    ]
+    repository.fetch(small, folder=folder, stop=stop)
     shards = [
         HubShard(repository, name, folder if low_disk else None, keep=not low_disk, stop=stop)
         for name in _shard_names(repository, folder)

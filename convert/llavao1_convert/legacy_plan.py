@@ -35,14 +35,14 @@ from llavao1_convert.metadata import Identity, mmproj_metadata, text_metadata
 from llavao1_convert.planning import ROPE_FACTORS, Wishes, chosen_types, jobs_for, match, paths
 from llavao1_convert.routes import MMPROJ, TEXT, Route, pair_rows, rope_factors, routes
 from llavao1_convert.source import SourceTensor
-from llavao1_convert.storage import PLAIN, QUANTISATIONS, Quantisation
+from llavao1_convert.storage import QUANTISATIONS, Quantisation
 from llavao1_convert.stream import Job
 from llavao1_convert.tokenizer import CONTROL, IMAGE_TOKEN, NEEDED, UNUSED, Vocabulary
 from llavao1_convert.writer import Planned, encode_header
 from llavao1_edge.contract import tensors as names
 from llavao1_edge.contract.gguf import GgufHeader
 from llavao1_edge.errors import CheckpointError
-from llavao1_edge.ggml.types import F16, F32, StorageType
+from llavao1_edge.ggml.types import F16, F32, PLAIN, StorageType
 
 # Of Llama-3.2-Vision; old files do not say them.
 CLIP = Preprocessing(

@@ -19,6 +19,7 @@ from llavao1_edge.ggml.types import (
     F32,
     IQ4_NL,
     IQ4_XS,
+    PLAIN,
     Q4_0,
     Q4_1,
     Q4_K,
@@ -30,7 +31,6 @@ from llavao1_edge.ggml.types import (
     StorageType,
 )
 
-PLAIN = (F32, F16, BF16)
 # Where rows are not whole blocks of 256. Source: llama.cpp.
 FALLBACK = {Q4_K: Q5_0, Q5_K: Q5_1, Q6_K: Q8_0, IQ4_XS: IQ4_NL}
 SEVENTY_B = 80  # text layers; that many heads share a value matrix, so it may be larger

@@ -86,6 +86,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _answer(job: Job) -> tuple[Answer, dict[str, Any]]:
+    from llavao1_edge.cli.options import model_paths
     from llavao1_edge.cli.progress import Progress, stop_on_interrupt
     from llavao1_edge.cli.report import as_json
     from llavao1_edge.engine import Engine
@@ -95,9 +96,10 @@ def _answer(job: Job) -> tuple[Answer, dict[str, Any]]:
         if job.model_name == "demo":
             progress.say(DEMO)
         progress.write("loading the model")
+        text, mmproj = model_paths(job.model_name, job.mmproj_name)
         with Engine.open(
-            job.model_name,
-            mmproj=job.mmproj_name,
+            text=text,
+            mmproj=mmproj,
             settings=job.settings,
             search=job.strategy,
             stop=stop.is_set,

@@ -67,10 +67,11 @@ def run(options: argparse.Namespace) -> int:
     picture = None if source is None else open_picture(source)
     from llavao1_edge.cli.progress import stop_on_interrupt
 
+    text, mmproj = shared.model_paths(options.model, options.mmproj)
     with stop_on_interrupt() as stop:
         opened = Engine.open(
-            options.model,
-            mmproj=options.mmproj,
+            text=text,
+            mmproj=mmproj,
             settings=settings,
             search=asking["search"],
             stop=stop.is_set,

@@ -77,18 +77,21 @@ def self_test(options: argparse.Namespace, settings: Any) -> dict[str, Any]:
     from llavao1_edge.settings import SamplingSettings
 
     started = time.perf_counter()
-    with Engine.open(options.model, mmproj=options.mmproj, settings=settings) as engine:
+    text, mmproj = shared.model_paths(options.model, options.mmproj)
+    with Engine.open(text=text, mmproj=mmproj, settings=settings) as engine:
         loaded = time.perf_counter()
         sample = demo.samples()[0]
         greedy = SamplingSettings(temperature=0, max_tokens=400 if options.model == "demo" else 8)
         answer = engine.session(sample.picture).ask(sample.question, sampling=greedy)
         device = engine.runtime.backend.device.name
         hooks = len(engine.runtime.shape.cross_after)
+        memory = engine.runtime.plan.lines()
     right = options.model != "demo" or answer.conclusion == sample.answer
     return {
         "model": options.model,
         "computes_on": device,
         "hooks": hooks,
+        "memory": memory,
         "load_ms": round((loaded - started) * 1000),
         "picture_ms": round(answer.trace.counters.picture_ms),
         "answer_ms": round((time.perf_counter() - loaded) * 1000),
@@ -109,6 +112,8 @@ def _print(report: dict[str, Any]) -> None:
         print(f"{'device':18} {device['name']}: {device['description']}, {memory}")
     if "hooks" in report:
         print(f"{'hooks':18} all {report['hooks']} cross-attention layers ran inside llama.cpp")
+        for line in report["memory"]:
+            print(f"{'memory':18} {line}")
         print(
             f"{'times':18} load {report['load_ms']} ms, picture {report['picture_ms']} ms, "
             f"whole answer {report['answer_ms']} ms on {report['computes_on']}"

@@ -14,17 +14,19 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from llavao1_edge import __version__
-from llavao1_edge.cli import ask, chat, convert, doctor
+from llavao1_edge.cli import ask, chat, convert, doctor, models
 from llavao1_edge.errors import Cancelled, LlavaError
 
 EPILOG = """\
 examples:
   llavao1-edge ask photo.jpg "How many people are there?" --model LLaVA-CoT-Q8_0.gguf
   llavao1-edge chat photo.jpg
-  llavao1-edge convert ~/Llama-3.2V-11B-cot --out models
+  llavao1-edge models pull Xkev/Llama-3.2V-11B-cot
+  llavao1-edge convert ollama:llama3.2-vision --out models
   llavao1-edge doctor
 
-LLAVAO1_LOG=debug shows what llama.cpp says. Nothing is ever sent anywhere.
+LLAVAO1_LOG=debug shows what llama.cpp says.
+Only `models pull` and `convert owner/name` use the network.
 """
 
 
@@ -44,7 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"llavao1-edge {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (ask, chat, convert, doctor):
+    for command in (ask, chat, convert, models, doctor):
         command.add_parser(commands)
     return parser
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,14 +40,17 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--model",
         default="demo",
-        metavar="demo|FILE",
-        help="the text file of a converted pair; default: the embedded demo model",
+        metavar="demo|NAME|FILE",
+        help="a model of `models list`, or the text file of a pair; default: the demo model",
     )
     group.add_argument(
         "--mmproj", metavar="FILE", help="its mmproj file; default: the one beside the text file"
     )
     for name, limits in ranges(RuntimeSettings):
         _add(group, name, limits)
+    group.add_argument(
+        "-v", "--verbose", action="store_true", help="say what will be loaded where, and why"
+    )
 
 
 def add_answer_options(parser: argparse.ArgumentParser) -> None:
@@ -77,7 +81,26 @@ def _add(group: argparse._ArgumentGroup, name: str, limits: Range) -> None:
         group.add_argument(flag, metavar=metavar, help=limits.help)
 
 
+def model_paths(model: str, mmproj: str | None) -> tuple[Path, Path]:
+    """Text and mmproj file of `demo`, of a path, or of a name in the model store.
+
+    Raises UsageError, ModelFileError.
+    """
+    from llavao1_edge.engine import resolve_pair
+
+    path = Path(model).expanduser()
+    named = path.suffix != ".gguf" and not path.exists() and path.name == model
+    if model == "demo" or mmproj is not None or not named:
+        return resolve_pair("demo" if model == "demo" else path, text=None, mmproj=mmproj)
+    from llavao1_edge.store.catalogue import Store
+
+    store = Store()
+    return store.files(store.find(model))
+
+
 def runtime_settings(options: argparse.Namespace) -> RuntimeSettings:
+    if options.verbose:
+        logging.getLogger("llavao1_edge.engine").setLevel(logging.INFO)
     return RuntimeSettings(**_given(options, RuntimeSettings))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -14,10 +15,13 @@ from numpy.typing import NDArray
 
 from llavao1_edge.contract import keys
 from llavao1_edge.contract.pair import read_pair
+from llavao1_edge.engine.eyes import LEAST_SCORE_BYTES, Eyes
+from llavao1_edge.engine.machine import read_machine
+from llavao1_edge.engine.memory import MemoryPlan, fit, quantisation_name, sizes
 from llavao1_edge.engine.turns import Turns
-from llavao1_edge.errors import LlavaError, ModelFileError, UsageError
-from llavao1_edge.ggml.backend import Backend, Device, choose_device, devices
-from llavao1_edge.images import Canvas, Picture, choose_canvas, tile_picture
+from llavao1_edge.errors import LlavaError, ModelFileError, OutOfMemory, UsageError
+from llavao1_edge.ggml.backend import Backend, Device, devices
+from llavao1_edge.images import Canvas, Picture, TiledPicture, choose_canvas, tile_picture
 from llavao1_edge.llama.context import Context, Row
 from llavao1_edge.llama.log import route_logs
 from llavao1_edge.llama.model import Model
@@ -30,8 +34,7 @@ from llavao1_edge.mllama.weights import Weights
 from llavao1_edge.prompt import END_OF_TURN, Piece, Special
 from llavao1_edge.settings import RuntimeSettings
 
-DEFAULT_CONTEXT = 4096
-CANDIDATE_TOKENS = 640  # of a whole answer, as the model writes them; longer ones go in waves
+LOGGER = logging.getLogger(__name__)
 TINY_MODEL_BYTES = 64 << 20
 N_SEQUENCES = 64
 MAX_PICTURES = 2  # kept encoded; a picture of the 11B model takes about 210 MB
@@ -87,12 +90,9 @@ class Runtime:
     def _open(self, stack: ExitStack, stop: Stop) -> None:
         settings = self.settings
         route_logs()  # first: starting a device logs already
-        device = choose_device(gpu=settings.gpu_layers != 0)
+        self.plan = self._plan_memory()
         self.n_threads = settings.threads or self._useful_threads()
-        self.backend = Backend(device, n_threads=self.n_threads)
-        stack.callback(self.backend.close)
-        layers = settings.gpu_layers
-        self.gpu_layers = (-1 if device.is_gpu else 0) if layers is None else layers
+        self.gpu_layers = self.plan.gpu_layers
         self.model = Model(
             self.text_header.path,
             fd=self.text_header.fd,
@@ -100,17 +100,13 @@ class Runtime:
             stop=stop,
         )
         stack.callback(self.model.close)
-        self.weights = Weights(self.mmproj_header, self.backend)
-        stack.callback(self.weights.close)
-        self.tower = VisionTower(self.shape, self.weights, self.backend)
-        self.layers = CrossLayers(self.shape, self.weights, self.backend)
-        stack.callback(self.layers.close)
-        stack.callback(self._forget_pictures)
+        self._open_eyes(gpu=self.plan.vision_on_gpu)
+        stack.callback(self._close_eyes)
         self.injection = Injection(
-            self.layers, after=self.shape.cross_after, width=self.shape.text_width
+            self.eyes.layers, after=self.shape.cross_after, width=self.shape.text_width
         )
         stack.callback(self.injection.close)
-        n_ctx = settings.context or self._planned_context()
+        n_ctx = self.plan.n_ctx
         self.context = Context(
             self.model,
             n_ctx=n_ctx,
@@ -124,10 +120,42 @@ class Runtime:
         stack.callback(self.context.close)
         self._read_vocabulary()
 
-    def _planned_context(self) -> int:
-        """Cells for the conversation and for what a search holds at once."""
-        alone = min(DEFAULT_CONTEXT, self.model.context_length)
-        return alone + (min(self._width, self.n_sequences) - 1) * CANDIDATE_TOKENS
+    def _plan_memory(self) -> MemoryPlan:
+        """Raises BackendError where the pair does not fit this machine."""
+        found = sizes(self.text_header, self.mmproj_header, f32_cache=self.f32_cache)
+        plan = fit(
+            found,
+            read_machine(devices()),
+            self.settings,
+            width=min(self._width, self.n_sequences),
+            quantisation=quantisation_name(self.text_header),
+        )
+        for line in plan.lines():
+            LOGGER.log(logging.WARNING if line.startswith("given up") else logging.INFO, line)
+        return plan
+
+    def _open_eyes(self, *, gpu: bool) -> None:
+        self.eyes = Eyes(self.mmproj_header, self.shape, gpu=gpu, n_threads=self.n_threads)
+
+    def _close_eyes(self) -> None:
+        self._forget_pictures()
+        self.eyes.close()
+
+    @property
+    def backend(self) -> Backend:
+        return self.eyes.backend
+
+    @property
+    def weights(self) -> Weights:
+        return self.eyes.weights
+
+    @property
+    def tower(self) -> VisionTower:
+        return self.eyes.tower
+
+    @property
+    def layers(self) -> CrossLayers:
+        return self.eyes.layers
 
     def _useful_threads(self) -> int:
         """One for a tiny model. Two are a quarter faster on an idle machine (measured on the demo),
@@ -230,11 +258,7 @@ class Runtime:
             return kept, 0.0
         started = time.perf_counter()
         tiled = tile_picture(picture.image, rules=self.shape.tiling)
-        vision = self.tower.encode(tiled, checkpoint=checkpoint)
-        try:
-            states = self.layers.states(vision, n_tiles=tiled.n_tiles, f32=self.f32_cache)
-        finally:
-            vision.close()
+        states = self._see(tiled, checkpoint)
         self.vision_passes += 1
         self._pictures[picture.key] = states
         while len(self._pictures) > MAX_PICTURES:
@@ -242,7 +266,30 @@ class Runtime:
             self._pictures.popitem(last=False)[1].close()
         return states, (time.perf_counter() - started) * 1000
 
+    def _see(self, tiled: TiledPicture, checkpoint: Callable[[float], None] | None) -> CrossStates:
+        """A picture's states. Where memory is short: with less at a time, then on the CPU.
+
+        Raises OutOfMemory where nothing helps.
+        """
+        while True:
+            try:
+                return self.eyes.states(tiled, f32=self.f32_cache, checkpoint=checkpoint)
+            except OutOfMemory as error:
+                LOGGER.warning("%s: trying again with less", error.message)
+                if self._pictures:
+                    self._forget_pictures()  # they can be read again, this one cannot wait
+                elif self.eyes.score_bytes > LEAST_SCORE_BYTES:
+                    self.eyes.score_bytes = LEAST_SCORE_BYTES
+                elif self.eyes.on_gpu:
+                    self._close_eyes()
+                    self._open_eyes(gpu=False)
+                    self.injection.use(self.eyes.layers)
+                else:
+                    raise
+
     def _forget_pictures(self) -> None:
+        if not self._pictures:
+            return
         self.layers.forget_plans()
         for states in self._pictures.values():
             states.close()

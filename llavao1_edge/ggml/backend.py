@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from llavao1_edge.errors import BackendError
+from llavao1_edge.errors import BackendError, OutOfMemory
 from llavao1_edge.ggml import library as c
 from llavao1_edge.ggml.tensor import Arena, Tensor, address_of
 
@@ -65,7 +65,7 @@ class Buffer:
 
     def __init__(self, address: int, *, purpose: str, keeps: object = None) -> None:
         if not address:
-            raise BackendError(
+            raise OutOfMemory(
                 f"not enough memory for {purpose}",
                 hint="Close other programs, use a smaller quantisation or fewer GPU layers.",
             )
@@ -97,6 +97,7 @@ class Backend:
         self.set_threads(n_threads)
 
     def set_threads(self, n_threads: int) -> None:
+        self.n_threads = n_threads
         if self.device.kind == CPU:
             c.ggml_backend_cpu_set_n_threads(self.address, n_threads)
 

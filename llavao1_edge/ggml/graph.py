@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llavao1_edge.errors import BackendError
+from llavao1_edge.errors import BackendError, OutOfMemory
 from llavao1_edge.ggml import library as c
 from llavao1_edge.ggml.backend import Backend
 from llavao1_edge.ggml.tensor import Arena, Tensor
@@ -35,7 +35,7 @@ class Scratch:
         before = self.n_bytes if self.generation else 0
         if not c.ggml_gallocr_alloc_graph(self.address, graph):
             self.generation += 1  # the old memory may be gone already
-            raise BackendError(
+            raise OutOfMemory(
                 "not enough memory to compute a graph",
                 hint="Close other programs, or compute the picture on the CPU (--gpu-layers 0).",
             )

@@ -56,6 +56,17 @@ class Tensor:
             )
         c.ggml_backend_tensor_set(self.address, data.ctypes.data, 0, data.nbytes)
 
+    def host_view(self) -> NDArray[np.float32]:
+        """The memory of a contiguous F32 matrix on the CPU, shape (rows, row length), not a copy.
+
+        Valid as long as whatever owns the memory.
+        """
+        k, n = self.shape[:2]
+        if not self.struct.data or self.type.name != "F32":
+            raise BackendError(f"tensor {self.name!r} has no F32 values on the CPU")
+        raw = (ctypes.c_float * (n * k)).from_address(self.struct.data)
+        return np.ctypeslib.as_array(raw).reshape(n, k)
+
     def read_f32(self) -> NDArray[np.float32]:
         """The values of a contiguous F32 tensor, shape in numpy order (slowest first)."""
         values = np.empty(self.shape[::-1], dtype=np.float32)

@@ -38,6 +38,8 @@ IQ4_NL = StorageType(20, "IQ4_NL", 32, 18)
 IQ4_XS = StorageType(23, "IQ4_XS", 256, 136)
 BF16 = StorageType(30, "BF16", 1, 2)
 
+PLAIN = (F32, F16, BF16)
+
 # What we write, and then what only files from elsewhere carry (llama.cpp computes with all).
 WRITTEN = (F32, F16, BF16, Q8_0, Q6_K, Q5_K, Q5_1, Q5_0, Q4_K, Q4_1, Q4_0, IQ4_NL, IQ4_XS)
 READ = (

@@ -72,6 +72,10 @@ class Injection:
     def close(self) -> None:
         self._arena.close()
 
+    def use(self, layers: CrossLayers) -> None:
+        """Other layers from now on, not inside a decode."""
+        self._layers = layers
+
     # --- around a decode --------------------------------------------------------------------
     def begin(self, segments: Sequence[Segment], *, stop: Callable[[], bool]) -> None:
         """Says what the rows of the coming batch see; `stop` is asked at every hook."""

@@ -5,6 +5,8 @@ What the oracle does and what is easy to get wrong:
   Only pairs (padding query, padding key) are masked; padding is otherwise seen by everyone. Here
   the tokens are ordered [all tiles' tokens, all padding]: the tokens of valid tiles come first, so
   they attend to all keys, the rest attends to the first `n_valid` keys, and no mask is needed.
+- The slots of empty tiles hold the same as each other throughout, where their rows of the position
+  tables are equal (as trained, they are zero): one of them is computed, its keys count as many.
 - The projector also reads the states *entering* chosen local layers. Each has a matrix of its own,
   so the projection is summed up as the layers go by and no state is kept.
 - Activations stay in float32: half-precision weights are widened, never the activations narrowed.
@@ -13,6 +15,7 @@ What the oracle does and what is easy to get wrong:
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
@@ -25,6 +28,8 @@ from llavao1_edge.ggml.graph import Plan, Scratch
 from llavao1_edge.ggml.tensor import Arena, Tensor
 from llavao1_edge.ggml.types import F16, F32
 from llavao1_edge.images import TiledPicture
+from llavao1_edge.mllama.arithmetic import BLAS, FUSED, Arithmetic, simple
+from llavao1_edge.mllama.attention import Blas
 from llavao1_edge.mllama.shape import NORM_EPS, PAD_MULTIPLE, MllamaShape
 from llavao1_edge.mllama.weights import Weights
 
@@ -32,29 +37,6 @@ SCORE_BYTES = 96 << 20  # attention scores in memory at a time
 
 BetweenLayers = Callable[[float], None]
 """Called between layers with the share done; may raise to stop."""
-
-
-@dataclass(frozen=True)
-class Attention:
-    """How the tower's attention is computed. flash: one fused operation instead of blocks."""
-
-    flash: bool
-    f16_keys: bool
-
-
-def choose_attention(backend: Backend, shape: MllamaShape) -> Attention:
-    """Fused attention where a GPU supports the head size, blocks of rows on the CPU.
-
-    On the CPU the fused operation is slower than blocked products (benchmarks/phases).
-    """
-    if not backend.device.is_gpu:
-        return Attention(flash=False, f16_keys=False)
-    head = shape.width // shape.vision_heads
-    with Plan(n_nodes=8) as plan:
-        q = plan.input(F32, head, 256, shape.vision_heads, name="q")
-        k = plan.input(F16, head, 256, shape.vision_heads, name="k")
-        probe = plan.flash_attention(q, k, k, scale=1.0)
-        return Attention(flash=backend.supports(probe), f16_keys=True)
 
 
 class VisionStates:
@@ -78,10 +60,15 @@ class VisionTower:
         weights: Weights,
         backend: Backend,
         *,
-        attention: Attention | None = None,
+        arithmetic: Arithmetic | None = None,
+        score_bytes: int = SCORE_BYTES,
+        merge: bool = True,
     ) -> None:
+        """score_bytes: of attention scores in memory at a time (in ggml's blocks); merge: whether
+        equal empty tiles may be computed once."""
         self._shape, self._weights, self._backend = shape, weights, backend
-        self.attention = attention or choose_attention(backend, shape)
+        self.arithmetic = arithmetic or simple(backend, shape)
+        self.score_bytes, self.merge = score_bytes, merge
 
     def encode(
         self, picture: TiledPicture, *, checkpoint: BetweenLayers | None = None
@@ -103,6 +90,44 @@ def _go_on(_: float) -> None:
     return None
 
 
+@dataclass(frozen=True)
+class _Layout:
+    """Which rows are computed: the tokens of `slots` tile slots, then their padding.
+
+    The last slot stands for `merged` equal empty ones, if that is not 0.
+    """
+
+    valid: int
+    slots: int
+    merged: int
+    tokens: int
+    padding: int
+
+    @property
+    def n_valid(self) -> int:
+        return self.valid * self.tokens
+
+    @property
+    def n_tokens(self) -> int:
+        return self.slots * self.tokens
+
+    @property
+    def n_rows(self) -> int:
+        return self.slots * (self.tokens + self.padding)
+
+    def per_row(self, of_slots: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(slots, ...) → (rows, ...)."""
+        tokens = np.repeat(of_slots, self.tokens, axis=0)
+        return np.concatenate([tokens, np.repeat(of_slots, self.padding, axis=0)])
+
+    def counts(self) -> NDArray[np.float32]:
+        """How many equal rows each row stands for."""
+        slots = np.ones(self.slots, dtype=np.float32)
+        if self.merged:
+            slots[-1] = self.merged
+        return self.per_row(slots)
+
+
 class _Pass:
     """One picture on its way through the tower."""
 
@@ -110,24 +135,45 @@ class _Pass:
         self, tower: VisionTower, picture: TiledPicture, target: Tensor, checkpoint: BetweenLayers
     ) -> None:
         self.shape, self.weights = tower._shape, tower._weights
-        self.backend, self.attention = tower._backend, tower.attention
+        self.backend, self.arithmetic = tower._backend, tower.arithmetic
+        self.score_bytes = tower.score_bytes
         self.picture, self.target, self.checkpoint = picture, target, checkpoint
-        self.n_valid = picture.n_tiles * self.shape.tokens_per_tile
-        self.n_rows = self.shape.n_tokens + self.shape.n_padding
+        self.rows = self._layout(may_merge=tower.merge and self.arithmetic.attention == BLAS)
+        self.n_rows, self.n_valid = self.rows.n_rows, self.rows.n_valid
+
+    def _layout(self, *, may_merge: bool) -> _Layout:
+        shape, valid = self.shape, self.picture.n_tiles
+        empty = shape.tensors.max_tiles - valid
+        merged = empty if may_merge and empty > 1 and self._empty_tiles_are_equal() else 0
+        padding = -shape.tokens_per_tile % PAD_MULTIPLE
+        slots = valid + 1 if merged else shape.tensors.max_tiles
+        return _Layout(valid, slots, merged, shape.tokens_per_tile, padding)
+
+    def _empty_tiles_are_equal(self) -> bool:
+        """Whether the tables give all empty tiles of this arrangement the same rows."""
+        for name in (names.TILE_POSITION, names.PRE_TILE, names.POST_TILE):
+            row = self.weights.host(name, row=self.picture.aspect_ratio_id)
+            tiles = row.reshape(self.shape.tensors.max_tiles, -1)[self.picture.n_tiles :]
+            if (tiles != tiles[0]).any() or self.picture.pixels[self.picture.n_tiles :].any():
+                return False
+        return True
 
     def run(self) -> None:
         arena = Arena(n_tensors=2)
         width = self.shape.width
         self.hidden = arena.tensor(F32, width, self.n_rows, name="hidden")
         self.attended = arena.tensor(F32, width, self.n_rows, name="attended")
-        buffer = self.backend.allocate(arena, purpose="the vision tower")
-        self.scratch = Scratch(self.backend)
-        try:
+        with ExitStack() as stack:
+            stack.callback(arena.close)
+            stack.callback(self.backend.allocate(arena, purpose="the vision tower").close)
+            self.scratch = Scratch(self.backend)
+            stack.callback(self.scratch.close)
+            if self.arithmetic.attention == BLAS:
+                self.blas = stack.enter_context(
+                    Blas(heads=self.shape.vision_heads, n_threads=self.backend.n_threads)
+                )
+                self.counts = self.rows.counts()
             self._layers()
-        finally:
-            self.scratch.close()
-            buffer.close()
-            arena.close()
 
     def _layers(self) -> None:
         sizes = self.shape.tensors
@@ -149,26 +195,30 @@ class _Pass:
             )
             self._layer(partial(names.global_, layer), gates=(gates[0], gates[1]))
         self._project(names.PROJECT_GLOBAL)
+        self._spread()
 
     # --- ends -------------------------------------------------------------------------------
     def _embed(self) -> None:
         """Patches and position tables → hidden, padding rows zero."""
         shape, weights = self.shape, self.weights
-        patches = extract_patches(self.picture.pixels, shape.tensors.patch_size)
+        pixels_used = self.picture.pixels[: self.rows.slots]
+        patches = extract_patches(pixels_used, shape.tensors.patch_size)
         with Plan() as plan:
-            pixels = plan.input(F32, patches.shape[-1], shape.n_tokens, name="patches")
-            tables = plan.input(F32, shape.width, shape.n_tokens, name="tables")
-            x = plan.add(plan.matmul(plan.widened(weights[names.PATCH]), pixels), tables)
+            pixels = plan.input(F32, patches.shape[-1], self.rows.n_tokens, name="patches")
+            tables = plan.input(F32, shape.width, self.rows.n_tokens, name="tables")
+            x = plan.add(
+                plan.matmul(self.arithmetic.weight(plan, weights[names.PATCH]), pixels), tables
+            )
             x = plan.layer_norm(
                 x,
                 weights[f"{names.PRE_NORM}.weight"],
                 weights[f"{names.PRE_NORM}.bias"],
                 NORM_EPS,
             )
-            plan.store(plan.pad_rows(x, shape.n_padding), self.hidden)
+            plan.store(plan.pad_rows(x, self.n_rows - self.rows.n_tokens), self.hidden)
             plan.finish(self.scratch)
             pixels.write(patches)
-            tables.write(self._position_tables())
+            tables.write(self._position_tables()[: self.rows.slots])
             plan.run(self.backend)
 
     def _position_tables(self) -> NDArray[np.float32]:
@@ -190,10 +240,7 @@ class _Pass:
         shape, weights, identity = self.shape, self.weights, self.picture.aspect_ratio_id
         gate = np.tanh(np.float32(weights.scalar(names.POST_TILE_GATE)))
         post = gate * weights.host(names.POST_TILE, row=identity).reshape(-1, shape.width)
-        padding = -shape.tokens_per_tile % PAD_MULTIPLE
-        table = np.concatenate(
-            [np.repeat(post, shape.tokens_per_tile, axis=0), np.repeat(post, padding, axis=0)]
-        )
+        table = self.rows.per_row(post[: self.rows.slots])
         with Plan() as plan:
             tables = plan.input(F32, shape.width, self.n_rows, name="tables")
             x = plan.layer_norm(
@@ -213,52 +260,86 @@ class _Pass:
 
     def _project(self, name: str) -> None:
         """target += matrix · hidden, without the padding rows."""
+        n = self.rows.n_tokens
         with Plan() as plan:
-            seen = plan.rows(self.hidden, 0, self.shape.n_tokens)
-            part = plan.matmul(plan.widened(self.weights[name]), seen)
-            plan.store(plan.add(self.target, part), self.target)
+            weight = self.arithmetic.weight(plan, self.weights[name])
+            part = plan.matmul(weight, plan.rows(self.hidden, 0, n))
+            target = plan.rows(self.target, 0, n)
+            plan.store(plan.add(target, part), target)
+            plan.finish(self.scratch)
+            plan.run(self.backend)
+
+    def _spread(self) -> None:
+        """Every empty tile gets what was computed for one of them."""
+        if not self.rows.merged:
+            return
+        n, first = self.rows.tokens, self.rows.n_valid
+        with Plan() as plan:
+            for slot in range(self.rows.slots, self.shape.tensors.max_tiles):
+                made = plan.rows(self.target, first, n)
+                plan.store(made, plan.rows(self.target, slot * n, n))
             plan.finish(self.scratch)
             plan.run(self.backend)
 
     # --- a layer ----------------------------------------------------------------------------
     def _layer(self, name: Callable[[str], str], *, gates: tuple[float, float]) -> None:
         weights, eps = self.weights, self.shape.vision_eps
+
+        def linear(plan: Plan, part: str, x: Tensor) -> Tensor:
+            return plan.matmul(self.arithmetic.weight(plan, weights[name(f"{part}.weight")]), x)
+
+        def norm(plan: Plan, part: str, x: Tensor) -> Tensor:
+            weight, bias = weights[name(f"{part}.weight")], weights[name(f"{part}.bias")]
+            return plan.layer_norm(x, weight, bias, eps)
+
         with Plan(n_nodes=4096) as plan:
-
-            def linear(part: str, x: Tensor) -> Tensor:
-                return plan.matmul(plan.widened(weights[name(f"{part}.weight")]), x)
-
-            def norm(part: str, x: Tensor) -> Tensor:
-                return plan.layer_norm(
-                    x, weights[name(f"{part}.weight")], weights[name(f"{part}.bias")], eps
-                )
-
-            x = norm("ln1", self.hidden)
-            self._attend(plan, linear("attn_q", x), linear("attn_k", x), linear("attn_v", x))
-            x = _gated(plan, self.hidden, linear("attn_out", self.attended), gates[0])
-            h = plan.add(linear("ffn_up", norm("ln2", x)), weights[name("ffn_up.bias")])
-            h = plan.add(linear("ffn_down", plan.gelu(h)), weights[name("ffn_down.bias")])
+            x = norm(plan, "ln1", self.hidden)
+            q, k, v = (linear(plan, f"attn_{part}", x) for part in "qkv")
+            if self.arithmetic.attention == BLAS:
+                self._attend_on_host(plan, q, k, v)
+            else:
+                self._attend(plan, q, k, v)
+                plan.finish(self.scratch)
+                plan.run(self.backend)
+        with Plan() as plan:
+            attended = linear(plan, "attn_out", self.attended)
+            x = _gated(plan, self.hidden, attended, gates[0])
+            h = plan.add(linear(plan, "ffn_up", norm(plan, "ln2", x)), weights[name("ffn_up.bias")])
+            h = linear(plan, "ffn_down", plan.gelu(h))
+            h = plan.add(h, weights[name("ffn_down.bias")])
             plan.store(_gated(plan, x, h, gates[1]), self.hidden)
             plan.finish(self.scratch)
             plan.run(self.backend)
 
+    def _attend_on_host(self, plan: Plan, *qkv: Tensor) -> None:
+        """The same in numpy, on the memory of the tensors."""
+        for tensor in qkv:
+            plan.output(tensor)
+        plan.finish(self.scratch)
+        plan.run(self.backend)
+        q, k, v = (tensor.host_view() for tensor in qkv)
+        out, n = self.attended.host_view(), self.n_valid
+        self.blas.attend(q[:n], k, v, self.counts, out[:n])
+        if n < self.n_rows:
+            self.blas.attend(q[n:], k[:n], v[:n], self.counts[:n], out[n:])
+
     def _attend(self, plan: Plan, q: Tensor, k: Tensor, v: Tensor) -> None:
         """Stores the attention's output into `attended`, a block of query rows at a time."""
         heads, width = self.shape.vision_heads, self.shape.width
-        head = width // heads
+        head, fused = width // heads, self.arithmetic.attention == FUSED
         q, k, v = (plan.reshape(part, head, heads, self.n_rows) for part in (q, k, v))
         q = plan.permute(q, 0, 2, 1, 3)
         k = plan.contiguous(plan.permute(k, 0, 2, 1, 3))
-        if self.attention.flash:
+        if fused:
             v = plan.contiguous(plan.permute(v, 0, 2, 1, 3))
-            if self.attention.f16_keys:
+            if self.arithmetic.f16_keys:
                 k, v = plan.cast(k, F16), plan.cast(v, F16)
         else:
             v = plan.contiguous(plan.permute(v, 1, 2, 0, 3))  # (rows, head, heads)
         for start, n, n_keys in self._blocks(heads):
             block = plan.rows(q, start, n)
             keys = plan.rows(k, 0, n_keys)
-            if self.attention.flash:
+            if fused:
                 out = plan.flash_attention(block, keys, plan.rows(v, 0, n_keys), scale=head**-0.5)
             else:
                 weights = plan.softmax(plan.matmul(keys, block), scale=head**-0.5)
@@ -269,8 +350,8 @@ class _Pass:
     def _blocks(self, heads: int) -> list[tuple[int, int, int]]:
         """(first query row, rows, keys): valid rows see all keys, the others the valid ones."""
         step = self.n_rows
-        if not self.attention.flash:
-            step = max(8, SCORE_BYTES // (4 * heads * self.n_rows))
+        if self.arithmetic.attention != FUSED:
+            step = max(8, self.score_bytes // (4 * heads * self.n_rows))
         blocks = []
         for low, high, n_keys in (
             (0, self.n_valid, self.n_rows),

@@ -1,4 +1,4 @@
-"""Downloads one file in a process of its own, with huggingface_hub.
+"""Downloads files in a process of its own, with huggingface_hub.
 
 The library resumes, retries and knows the hub's storage, but it cannot be cancelled and does not
 compare checksums; a process can be ended at any moment, and what has come stays for the next try.
@@ -14,7 +14,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,11 +27,11 @@ POLL_SECONDS = 0.1
 
 def fetch(
     request: dict[str, Any], *, watch: Path, report: Report | None = None, stop: Stop | None = None
-) -> Path:
-    """Runs the child until the file is there.
+) -> list[Path]:
+    """Runs the child until the files are there.
 
-    request: `repo`, `file`, `revision`, `folder` (None: the hub's cache). watch: the folder in
-    which the unfinished file grows. Raises DownloadError, Cancelled.
+    request: `repo`, `files`, `revision`, `folder` (None: the hub's cache). watch: the folder in
+    which an unfinished file grows. Raises DownloadError, Cancelled.
     """
     command = [sys.executable, "-m", "llavao1_edge.store.fetching"]
     with subprocess.Popen(
@@ -57,17 +56,18 @@ def fetch(
     return _result(request, out, errors, child.returncode)
 
 
-def _result(request: dict[str, Any], out: str, errors: str, code: int) -> Path:
+def _result(request: dict[str, Any], out: str, errors: str, code: int) -> list[Path]:
     try:
         result = json.loads(out.splitlines()[-1])
     except (ValueError, IndexError):
         last = errors.strip().splitlines()[-1:] or [f"exit code {code}"]
         raise DownloadError(
-            f"cannot fetch {request['file']}: {last[0]}", hint="Try again; it goes on from there."
+            f"cannot fetch {request['files'][0]}: {last[0]}",
+            hint="Try again; it goes on from there.",
         ) from None
-    if "path" in result:
-        return Path(result["path"])
-    raise DownloadError(f"cannot fetch {request['file']}: {result['error']}", hint=result["hint"])
+    if "paths" in result:
+        return [Path(path) for path in result["paths"]]
+    raise DownloadError(f"cannot fetch {result['file']}: {result['error']}", hint=result["hint"])
 
 
 def _unfinished(folder: Path) -> int:
@@ -100,29 +100,30 @@ def main() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from llavao1_edge.store.hub import explain
 
-    with contextlib.redirect_stdout(sys.stderr):
-        result = _download(request, explain)
-    print(json.dumps(result))
+    paths: list[str] = []
+    for file in request["files"]:
+        with contextlib.redirect_stdout(sys.stderr):
+            result = _download(request, file, explain)
+        if "path" not in result:
+            print(json.dumps(result | {"file": file}))
+            return
+        paths.append(result["path"])
+    print(json.dumps({"paths": paths}))
 
 
-def _download(request: dict[str, Any], explain: Callable[..., DownloadError]) -> dict[str, str]:
+def _download(
+    request: dict[str, Any], file: str, explain: Callable[..., DownloadError]
+) -> dict[str, str]:
     import huggingface_hub
 
-    for attempt in range(3):
-        try:
-            path = huggingface_hub.hf_hub_download(
-                request["repo"],
-                request["file"],
-                revision=request["revision"],
-                local_dir=request["folder"],
-            )
-            return {"path": str(path)}
-        except Exception as error:  # whatever its HTTP library raises
-            found = explain(error, request["repo"])
-            if attempt == 2 or not found.again:
-                return {"error": found.message, "hint": found.hint}
-            time.sleep(0.5 * 4**attempt)
-    raise AssertionError
+    try:
+        path = huggingface_hub.hf_hub_download(
+            request["repo"], file, revision=request["revision"], local_dir=request["folder"]
+        )
+    except Exception as error:  # whatever its HTTP library raises, after its own retries
+        found = explain(error, request["repo"])
+        return {"error": found.message, "hint": found.hint}
+    return {"path": str(path)}
 
 
 if __name__ == "__main__":

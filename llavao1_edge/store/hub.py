@@ -6,6 +6,7 @@ huggingface_hub does the talking, so `HF_ENDPOINT`, `HF_TOKEN`, `HF_HOME` and `H
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,38 +38,44 @@ class Repository:
 
     def fetch(
         self,
-        name: str,
+        files: Sequence[str],
         *,
         folder: Path | None = None,
         report: Report | None = None,
         stop: Stop | None = None,
-    ) -> Path:
-        """The whole file, its checksum compared. folder None: the hub's cache, shared with others.
+    ) -> list[Path]:
+        """Whole files, their checksums compared. folder None: the hub's cache, shared with others.
 
-        report is told the bytes so far. Raises DownloadError, Cancelled.
+        report is told the bytes of the present file so far. Raises DownloadError, Cancelled.
         """
-        remote = self.files.get(name)
-        if remote is None:
-            raise DownloadError(f"{self.name} has no file {name}", hint="Check the repository.")
+        missing = [name for name in files if name not in self.files]
+        if missing:
+            raise DownloadError(
+                f"{self.name} has no file {missing[0]}", hint="Check the repository."
+            )
+        if not files:
+            return []
         request = {
             "repo": self.name,
-            "file": name,
+            "files": list(files),
             "revision": self.commit,
             "folder": None if folder is None else str(folder),
         }
         watch = folder or _cache_folder(self.name)
         for attempt in range(2):
-            path = fetch(request, watch=watch, report=report, stop=stop)
-            problem = _compare(path, remote, stop)
-            if problem is None:
-                return path
-            path.resolve().unlink(missing_ok=True)
-            path.unlink(missing_ok=True)
+            paths = fetch(request, watch=watch, report=report, stop=stop)
+            problems = []
+            for name, path in zip(files, paths, strict=True):
+                problem = _compare(path, self.files[name], stop)
+                if problem is not None:
+                    problems.append(f"{name} of {self.name} came damaged twice: {problem}")
+                    path.resolve().unlink(missing_ok=True)
+                    path.unlink(missing_ok=True)
+            if not problems:
+                return paths
             if attempt:
-                raise DownloadError(
-                    f"{name} of {self.name} came damaged twice: {problem}",
-                    hint="Try again later, or over another connection.",
-                )
+                hint = "Try again later, or over another connection."
+                raise DownloadError(problems[0], hint=hint)
         raise AssertionError
 
     def read(self, name: str, start: int, n: int) -> bytes:
@@ -179,26 +186,20 @@ def explain(error: Exception, repo: str) -> DownloadError:
         return DownloadError(
             f"{repo} is given out only to those who accepted its licence",
             hint="Accept it on the hub's page, then set HF_TOKEN to your token.",
-            again=False,
         )
     if isinstance(error, errors.RevisionNotFoundError):
-        return DownloadError(
-            f"{repo} has no such revision", hint="Check it on the hub.", again=False
-        )
+        return DownloadError(f"{repo} has no such revision", hint="Check it on the hub.")
     if isinstance(error, errors.RepositoryNotFoundError):
         return DownloadError(
             f"there is no repository {repo}, or it is private",
             hint="Check the name; for a private one set HF_TOKEN.",
-            again=False,
         )
     if isinstance(error, errors.EntryNotFoundError) and not isinstance(
         error, errors.LocalEntryNotFoundError
     ):
-        return DownloadError(f"{repo} lacks this file", hint="Check the repository.", again=False)
+        return DownloadError(f"{repo} lacks this file", hint="Check the repository.")
     if isinstance(error, OSError) and error.errno is not None and error.strerror:
-        return DownloadError(
-            error.strerror, hint=f"Check {error.filename or 'the disk'}.", again=False
-        )
+        return DownloadError(error.strerror, hint=f"Check {error.filename or 'the disk'}.")
     cause: BaseException = error
     while cause.__cause__ is not None:
         cause = cause.__cause__
@@ -206,5 +207,4 @@ def explain(error: Exception, repo: str) -> DownloadError:
     return DownloadError(
         f"the connection to the hub failed ({type(cause).__name__}: {text[0][:160]})",
         hint="Try again; what has come so far is kept.",
-        again=True,
     )

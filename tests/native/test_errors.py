@@ -238,7 +238,7 @@ def convert_cases(f: Files, tmp: Path) -> Iterator[tuple[str, Case]]:
     for name, change, message in changes:
         yield f"convert: {name}", (damaged(name, change), 1, message)
     good = str(f["checkpoint"])
-    yield "convert: no folder", (["convert", "nowhere"], 1, "nowhere is not a folder")
+    yield "convert: no source", (["convert", "nowhere"], 2, "nothing at nowhere")
     yield "convert: quantisation", (["convert", good, "--quant", "Q1"], 2, "'Q1'")
     into = str(f["picture"] / "out")
     yield "convert: target below a file", (["convert", good, "--out", into], 1, "cannot write to")

@@ -126,13 +126,18 @@ def test_small_batches_change_nothing(batch: int, open_tiny: Callable[..., Engin
 
 
 def test_fused_attention_equals_the_blocks(open_tiny: Callable[..., Engine]) -> None:
-    from llavao1_edge.mllama.vision import Attention, VisionTower
+    from llavao1_edge.mllama.arithmetic import BLAS, FUSED, Arithmetic
+    from llavao1_edge.mllama.vision import VisionTower
 
     runtime = open_tiny().runtime
     tiled = tile_picture(picture_for(CONFIGURATIONS["base"], 1, 2), rules=runtime.shape.tiling)
     wanted = golden()["base/1x2/vision"]
-    for attention, tolerance in ((Attention(True, False), 1e-4), (Attention(True, True), 1e-2)):
-        tower = VisionTower(runtime.shape, runtime.weights, runtime.backend, attention=attention)
+    for arithmetic, tolerance in (
+        (Arithmetic(FUSED), 1e-4),
+        (Arithmetic(FUSED, f16_keys=True), 1e-2),
+        (Arithmetic(BLAS), 1e-4),
+    ):
+        tower = VisionTower(runtime.shape, runtime.weights, runtime.backend, arithmetic=arithmetic)
         vision = tower.encode(tiled)
         seen = vision.tokens.read_f32()[0, 0]
         vision.close()

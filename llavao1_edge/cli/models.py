@@ -1,0 +1,182 @@
+"""`llavao1-edge models`: what is on this machine, fetching, taking in, removing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llavao1_edge.errors import Cancelled
+
+if TYPE_CHECKING:
+    from llavao1_edge.store.catalogue import Entry, Store
+    from llavao1_edge.store.hub import Repository
+
+EPILOG = """\
+examples:
+  llavao1-edge models pull Xkev/Llama-3.2V-11B-cot
+  llavao1-edge models import models/LLaVA-CoT-Q4_K_M.gguf
+  llavao1-edge ask photo.jpg "What is this?" --model LLaVA-CoT
+
+LLAVAO1_MODELS says where models are kept; HF_TOKEN, HF_HOME, HF_ENDPOINT and HF_HUB_OFFLINE hold.
+"""
+
+
+def add_parser(commands: Any) -> None:
+    parser = commands.add_parser(
+        "models",
+        help="models on this machine: list, pull, show, remove, import",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    actions = parser.add_subparsers(dest="action", metavar="ACTION")
+    listing = actions.add_parser("list", help="names and sizes")
+    listing.add_argument("--json", action="store_true", help="print one JSON array")
+    pull = actions.add_parser("pull", help="fetch a pair from the hub, or convert one from there")
+    pull.add_argument("repo", metavar="owner/name[@revision]")
+    pull.add_argument("--quant", metavar="TYPE", help="which quantisation (default Q4_K_M)")
+    pull.add_argument("--vision-quant", metavar="TYPE", help="of the vision tower, if converted")
+    pull.add_argument("--name", help="under which name (default: the file's)")
+    show = actions.add_parser("show", help="architecture, quantisation, memory it needs")
+    show.add_argument("name")
+    show.add_argument("--json", action="store_true", help="print one JSON object")
+    show.add_argument("--check", action="store_true", help="compare the files with their digests")
+    remove = actions.add_parser("remove", help="remove a model and free its space")
+    remove.add_argument("name")
+    take = actions.add_parser("import", help="take a pair of files in")
+    take.add_argument("text", type=Path, metavar="TEXT.gguf")
+    take.add_argument("--mmproj", type=Path, metavar="FILE", help="default: the one beside it")
+    take.add_argument("--name", help="under which name (default: the file's)")
+    take.add_argument("--move", action="store_true", help="the files leave their place")
+    parser.set_defaults(run=run, json=False)
+
+
+def run(options: argparse.Namespace) -> int:
+    from llavao1_edge.store.catalogue import Store
+
+    actions = {"pull": _pull, "show": _show, "remove": _remove, "import": _import}
+    actions.get(options.action, _list)(Store(), options)
+    return 0
+
+
+def _list(store: Store, options: argparse.Namespace) -> None:
+    entries = store.entries()
+    for problem in store.problems():
+        print(f"left out: {problem}", file=sys.stderr)
+    if options.json:
+        print(json.dumps([asdict(entry) for entry in entries], indent=1))
+        return
+    print("demo                                      0.01 GB  embedded")
+    for entry in entries:
+        print(f"{entry.name:40}  {entry.n_bytes / 1e9:5.2f} GB  {entry.source}")
+
+
+def _pull(store: Store, options: argparse.Namespace) -> None:
+    from llavao1_edge.cli.convert import ProgressLine
+    from llavao1_edge.store.hub import cached_snapshot, is_offline, open_repository
+    from llavao1_edge.store.pull import choose_pair, no_model, pull_pair, ready_pairs
+
+    if is_offline() and cached_snapshot(options.repo) is not None:
+        print(_convert(store, options, None).name)
+        return
+    repository = open_repository(options.repo)
+    line = ProgressLine()
+    try:
+        pairs = ready_pairs(repository)
+        if pairs:
+            pair = choose_pair(pairs, options.quant, repo=repository.name)
+            entry = pull_pair(
+                store,
+                repository,
+                pair,
+                name=options.name,
+                report=lambda file, done, total: line.show(done, total, file),
+            )
+        elif any(name.endswith(".safetensors") for name in repository.files):
+            entry = _convert(store, options, repository)
+        else:
+            raise no_model(repository)
+    except KeyboardInterrupt:
+        raise Cancelled("stopped; the same command goes on from here") from None
+    finally:
+        line.clear()
+    print(entry.name)
+
+
+def _convert(store: Store, options: argparse.Namespace, repository: Repository | None) -> Entry:
+    """A repository of safetensors: converted shard by shard, then taken in."""
+    from llavao1_convert.sources import Request, plan_source
+    from llavao1_edge.cli.convert import convert
+
+    version = "" if repository is None else repository.commit
+    key = f"convert {options.repo} {version} {options.quant} {options.vision_quant} {options.name}"
+    folder = store.staging(key)
+    with store.locked(key):
+        request = Request(
+            source=options.repo,
+            out=folder,
+            quant=options.quant,
+            vision_quant=options.vision_quant,
+            name=options.name,
+            low_disk=repository is not None,
+        )
+        plan = plan_source(request)
+        if not (plan.text.path.is_file() and plan.mmproj.path.is_file()):
+            print(f"{options.repo} holds a checkpoint: converting it", file=sys.stderr)
+            convert(plan)
+        entry = store.add(
+            plan.text.path,
+            plan.mmproj.path,
+            source=options.repo,
+            name=options.name,
+            revision=plan.revision,
+            move=True,
+        )
+        shutil.rmtree(folder, ignore_errors=True)
+    return entry
+
+
+def _show(store: Store, options: argparse.Namespace) -> None:
+    from llavao1_edge.cli import options as shared
+    from llavao1_edge.engine.memory import describe
+
+    text, mmproj = shared.model_paths(options.name, None)
+    entry = None if options.name == "demo" else store.find(options.name)
+    if entry is not None and options.check:
+        store.check(entry)
+    found = describe(text, mmproj)
+    if options.json:
+        print(json.dumps({**({} if entry is None else asdict(entry)), **found}, indent=1))
+        return
+    if entry is not None:
+        print(f"{entry.name}  from {entry.source}")
+        print(f"files         {text}\n              {mmproj}")
+    for key, value in found.items():
+        if key != "memory":
+            print(f"{key:13} {value}")
+    print("\nmemory on a CPU in GB, by context and candidates side by side")
+    rows = found["memory"]
+    counts = sorted({row["candidates"] for row in rows})
+    print("context   " + "".join(f"N={n:<6}" for n in counts))
+    for context in sorted({row["context"] for row in rows}):
+        sizes = {row["candidates"]: row["gb"] for row in rows if row["context"] == context}
+        print(f"{context:<10}" + "".join(f"{sizes[n]:<8.2f}" for n in counts))
+
+
+def _remove(store: Store, options: argparse.Namespace) -> None:
+    entry, freed = store.remove(options.name)
+    print(f"removed {entry.name}, {freed / 1e9:.2f} GB freed")
+
+
+def _import(store: Store, options: argparse.Namespace) -> None:
+    from llavao1_edge.engine import resolve_pair
+
+    text, mmproj = resolve_pair(None, text=options.text, mmproj=options.mmproj)
+    entry = store.add(
+        text, mmproj, source=str(text.resolve()), name=options.name, move=options.move
+    )
+    print(entry.name)

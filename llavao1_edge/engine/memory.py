@@ -1,0 +1,314 @@
+"""What a pair needs in memory, known before anything is loaded: from headers and settings alone.
+
+`Sizes` says what each part takes, `fit` chooses a plan for a machine: layers on the GPU, where the
+picture is read, how many tokens and candidates. Comparison with measured peaks: benchmarks/memory.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from llavao1_edge.contract import keys
+from llavao1_edge.contract import tensors as names
+from llavao1_edge.contract.gguf import GgufHeader
+from llavao1_edge.contract.pair import read_pair
+from llavao1_edge.engine.machine import Machine
+from llavao1_edge.errors import BackendError
+from llavao1_edge.mllama.shape import MllamaShape, read_shape
+from llavao1_edge.settings import RuntimeSettings
+
+DEFAULT_CONTEXT = 4096
+SMALLEST_CONTEXT = 1024
+CANDIDATE_TOKENS = 640  # of a whole answer, as the model writes them; longer ones go in waves
+MARGIN = 0.04  # of what is free, at least 200 MB: other programs breathe, estimates err
+LEAST_MARGIN = 200 << 20
+LIBRARIES = 60 << 20  # what llama.cpp and its threads take besides what is listed
+GPU_RESERVE = 400 << 20  # llama.cpp's working memory on the device
+# Types that llama.cpp's CPU backend copies into another order while loading; the pages of the file
+# stay mapped, but are not needed again. Measured on x86; elsewhere more types are.
+REORDERED = ("Q4_0", "Q4_K", "IQ4_NL")
+SMALLER = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "IQ4_XS")
+BITS = {"F32": 32, "F16": 16, "BF16": 16, "Q8_0": 8.5, "Q6_K": 6.6, "Q5_K_M": 5.7, "Q5_K_S": 5.5,
+        "Q4_K_M": 4.9, "Q4_K_S": 4.6, "Q4_0": 4.6, "IQ4_NL": 4.6, "IQ4_XS": 4.3}  # fmt: skip
+TEXT_CHOICES = (1, 4, 8, 16)
+CONTEXTS = (2048, 4096, 8192)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Bytes, from the two headers. `per_cell`: keys and values of one token in all layers."""
+
+    text: int
+    reordered: int
+    per_layer: int
+    n_layers: int
+    head: int
+    mmproj: int
+    per_cell: int
+    picture: int
+    vision: int
+    decoding: int
+    per_candidate: int
+    context_length: int
+
+    def host(self, n_ctx: int, width: int) -> dict[str, int]:
+        """Part → bytes, everything on the CPU."""
+        return {
+            "text weights": self.text,
+            "vision and cross-attention weights": self.mmproj,
+            f"keys and values of {n_ctx} tokens": n_ctx * self.per_cell,
+            "keys and values of a picture": self.picture,
+            "reading a picture, or decoding": max(self.vision, self.decoding),
+            f"{width} candidates side by side": width * self.per_candidate,
+            "libraries": LIBRARIES,
+        }
+
+
+def sizes(text: GgufHeader, mmproj: GgufHeader, *, f32_cache: bool) -> Sizes:
+    """Raises ModelFileError for headers without the numbers."""
+    shape = read_shape(mmproj)
+    number = 4 if f32_cache else 2
+    n_layers, width = text.integer("llama.block_count"), text.integer("llama.embedding_length")
+    heads, ffn = text.integer("llama.attention.head_count"), shape.tensors.text_ffn
+    kv = width // max(1, heads) * text.integer("llama.attention.head_count_kv")
+    n_vocab = text.tensors["token_embd.weight"].shape[1]
+    total = sum(info.n_bytes for info in text.tensors.values())
+    outside = sum(i.n_bytes for n, i in text.tensors.items() if not n.startswith("blk."))
+    head = text.tensors["output.weight"].n_bytes
+    reordered = sum(
+        info.n_bytes
+        for name, info in text.tensors.items()
+        if info.kind.name in REORDERED and name != "token_embd.weight"
+    )
+    used = sum(i.n_bytes for n, i in mmproj.tensors.items() if n not in names.TABLES)
+    return Sizes(
+        text=total,
+        reordered=reordered,
+        per_layer=(total - outside) // max(1, n_layers),
+        n_layers=n_layers,
+        head=head,
+        mmproj=used,
+        per_cell=2 * n_layers * kv * number,
+        picture=_picture(shape, number),
+        vision=_vision(shape),
+        decoding=512 * 4 * (2 * ffn + 6 * width),
+        # Logits in llama.cpp, our copy, and two arrays of weights.
+        per_candidate=4 * n_vocab * 4,
+        context_length=text.integer("llama.context_length"),
+    )
+
+
+def _picture(shape: MllamaShape, number: int) -> int:
+    sizes = shape.tensors
+    return (
+        2 * sizes.cross_layers * shape.n_tokens * sizes.cross_kv_heads * sizes.head_width * number
+    )
+
+
+def _vision(shape: MllamaShape) -> int:
+    """Hidden and attended states, projected tokens, and the largest graph of a layer."""
+    rows, sizes = shape.n_tokens + shape.n_padding, shape.tensors
+    states = 2 * rows * sizes.width + shape.n_tokens * sizes.text_width
+    layer = max(rows * (2 * sizes.ffn + 2 * sizes.width), rows * 4 * sizes.width)
+    weights = 2 * sizes.width * sizes.ffn
+    keys_values = 2 * shape.n_tokens * sizes.cross_kv_heads * sizes.head_width
+    keys_values += sizes.text_width * sizes.cross_kv_heads * sizes.head_width
+    return 4 * (states + max(layer + weights, keys_values))
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """What will be loaded where. `parts`: bytes on the CPU's side; `gpu`: on the device.
+
+    width: candidates side by side that the context has room for; given_up: what a larger machine
+    would have had, for people.
+    """
+
+    n_ctx: int
+    width: int
+    gpu_layers: int
+    vision_on_gpu: bool
+    parts: Mapping[str, int]
+    gpu: int
+    mapped: int
+    free: int
+    given_up: tuple[str, ...] = ()
+
+    @property
+    def needed(self) -> int:
+        """Bytes of main memory that must be there at once."""
+        return sum(self.parts.values())
+
+    @property
+    def resident(self) -> int:
+        """What the system will show at most: also mapped pages that were needed only once."""
+        return self.needed + self.mapped
+
+    def lines(self) -> list[str]:
+        """For people."""
+        shown = [f"{name}: {size / 1e9:.2f} GB" for name, size in self.parts.items() if size >= 1e6]
+        shown.append(f"together {self.needed / 1e9:.2f} GB of {self.free / 1e9:.2f} GB free")
+        if self.mapped > 10e6:
+            shown.append(f"mapped besides, needed only while loading: {self.mapped / 1e9:.2f} GB")
+        if self.gpu:
+            where = "read" if self.vision_on_gpu else "not read"
+            shown.append(
+                f"on the GPU: {self.gpu_layers} layers, {self.gpu / 1e9:.2f} GB; pictures are "
+                f"{where} there"
+            )
+        shown.append(f"context {self.n_ctx} tokens, {self.width} candidates side by side")
+        return [*shown, *(f"given up: {what}" for what in self.given_up)]
+
+
+def fit(
+    found: Sizes, machine: Machine, settings: RuntimeSettings, *, width: int, quantisation: str = ""
+) -> MemoryPlan:
+    """The largest plan that fits. width: candidates that are wished for.
+
+    Raises BackendError with the shortfall where even the smallest does not, unless the settings
+    say that memory is not to be checked.
+    """
+    n_ctx = settings.context or _context(found, width)
+    plan = _with_gpu(found, machine, settings, n_ctx, width)
+    usable = machine.free - max(LEAST_MARGIN, int(MARGIN * machine.free))
+    if plan.needed <= usable or settings.memory_check == "off":
+        return plan
+    given_up = list(plan.given_up)
+    smaller, n = plan, width
+    while smaller.needed > usable and n > 1:
+        n = max(1, n // 2)
+        n_ctx = settings.context or _context(found, n)
+        smaller = _with_gpu(found, machine, settings, n_ctx, n)
+    if n < width:
+        given_up.append(f"{n} of {width} candidates side by side; the rest wait their turn")
+    while smaller.needed > usable and not settings.context and n_ctx > SMALLEST_CONTEXT:
+        n_ctx = max(SMALLEST_CONTEXT, n_ctx // 2)
+        smaller = _with_gpu(found, machine, settings, n_ctx, n)
+    if not settings.context and n_ctx < min(DEFAULT_CONTEXT, found.context_length):
+        given_up.append(f"a context of {n_ctx} tokens instead of {_context(found, 1)}")
+    if smaller.needed > usable:
+        raise _too_little(smaller, usable, found, quantisation)
+    return replace(smaller, given_up=tuple(given_up))
+
+
+def _context(found: Sizes, width: int) -> int:
+    """Cells for the conversation and for what a search holds at once."""
+    return min(DEFAULT_CONTEXT, found.context_length) + (width - 1) * CANDIDATE_TOKENS
+
+
+def _with_gpu(
+    found: Sizes, machine: Machine, settings: RuntimeSettings, n_ctx: int, width: int
+) -> MemoryPlan:
+    """Pictures are read on the GPU first, the longest work there is; then layers, from the last."""
+    parts = found.host(n_ctx, width)
+    layers, on_gpu, gpu = settings.gpu_layers, False, 0
+    given_up = []
+    if machine.gpu_free is None or layers == 0:
+        layers = 0
+    else:
+        room = machine.gpu_free - GPU_RESERVE - max(LEAST_MARGIN, int(MARGIN * machine.gpu_free))
+        ours = found.mmproj + found.picture + found.vision
+        on_gpu = ours <= room
+        if on_gpu:
+            gpu += ours
+        else:
+            given_up.append("the GPU has no room to read pictures: that is done on the CPU")
+        layer = found.per_layer + found.per_cell * n_ctx // max(1, found.n_layers)
+        if layers is None:
+            layers = max(0, min(found.n_layers, (room - gpu - found.head) // max(1, layer)))
+            if layers < found.n_layers:
+                given_up.append(f"{layers} of {found.n_layers} layers are on the GPU")
+            else:
+                layers += 1  # the head counts as one
+        offloaded = min(layers, found.n_layers)
+        gpu += offloaded * layer + (found.head if layers > found.n_layers else 0)
+        parts = _without(parts, found, offloaded, layers, n_ctx, on_gpu=on_gpu)
+    share = 1 - min(layers, found.n_layers) / max(1, found.n_layers)
+    return MemoryPlan(
+        n_ctx=n_ctx,
+        width=width,
+        gpu_layers=layers,
+        vision_on_gpu=on_gpu,
+        parts=parts,
+        gpu=gpu,
+        mapped=int(found.reordered * share),
+        free=machine.free,
+        given_up=tuple(given_up),
+    )
+
+
+def _without(
+    parts: dict[str, int], found: Sizes, offloaded: int, layers: int, n_ctx: int, *, on_gpu: bool
+) -> dict[str, int]:
+    """What stays on the CPU's side."""
+    share = 1 - offloaded / max(1, found.n_layers)
+    head = found.head if layers > found.n_layers else 0
+    left = dict(parts)
+    left["text weights"] -= offloaded * found.per_layer + head
+    left[f"keys and values of {n_ctx} tokens"] = int(n_ctx * found.per_cell * share)
+    if on_gpu:
+        left["vision and cross-attention weights"] = 0
+        left["keys and values of a picture"] = 0
+        left["reading a picture, or decoding"] = found.decoding
+    return left
+
+
+def _too_little(plan: MemoryPlan, usable: int, found: Sizes, quantisation: str) -> BackendError:
+    short = plan.needed - usable
+    next_one = ""
+    bits = BITS.get(quantisation)
+    for name in SMALLER:
+        if bits is not None and BITS[name] < bits:
+            saved = (found.text + found.mmproj * 0.6) * (1 - BITS[name] / bits)
+            if saved >= short:
+                next_one = f"Convert with --quant {name} ({saved / 1e9:.1f} GB less), or close"
+                break
+    return BackendError(
+        f"this model needs {plan.needed / 1e9:.2f} GB of memory, {usable / 1e9:.2f} GB can be used "
+        f"({short / 1e9:.2f} GB short)",
+        hint=f"{next_one or 'Close'} other programs; --memory-check off tries it all the same.",
+    )
+
+
+def quantisation_name(header: GgufHeader) -> str:
+    """What most weights of a file are stored in, as files are called."""
+    number = header.metadata.get(keys.FILE_TYPE)
+    known = {0: "F32", 1: "F16", 2: "Q4_0", 7: "Q8_0", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S",
+             17: "Q5_K_M", 18: "Q6_K", 25: "IQ4_NL", 30: "IQ4_XS", 32: "BF16"}  # fmt: skip
+    return known.get(number, "mixed") if isinstance(number, int) else "mixed"
+
+
+def describe(text_path: Path, mmproj_path: Path) -> dict[str, Any]:
+    """A pair for people and programs: what it is, and what it needs on a CPU."""
+    text, mmproj = read_pair(text_path, mmproj_path)
+    shape = read_shape(mmproj)
+    quantisation = quantisation_name(text)
+    found = sizes(text, mmproj, f32_cache=quantisation == "F32")
+    weights = sum(math.prod(i.shape) for h in (text, mmproj) for i in h.tensors.values())
+    rows = [
+        {
+            "context": context,
+            "candidates": n,
+            "gb": round(sum(found.host(context + (n - 1) * CANDIDATE_TOKENS, n).values()) / 1e9, 2),
+        }
+        for context in CONTEXTS
+        if context <= max(found.context_length, CONTEXTS[0])
+        for n in TEXT_CHOICES
+    ]
+    return {
+        "architecture": f"mllama: {found.n_layers} self-attention and "
+        f"{shape.tensors.cross_layers} cross-attention layers, vision of "
+        f"{shape.tensors.local_layers} + {shape.tensors.global_layers} layers",
+        "weights": f"{weights / 1e9:.2f} billion"
+        if weights >= 1e8
+        else f"{weights / 1e6:.1f} million",
+        "quantisation": f"text {quantisation}, vision {quantisation_name(mmproj)}",
+        "sizes": f"text {text.n_bytes / 1e9:.2f} GB, mmproj {mmproj.n_bytes / 1e9:.2f} GB",
+        "pair": text.text(keys.PAIR_ID),
+        "context": found.context_length,
+        "memory": rows,
+    }

@@ -1,0 +1,358 @@
+"""The models of this machine: files named by their digest, and an entry per model.
+
+    ROOT/models/NAME.json          an entry: two digests, where they came from
+    ROOT/blobs/sha256-HEX.gguf     the files; two entries may share one
+    ROOT/staging/                  downloads and conversions under way, kept for the next try
+
+Every file appears whole under its name or not at all, whatever happens to the process.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from llavao1_edge.contract import keys
+from llavao1_edge.contract.pair import read_pair
+from llavao1_edge.errors import Cancelled, LlavaError, ModelFileError, UsageError
+from llavao1_edge.store.fetching import Report, Stop, file_sha256
+
+ENVIRONMENT = "LLAVAO1_MODELS"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+DIGEST = re.compile(r"[0-9a-f]{64}")
+RESERVED = ("demo",)
+BLOCK = 1 << 22
+
+
+class StoreError(LlavaError):
+    """The store cannot be read or written."""
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file of a pair: its digest, its size, and the name it came with."""
+
+    sha256: str
+    n_bytes: int
+    file: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model. source: where it came from; revision: which version; added: seconds since 1970."""
+
+    name: str
+    text: StoredFile
+    mmproj: StoredFile
+    pair_id: str
+    source: str
+    revision: str | None
+    added: float
+
+    @property
+    def n_bytes(self) -> int:
+        return self.text.n_bytes + self.mmproj.n_bytes
+
+
+def default_root() -> Path:
+    """`LLAVAO1_MODELS`, or the user's data folder of this system."""
+    given = os.environ.get(ENVIRONMENT)
+    if given:
+        return Path(given).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("llavao1-edge", appauthor=False)) / "models"
+
+
+class Store:
+    """One root folder. Safe to use from several processes at once."""
+
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = root or default_root()
+
+    # --- looking --------------------------------------------------------------------------------
+    def entries(self) -> list[Entry]:
+        """All models by name; what cannot be read is left out (`problems` lists it)."""
+        return [entry for entry, _ in self._scan() if entry is not None]
+
+    def problems(self) -> list[str]:
+        """What is wrong with entries that were left out."""
+        return [problem for entry, problem in self._scan() if entry is None]
+
+    def _scan(self) -> Iterator[tuple[Entry | None, str]]:
+        for path in sorted((self.root / "models").glob("*.json")):
+            try:
+                yield _parse(path), ""
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                yield None, f"{path} cannot be read ({type(error).__name__}: {error})"
+
+    def find(self, name: str) -> Entry:
+        """By name, in any case, or by a part that only one name has. Raises UsageError."""
+        entries = self.entries()
+        for entry in entries:
+            if entry.name == name:
+                return entry
+        lower = name.lower()
+        for match in (str.startswith, str.__contains__):
+            found = [entry for entry in entries if lower and match(entry.name.lower(), lower)]
+            if len(found) == 1:
+                return found[0]
+            if found:
+                names = ", ".join(entry.name for entry in found)
+                raise UsageError(f"{name!r} could be {names}", hint="Give more of the name.")
+        raise UsageError(f"there is no model {name!r}", hint=self._suggestion(name, entries))
+
+    def _suggestion(self, name: str, entries: list[Entry]) -> str:
+        names = [*RESERVED, *(entry.name for entry in entries)]
+        lowered = {known.lower(): known for known in names}
+        close = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)
+        if close:
+            return f"Did you mean {lowered[close[0]]}?"
+        return f"There are: {', '.join(names)}. `llavao1-edge models pull` fetches others."
+
+    def files(self, entry: Entry) -> tuple[Path, Path]:
+        """The text and the mmproj file. Raises ModelFileError where one is missing or cut off."""
+        paths = self.blob(entry.text.sha256), self.blob(entry.mmproj.sha256)
+        for path, stored in zip(paths, (entry.text, entry.mmproj), strict=True):
+            n_bytes = path.stat().st_size if path.is_file() else 0
+            if n_bytes != stored.n_bytes:
+                raise ModelFileError(
+                    f"{entry.name}: {path} has {n_bytes} of {stored.n_bytes} bytes",
+                    hint=f"`llavao1-edge models remove {entry.name}`, then pull it again.",
+                )
+        return paths
+
+    def blob(self, sha256: str) -> Path:
+        return self.root / "blobs" / f"sha256-{sha256}.gguf"
+
+    # --- changing -------------------------------------------------------------------------------
+    def add(
+        self,
+        text: Path,
+        mmproj: Path,
+        *,
+        source: str,
+        name: str | None = None,
+        revision: str | None = None,
+        move: bool = False,
+        stop: Stop | None = None,
+        report: Report | None = None,
+    ) -> Entry:
+        """Takes a pair in, under the name of its text file if no other is given.
+
+        move: the files leave their place. Adding the same pair again changes nothing. Raises
+        ModelFileError, PairError, UsageError, StoreError, Cancelled.
+        """
+        header, _ = read_pair(text, mmproj)
+        chosen = check_name(name or text.stem)
+        with _clear_errors(self.root):
+            stored = []
+            for path in (text, mmproj):
+                digest, n_bytes = self._linked(path, stop) if move else (None, 0)
+                if digest is None:
+                    digest, n_bytes = self._take(path, stop, report)
+                stored.append(StoredFile(digest, n_bytes, path.name))
+            entry = Entry(
+                name=chosen,
+                text=stored[0],
+                mmproj=stored[1],
+                pair_id=header.text(keys.PAIR_ID),
+                source=source,
+                revision=revision,
+                added=time.time(),
+            )
+            with self.locked("store"):
+                self._check_free(entry)
+                _write(self.root / "models" / f"{chosen}.json", json.dumps(asdict(entry), indent=1))
+            if move:
+                for path in (text, mmproj):
+                    path.unlink(missing_ok=True)
+        return entry
+
+    def _check_free(self, entry: Entry) -> None:
+        path = self.root / "models" / f"{entry.name}.json"
+        if not path.is_file():
+            return
+        with suppress(ValueError, KeyError, TypeError):
+            other = _parse(path)
+            if (other.text, other.mmproj) != (entry.text, entry.mmproj):
+                raise UsageError(
+                    f"there is another model named {entry.name} already",
+                    hint=f"Give --name, or remove it: llavao1-edge models remove {entry.name}",
+                )
+
+    def _linked(self, path: Path, stop: Stop | None) -> tuple[str | None, int]:
+        """A second name for a file that is about to lose its first one; None across disks."""
+        blobs = self.root / "blobs"
+        blobs.mkdir(parents=True, exist_ok=True)
+        digest = file_sha256(path, stop=stop)
+        blob, size = self.blob(digest), path.stat().st_size
+        if not (blob.is_file() and blob.stat().st_size == size):
+            try:
+                blob.unlink(missing_ok=True)
+                blob.hardlink_to(path)
+            except OSError:
+                return None, 0
+            _sync_folder(blobs)
+        return digest, size
+
+    def _take(self, path: Path, stop: Stop | None, report: Report | None) -> tuple[str, int]:
+        """Copies a file into the blobs; a blob that is there already stays."""
+        blobs = self.root / "blobs"
+        blobs.mkdir(parents=True, exist_ok=True)
+        size = path.stat().st_size
+        if shutil.disk_usage(blobs).free < size:
+            raise StoreError(
+                f"not enough space in {blobs}: {size / 1e9:.2f} GB needed",
+                hint=f"Free some space, or set {ENVIRONMENT} to a folder on another disk.",
+            )
+        digest, n_bytes = hashlib.sha256(), 0
+        partial = blobs / f".{os.getpid()}-{time.time_ns()}.part"
+        try:
+            with path.open("rb", buffering=0) as source, partial.open("wb") as target:
+                while data := source.read(BLOCK):
+                    if stop is not None and stop():
+                        raise Cancelled("stopped while a file was taken into the store")
+                    digest.update(data)
+                    target.write(data)
+                    n_bytes += len(data)
+                    if report is not None:
+                        report(n_bytes)
+                target.flush()
+                os.fsync(target.fileno())
+            blob = self.blob(digest.hexdigest())
+            if not (blob.is_file() and blob.stat().st_size == n_bytes):
+                partial.replace(blob)
+                _sync_folder(blobs)
+        finally:
+            partial.unlink(missing_ok=True)
+        return digest.hexdigest(), n_bytes
+
+    def remove(self, name: str) -> tuple[Entry, int]:
+        """Removes a model by its full name, and the files that no other one needs.
+
+        Returns the bytes that were freed. Raises UsageError.
+        """
+        entry = self.find(name)
+        if entry.name != name:
+            raise UsageError(f"there is no model {name!r}", hint=f"Did you mean {entry.name}?")
+        freed = 0
+        with _clear_errors(self.root), self.locked("store"):
+            (self.root / "models" / f"{entry.name}.json").unlink(missing_ok=True)
+            others = self.entries()
+            needed = {stored.sha256 for e in others for stored in (e.text, e.mmproj)}
+            for stored in (entry.text, entry.mmproj):
+                blob = self.blob(stored.sha256)
+                if stored.sha256 not in needed and blob.is_file():
+                    freed += blob.stat().st_size
+                    blob.unlink()
+        return entry, freed
+
+    def check(self, entry: Entry, *, stop: Stop | None = None) -> None:
+        """Compares the files with their digests. Raises ModelFileError."""
+        for path in self.files(entry):
+            if file_sha256(path, stop=stop) != path.stem.removeprefix("sha256-"):
+                raise ModelFileError(
+                    f"{path} is damaged: its sha256 is not its name",
+                    hint=f"Remove {entry.name} and pull it again.",
+                )
+
+    # --- under way ------------------------------------------------------------------------------
+    def staging(self, key: str) -> Path:
+        """A folder for a download or a conversion; the same key gives the same folder."""
+        folder = self.root / "staging" / hashlib.sha256(key.encode()).hexdigest()[:24]
+        with _clear_errors(self.root):
+            folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    @contextmanager
+    def locked(self, what: str, *, stop: Stop | None = None) -> Iterator[None]:
+        """One process at a time; waits for the others. Raises Cancelled, StoreError."""
+        with _clear_errors(self.root):
+            folder = self.root / "locks"
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(folder / f"{hashlib.sha256(what.encode()).hexdigest()[:24]}.lock")
+            while True:
+                try:
+                    lock.acquire(timeout=0.2)
+                    break
+                except Timeout:
+                    if stop is not None and stop():
+                        raise Cancelled("stopped while waiting for another process") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def check_name(name: str) -> str:
+    """Raises UsageError for a name that cannot be a file's, or is taken by the program."""
+    if not NAME.fullmatch(name) or name in RESERVED:
+        raise UsageError(
+            f"{name!r} cannot be the name of a model",
+            hint="Letters, digits, dots, dashes and underlines, beginning with a letter or digit.",
+        )
+    return name
+
+
+def _parse(path: Path) -> Entry:
+    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    files = []
+    for part in ("text", "mmproj"):
+        stored = StoredFile(**values.pop(part))
+        if not DIGEST.fullmatch(stored.sha256) or type(stored.n_bytes) is not int:
+            raise ValueError("a digest or a size is damaged")
+        files.append(stored)
+    entry = Entry(text=files[0], mmproj=files[1], **values)
+    if entry.name != path.stem:
+        raise ValueError(f"it says that its name is {entry.name!r}")
+    return entry
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        _sync_folder(path.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """A rename is on disk only when its folder is; Windows has no such thing."""
+    if os.name == "nt":
+        return
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def _clear_errors(root: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"cannot use the model store {root}: {error.strerror or error}",
+            hint=f"Check it, or set {ENVIRONMENT} to another folder.",
+        ) from error

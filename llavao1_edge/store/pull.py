@@ -1,0 +1,140 @@
+"""Fetching a ready pair from a repository into the store."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from llavao1_edge.contract.pair import read_pair
+from llavao1_edge.errors import DownloadError, UsageError
+from llavao1_edge.store.catalogue import ENVIRONMENT, Entry, Store, StoreError
+from llavao1_edge.store.fetching import Stop
+from llavao1_edge.store.hub import Repository
+
+PREFERRED = ("Q4_K_M", "Q5_K_M", "Q4_K_S", "Q8_0")
+SPLIT = re.compile(r"-\d{5}-of-\d{5}\.gguf$")
+
+PullReport = Callable[[str, int, int], None]
+"""File, bytes so far, bytes in all."""
+
+
+@dataclass(frozen=True)
+class RemotePair:
+    """Two files of a repository that may belong together; only their headers can tell."""
+
+    text: str
+    mmproj: str
+
+
+def ready_pairs(repository: Repository) -> list[RemotePair]:
+    """Text files that an mmproj file is named after."""
+    names = [n for n in repository.files if n.endswith(".gguf") and not SPLIT.search(n)]
+    projectors = [name for name in names if name.rpartition("/")[2].startswith("mmproj-")]
+    found = []
+    for text in sorted(set(names) - set(projectors)):
+        folder, _, file = text.rpartition("/")
+        stem = file.removesuffix(".gguf")
+        for start in (stem, stem.rpartition("-")[0]):
+            prefix = f"{folder}/mmproj-{start}" if folder else f"mmproj-{start}"
+            matching = sorted(name for name in projectors if start and name.startswith(prefix))
+            if matching:
+                found.append(RemotePair(text, matching[0]))
+                break
+    return found
+
+
+def choose_pair(pairs: list[RemotePair], quant: str | None, *, repo: str) -> RemotePair:
+    """The wished quantisation, or the usual one. Raises UsageError where that is not clear."""
+    names = {pair.text.rpartition("/")[2]: pair for pair in pairs}
+    wishes = (quant,) if quant else PREFERRED
+    for wish in wishes:
+        fitting = [n for n in names if n.lower().endswith(f"-{wish.lower()}.gguf")]
+        if len(fitting) == 1:
+            return names[fitting[0]]
+    if not quant and len(pairs) == 1:
+        return pairs[0]
+    raise UsageError(
+        f"{repo} holds {', '.join(sorted(names))}" + (f", none of {quant}" if quant else ""),
+        hint="Say which one with --quant.",
+    )
+
+
+def pull_pair(
+    store: Store,
+    repository: Repository,
+    pair: RemotePair,
+    *,
+    name: str | None = None,
+    stop: Stop | None = None,
+    report: PullReport | None = None,
+) -> Entry:
+    """Fetches both files and takes them in. What has come stays for the next try.
+
+    Raises DownloadError, ModelFileError, PairError, StoreError, Cancelled.
+    """
+    key = f"{repository.name} {repository.commit} {pair.text}"
+    folder = store.staging(key)
+    with store.locked(key, stop=stop):
+        present = _present(store, repository, pair, name)
+        if present is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+            return present
+        _check_space(repository, pair, store)
+        paths: list[Path] = []
+        for file in (pair.text, pair.mmproj):
+            total = repository.files[file].n_bytes
+
+            def tell(done: int, file: str = file, total: int = total) -> None:
+                if report is not None:
+                    report(file, done, total)
+
+            paths += repository.fetch([file], folder=folder, report=tell, stop=stop)
+        try:
+            read_pair(*paths)
+        except Exception:
+            shutil.rmtree(folder, ignore_errors=True)  # the same bytes would come again
+            raise
+        entry = store.add(
+            *paths,
+            source=repository.name,
+            name=name,
+            revision=repository.commit,
+            move=True,
+            stop=stop,
+        )
+        shutil.rmtree(folder, ignore_errors=True)
+        return entry
+
+
+def _present(
+    store: Store, repository: Repository, pair: RemotePair, name: str | None
+) -> Entry | None:
+    """The entry that another process, or an earlier run, has made of the very same files."""
+    wanted = tuple(repository.files[file].sha256 for file in (pair.text, pair.mmproj))
+    for entry in store.entries():
+        same = (entry.text.sha256, entry.mmproj.sha256) == wanted
+        if same and name in (None, entry.name):
+            return entry
+    return None
+
+
+def _check_space(repository: Repository, pair: RemotePair, store: Store) -> None:
+    store.root.mkdir(parents=True, exist_ok=True)
+    needed = sum(repository.files[file].n_bytes for file in (pair.text, pair.mmproj))
+    free = shutil.disk_usage(store.root).free
+    if free < needed:
+        raise StoreError(
+            f"not enough space in {store.root}: {needed / 1e9:.2f} GB needed, "
+            f"{free / 1e9:.2f} GB free",
+            hint=f"Free some space, or set {ENVIRONMENT} to a folder on another disk.",
+        )
+
+
+def no_model(repository: Repository) -> DownloadError:
+    return DownloadError(
+        f"{repository.name} holds neither a pair of GGUF files nor safetensors",
+        hint="Pull a repository of Llama-3.2-Vision, such as Xkev/Llama-3.2V-11B-cot.",
+    )

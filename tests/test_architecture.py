@@ -43,7 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("store", "llavao1_convert"),
     },
     "llavao1_edge": {"engine", "search", "settings", "stages"},  # lazily, see __init__
-    "store": {"contract"},
+    "store": {"contract", "__version__"},
     "llavao1_convert": {"contract", "ggml", "images", "store"},
     "verify.py": {"engine", "images", "settings"},
     "llavao1_gui": set(),

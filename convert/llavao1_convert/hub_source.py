@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,7 +44,7 @@ class HubShard(Shard):
         self,
         repository: Repository,
         name: str,
-        folder: Path | None,
+        folder: Path,
         *,
         keep: bool,
         stop: Stop | None,
@@ -58,13 +59,11 @@ class HubShard(Shard):
         return self._repository.files[self.name].n_bytes
 
     def fetch(self, report: Report | None = None) -> None:
-        (self.path,) = self._repository.fetch(
-            [self.name], folder=self._folder, report=report, stop=self._stop
-        )
+        self.path = self._repository.fetch(self.name, self._folder, report=report, stop=self._stop)
         self._fetched = True
 
     def finish(self) -> None:
-        if self._fetched and not self._keep:
+        if self._fetched and not self._keep and self.path.parent == self._folder:
             self.path.unlink(missing_ok=True)
 
     def state(self) -> str:
@@ -81,8 +80,8 @@ def open_hub_checkpoint(
 ) -> Checkpoint:
     """`owner/name[@revision]`; offline, what the hub's cache holds.
 
-    staging: where small files go, and shards with `low_disk`. Raises CheckpointError,
-    DownloadError, Cancelled.
+    staging: where files are fetched to. low_disk: a shard is deleted once it was read. Raises
+    CheckpointError, DownloadError, Cancelled.
     """
     if is_offline():
         folder = cached_snapshot(text)
@@ -94,18 +93,22 @@ def open_hub_checkpoint(
         return open_checkpoint(folder)
     repository = open_repository(text)
     folder = staging(repository)
-    small = [
-        name
-        for name in (*SMALL, INDEX)
-        if name in repository.files and repository.files[name].n_bytes <= SMALL_BYTES
-    ]
-    repository.fetch(small, folder=folder, stop=stop)
+    for name in (*SMALL, INDEX):
+        remote = repository.files.get(name)
+        if remote is not None and remote.n_bytes <= SMALL_BYTES:
+            _copy(repository.fetch(name, folder, stop=stop), folder / name)
     shards = [
-        HubShard(repository, name, folder if low_disk else None, keep=not low_disk, stop=stop)
+        HubShard(repository, name, folder, keep=not low_disk, stop=stop)
         for name in _shard_names(repository, folder)
     ]
     tensors = collect(tensor for shard in shards for tensor in _tensors(repository, shard))
     return Checkpoint(folder, tensors, origin=repository.name, revision=repository.commit)
+
+
+def _copy(found: Path, target: Path) -> None:
+    """A small file that lies in the hub's cache belongs beside the others."""
+    if found != target:
+        shutil.copyfile(found, target)
 
 
 def _shard_names(repository: Repository, folder: Path) -> list[str]:

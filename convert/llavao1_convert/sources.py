@@ -88,9 +88,12 @@ def _plan_hub(request: Request, wishes: Wishes, stop: Stop | None) -> Conversion
     staged: list[Path] = []
 
     def staging(repository: Repository) -> Path:
-        folder = request.out / f".{base}-{repository.commit[:12]}.download"
+        if request.low_disk:
+            folder = request.out / f".{base}-{repository.commit[:12]}.download"
+            staged.append(folder)
+        else:
+            folder = download_folder(repository)
         folder.mkdir(parents=True, exist_ok=True)
-        staged.append(folder)
         return folder
 
     try:
@@ -104,6 +107,14 @@ def _plan_hub(request: Request, wishes: Wishes, stop: Stop | None) -> Conversion
             hint="Choose another folder with --out.",
         ) from error
     return replace(plan, staging=staged[0] if staged else None)
+
+
+def download_folder(repository: Repository) -> Path:
+    """Where shards are kept, for the next quantisation of the same checkpoint."""
+    import platformdirs
+
+    root = Path(platformdirs.user_cache_dir("llavao1-edge", appauthor=False)) / "downloads"
+    return root / repository.name.replace("/", "--") / repository.commit
 
 
 def _rescue(request: Request, source: LegacySource, wishes: Wishes) -> Conversion:

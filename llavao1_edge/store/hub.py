@@ -6,13 +6,14 @@ huggingface_hub does the talking, so `HF_ENDPOINT`, `HF_TOKEN`, `HF_HOME` and `H
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+from llavao1_edge import __version__
 from llavao1_edge.errors import DownloadError, UsageError
-from llavao1_edge.store.fetching import Report, Stop, fetch, file_sha256
+from llavao1_edge.store.fetching import Download, Report, Stop, difference, fetch, read_range
 
 REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95}")
 REVISION = re.compile(r"[\w./-]{1,128}")
@@ -38,83 +39,67 @@ class Repository:
 
     def fetch(
         self,
-        files: Sequence[str],
+        name: str,
+        folder: Path,
         *,
-        folder: Path | None = None,
         report: Report | None = None,
         stop: Stop | None = None,
-    ) -> list[Path]:
-        """Whole files, their checksums compared. folder None: the hub's cache, shared with others.
+    ) -> Path:
+        """A whole file, its checksum compared: from the hub's cache, or into `folder`.
 
-        report is told the bytes of the present file so far. Raises DownloadError, Cancelled.
+        report is told the bytes so far. Raises DownloadError, Cancelled, OSError.
         """
-        missing = [name for name in files if name not in self.files]
-        if missing:
-            raise DownloadError(
-                f"{self.name} has no file {missing[0]}", hint="Check the repository."
-            )
-        if not files:
-            return []
-        request = {
-            "repo": self.name,
-            "files": list(files),
-            "revision": self.commit,
-            "folder": None if folder is None else str(folder),
-        }
-        watch = folder or _cache_folder(self.name)
-        for attempt in range(2):
-            paths = fetch(request, watch=watch, report=report, stop=stop)
-            problems = []
-            for name, path in zip(files, paths, strict=True):
-                problem = _compare(path, self.files[name], stop)
-                if problem is not None:
-                    problems.append(f"{name} of {self.name} came damaged twice: {problem}")
-                    path.resolve().unlink(missing_ok=True)
-                    path.unlink(missing_ok=True)
-            if not problems:
-                return paths
-            if attempt:
-                hint = "Try again later, or over another connection."
-                raise DownloadError(problems[0], hint=hint)
-        raise AssertionError
+        remote = self.files.get(name)
+        if remote is None:
+            raise DownloadError(f"{self.name} has no file {name}", hint="Check the repository.")
+        cached = self._cached(remote, stop)
+        if cached is not None:
+            return cached
+        target = folder / name
+        fetch(
+            Download(self._url(name), self._headers(), remote.n_bytes, remote.sha256),
+            target,
+            report=report,
+            stop=stop,
+        )
+        return target
+
+    def _cached(self, remote: RemoteFile, stop: Stop | None) -> Path | None:
+        """What other programs have fetched already."""
+        import huggingface_hub
+
+        found = huggingface_hub.try_to_load_from_cache(
+            self.name, remote.name, cache_dir=_cache(), revision=self.commit
+        )
+        if not isinstance(found, str):
+            return None
+        path = Path(found)
+        same = difference(path, remote.n_bytes, remote.sha256, stop=stop) is None
+        return path if same else None
+
+    def _url(self, name: str) -> str:
+        from huggingface_hub import constants
+
+        return f"{constants.ENDPOINT}/{self.name}/resolve/{self.commit}/{quote(name)}"
+
+    def _headers(self) -> dict[str, str]:
+        from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
+
+        headers: dict[str, str] = build_hf_headers(
+            library_name="llavao1-edge", library_version=__version__
+        )
+        return headers
 
     def read(self, name: str, start: int, n: int) -> bytes:
         """A part of a file. Raises DownloadError."""
-        import huggingface_hub
-        from huggingface_hub.utils import (  # type: ignore[attr-defined]
-            build_hf_headers,
-            get_session,
-        )
-
-        url = huggingface_hub.hf_hub_url(self.name, name, revision=self.commit)
-        headers = {**build_hf_headers(), "Range": f"bytes={start}-{start + n - 1}"}
-        try:
-            answer = get_session().get(url, headers=headers, timeout=TIMEOUT)
-            answer.raise_for_status()
-            data = bytes(answer.content)
-        except Exception as error:
-            raise explain(error, self.name) from error
-        if answer.status_code == 200:
-            data = data[start : start + n]
-        if len(data) != n:
-            raise DownloadError(f"{name}: the server sent {len(data)} of {n} bytes", hint="Retry.")
-        return data
+        wanted = Download(self._url(name), self._headers(), n, None)
+        return read_range(wanted, start, n)
 
 
-def _compare(path: Path, remote: RemoteFile, stop: Stop | None) -> str | None:
-    n_bytes = path.stat().st_size
-    if n_bytes != remote.n_bytes:
-        return f"{n_bytes} bytes instead of {remote.n_bytes}"
-    if remote.sha256 is None:
-        return None
-    digest = file_sha256(path, stop=stop)
-    return None if digest == remote.sha256 else f"sha256 {digest} instead of {remote.sha256}"
+def _cache() -> str:
+    from huggingface_hub import constants
 
-
-def _cache_folder(repo: str) -> Path:
-    from huggingface_hub.constants import HF_HUB_CACHE
-
-    return Path(HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}"
+    return str(constants.HF_HUB_CACHE)
 
 
 def parse_repo(text: str) -> tuple[str, str | None]:
@@ -172,7 +157,9 @@ def cached_snapshot(text: str) -> Path | None:
     name, revision = parse_repo(text)
     try:
         return Path(
-            huggingface_hub.snapshot_download(name, revision=revision, local_files_only=True)
+            huggingface_hub.snapshot_download(
+                name, revision=revision, cache_dir=_cache(), local_files_only=True
+            )
         )
     except Exception:
         return None

@@ -91,7 +91,7 @@ def pull_pair(
                 if report is not None:
                     report(file, done, total)
 
-            paths += repository.fetch([file], folder=folder, report=tell, stop=stop)
+            paths.append(repository.fetch(file, folder, report=tell, stop=stop))
         try:
             read_pair(*paths)
         except Exception:

@@ -78,15 +78,13 @@ def hub(
             "HF_HUB_DISABLE_XET": "1",
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "LLAVAO1_MODELS": str(tmp_path / "store"),
+            "XDG_CACHE_HOME": str(tmp_path / "cache"),
         }.items():
             monkeypatch.setenv(name, value)
-        from huggingface_hub import constants, file_download
+        from huggingface_hub import constants
 
         # Read from the environment once, when the library was imported.
         monkeypatch.setattr(constants, "ENDPOINT", made.url)
-        template = made.url + "/{repo_id}/resolve/{revision}/{filename}"
-        for module in (constants, file_download):
-            monkeypatch.setattr(module, "HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hf" / "hub"))
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         yield made
@@ -120,7 +118,7 @@ def test_the_hub_gives_the_same_bytes_as_a_folder(
     assert not hub.bodies("old.bin")
     assert not list((tmp_path / "out").glob(".*"))
     assert COMMIT in (tmp_path / "out" / "Tiny-Q8_0.md").read_text(encoding="utf-8")
-    cached = list((tmp_path / "hf").rglob("*.safetensors"))
+    cached = list((tmp_path / "cache").rglob("*.safetensors"))
     assert bool(cached) is not low_disk
 
 
@@ -182,7 +180,7 @@ def test_a_broken_connection_is_resumed(
 ) -> None:
     repository, content = large
     hub.bad["large.gguf"] = BadDay(break_after=25 << 20, times=1)
-    (path,) = repository.fetch(["large.gguf"], folder=tmp_path / "x")
+    path = repository.fetch("large.gguf", tmp_path / "x")
     assert path.read_bytes() == content
     starts = [r for r in hub.bodies("large.gguf") if r and not r.startswith("bytes=0-")]
     assert starts, hub.bodies("large.gguf")
@@ -203,12 +201,12 @@ def test_a_killed_download_goes_on(
             stop.set()
 
     with pytest.raises(Cancelled):
-        repository.fetch(["large.gguf"], folder=tmp_path / "x", report=report, stop=stop.is_set)
+        repository.fetch("large.gguf", tmp_path / "x", report=report, stop=stop.is_set)
     assert seen == sorted(seen)
     hub.bad.clear()
     time.sleep(0.3)
     before = hub.sent["large.gguf"]
-    (path,) = repository.fetch(["large.gguf"], folder=tmp_path / "x")
+    path = repository.fetch("large.gguf", tmp_path / "x")
     assert path.read_bytes() == content
     assert hub.sent["large.gguf"] - before < 0.8 * len(content)
 
@@ -230,18 +228,38 @@ def test_a_shard_that_stays_damaged_is_refused(hub: Hub, tmp_path: Path) -> None
 def test_offline_uses_the_cache(
     hub: Hub, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(DownloadError, match="HF_HUB_OFFLINE"):
         plan_source(Request("Someone/Tiny", tmp_path / "out"))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    snapshot_download("Someone/Tiny", cache_dir=str(tmp_path / "hf" / "hub"))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    n = len(hub.requests)
+    fill_cache(tmp_path / "hf" / "hub", checkpoint)
     found = finish(Request("Someone/Tiny", tmp_path / "out", quant="Q8_0", name="Tiny"))
     assert digests(found) == digests(local(checkpoint, tmp_path / "local"))
-    assert len(hub.requests) == n
+    assert not hub.requests
+
+
+def fill_cache(root: Path, checkpoint: Path) -> None:
+    """As other programs leave it: files in blobs, links in snapshots."""
+    repo = root / "models--Someone--Tiny"
+    for folder in ("blobs", "refs", f"snapshots/{COMMIT}"):
+        (repo / folder).mkdir(parents=True)
+    (repo / "refs" / "main").write_text(COMMIT, encoding="utf-8")
+    for name, content in contents(checkpoint).items():
+        blob = repo / "blobs" / hashlib.sha256(content).hexdigest()
+        blob.write_bytes(content)
+        (repo / "snapshots" / COMMIT / name).symlink_to(f"../../blobs/{blob.name}")
+
+
+def test_what_other_programs_have_fetched_is_used(
+    hub: Hub, checkpoint: Path, tmp_path: Path
+) -> None:
+    fill_cache(tmp_path / "hf" / "hub", checkpoint)
+    found = finish(Request("Someone/Tiny", tmp_path / "out", quant="Q8_0", low_disk=True))
+    assert digests(found) == digests(local(checkpoint, tmp_path / "local"))
+    assert sum(n for name, n in hub.sent.items() if name.endswith(".safetensors")) < 40_000
+    kept = (tmp_path / "hf" / "hub").rglob("*.safetensors")
+    assert len(list(kept)) == 3  # not ours to delete
 
 
 @pytest.mark.parametrize(

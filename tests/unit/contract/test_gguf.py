@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import struct
+import json
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +25,13 @@ from llavao1_convert.writer import (
     string,
     u32,
 )
-from llavao1_edge.contract.gguf import read_header
+from llavao1_edge import Engine, RuntimeSettings
+from llavao1_edge.contract.gguf import GgufHeader, read_header
+from llavao1_edge.engine import runtime
 from llavao1_edge.errors import ModelFileError
 from llavao1_edge.ggml.types import F16, F32, Q8_0
+from tests.corpus import make_gguf as gg
+from tests.corpus.make_gguf import ARRAY, FOLDER, STRING, cases, entry, file, text, u64
 
 ENTRIES = [
     string("general.architecture", "llama"),
@@ -107,60 +114,87 @@ def test_a_damaged_file_is_an_error_or_a_header_never_a_crash(
             assert 0 <= info.offset <= info.offset + info.n_bytes <= len(content)
 
 
-def broken(entries: bytes = b"", tensors: bytes = b"", counts: tuple[int, int] = (0, 0)) -> bytes:
-    return b"GGUF" + struct.pack("<IQQ", 3, *counts) + entries + tensors + bytes(64)
+EXPECTED = json.loads((FOLDER / "expected.json").read_text(encoding="utf-8"))
 
 
-def text(value: str) -> bytes:
-    return struct.pack("<Q", len(value)) + value.encode()
+def test_the_corpus_is_what_its_script_makes() -> None:
+    made = {bad.name: bad for bad in cases()}
+    assert len(made) >= 60
+    assert {path.stem for path in FOLDER.glob("*.gguf")} == set(made) == set(EXPECTED)
+    for name, bad in made.items():
+        assert (FOLDER / f"{name}.gguf").read_bytes() == bad.content
+        assert EXPECTED[name] == {"message": bad.message, "offset": bad.offset}
 
 
-CASES = {
-    "bad magic": (b"GGML" + bytes(60), "not a GGUF file"),
-    "version": (b"GGUF" + struct.pack("<IQQ", 9, 0, 0) + bytes(40), "version 9"),
-    "too many tensors": (broken(counts=(1 << 40, 0)), "more than the limit"),
-    "long string": (broken(struct.pack("<Q", 1 << 60), counts=(0, 1)), "more than the limit"),
-    "key twice": (
-        broken((text("k") + struct.pack("<IB", 0, 1)) * 2, counts=(0, 2)),
-        "stands twice",
-    ),
-    "unknown type": (broken(text("k") + struct.pack("<I", 77), counts=(0, 1)), "type 77"),
-    "nested array": (broken(text("k") + struct.pack("<IIQ", 9, 9, 1), counts=(0, 1)), "type 9"),
-    "huge array": (
-        broken(text("k") + struct.pack("<IIQ", 9, 4, 1 << 23), counts=(0, 1)),
-        "ends too early",
-    ),
-    "zero dimension": (
-        broken(tensors=text("t") + struct.pack("<IQIQ", 1, 0, 0, 0), counts=(1, 0)),
-        "impossible shape",
-    ),
-    "too many dimensions": (
-        broken(tensors=text("t") + struct.pack("<I", 9), counts=(1, 0)),
-        "9 dimensions",
-    ),
-    "unknown tensor type": (
-        broken(tensors=text("t") + struct.pack("<IQIQ", 1, 4, 99, 0), counts=(1, 0)),
-        "unknown type 99",
-    ),
-    "offset outside": (
-        broken(tensors=text("t") + struct.pack("<IQIQ", 1, 4, 0, 1 << 50), counts=(1, 0)),
-        "inside the file",
-    ),
-    "overflowing size": (
-        broken(tensors=text("t") + struct.pack("<IQQIQ", 2, 1 << 62, 1 << 62, 0, 0), counts=(1, 0)),
-        "too large",
-    ),
-    "odd alignment": (
-        broken(text("general.alignment") + struct.pack("<II", 4, 33), counts=(0, 1)),
-        "power of two",
-    ),
-}
+@pytest.mark.parametrize("name", sorted(EXPECTED))
+def test_every_bad_file_has_its_error(name: str) -> None:
+    with pytest.raises(ModelFileError) as caught:
+        read_header(FOLDER / f"{name}.gguf")
+    assert EXPECTED[name]["message"] in caught.value.message
+    assert caught.value.offset == EXPECTED[name]["offset"]
+    assert f"{name}.gguf" in caught.value.message
+    assert caught.value.hint
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_each_kind_of_damage_has_its_message(case: str, tmp_path: Path) -> None:
-    content, message = CASES[case]
-    path = tmp_path / "x.gguf"
-    path.write_bytes(content)
-    with pytest.raises(ModelFileError, match=message):
+def test_hostile_files_are_refused_quickly_and_in_little_memory(tmp_path: Path) -> None:
+    """Each as dear as the limits allow: a million strings, millions of numbers, long texts."""
+    code = f"""
+import resource, sys, time
+from pathlib import Path
+from llavao1_edge import Engine, RuntimeSettings
+from llavao1_edge.contract.gguf import GgufHeader, read_header
+from llavao1_edge.engine import runtime
+from llavao1_edge.errors import ModelFileError
+def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+for path in sorted(Path({str(tmp_path)!r}).glob("*.gguf")):
+    before, started = peak(), time.perf_counter()
+    try:
         read_header(path)
+    except ModelFileError:
+        pass
+    seconds, grown = time.perf_counter() - started, peak() - before
+    print(path.name, round(seconds, 2), grown - path.stat().st_size, flush=True)
+"""
+    wide = text("é" * (1 << 20)) + gg.u32(STRING) + text("x")  # a key of two megabytes
+    dear = {
+        "strings": entry("k", ARRAY, gg.u32(STRING) + u64(1 << 20) + text("ab") * (1 << 20)),
+        "numbers": entry("k", ARRAY, gg.u32(0) + u64(16 << 20) + bytes(16 << 20)),
+        "text": entry("k", STRING, text("a" * ((8 << 20) - 4) + "😀")),
+        "key": wide,
+    }
+    for name, made in dear.items():
+        (tmp_path / f"{name}.gguf").write_bytes(file((made,)))
+    many = tuple(entry(f"k{i}", STRING, text("x" * 900)) for i in range(4096))
+    (tmp_path / "entries.gguf").write_bytes(file(many))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert len(lines) == 5
+    for name, seconds, beyond in lines:
+        assert float(seconds) < 1.0, (name, seconds)
+        assert int(beyond) < 50 << 20, (name, beyond)
+
+
+def test_the_file_that_was_checked_is_the_one_that_is_loaded(
+    pair_of: Callable[..., tuple[Path, Path]], tmp_path: Path
+) -> None:
+    """Another file under the same path, a moment later, changes nothing."""
+    text_path, mmproj_path = pair_of("base")
+    paths = []
+    for path in (text_path, mmproj_path):
+        paths.append(tmp_path / path.name)
+        paths[-1].write_bytes(path.read_bytes())
+    original = runtime.read_pair
+
+    def swapped(*arguments: Path) -> tuple[GgufHeader, GgufHeader]:
+        headers = original(*arguments)
+        for path in paths:
+            path.unlink()
+            path.write_bytes(b"GGUF" + bytes(400))
+        return headers
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runtime, "read_pair", swapped)
+        settings = RuntimeSettings(gpu_layers=0, context=256)
+        with Engine.open(text=paths[0], mmproj=paths[1], settings=settings) as engine:
+            logits = engine.prompt_logits(None, "Hi?").logits
+    assert np.isfinite(logits).all()

@@ -95,7 +95,7 @@ class Store:
         for path in sorted((self.root / "models").glob("*.json")):
             try:
                 yield _parse(path), ""
-            except (OSError, ValueError, KeyError, TypeError) as error:
+            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
                 yield None, f"{path} cannot be read ({type(error).__name__}: {error})"
 
     def find(self, name: str) -> Entry:

@@ -1,0 +1,114 @@
+"""The memory plan: what is given up first, what is refused, and what it says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llavao1_edge.engine.machine import Machine
+from llavao1_edge.engine.memory import SMALLEST_CONTEXT, Sizes, fit
+from llavao1_edge.errors import BackendError
+from llavao1_edge.settings import RuntimeSettings
+
+GB = 10**9
+# About the 11B model at Q4_K_M with vision at Q8_0.
+ELEVEN = Sizes(
+    text=4_900_000_000,
+    reordered=3_300_000_000,
+    per_layer=130_000_000,
+    n_layers=32,
+    head=430_000_000,
+    mmproj=2_000_000_000,
+    per_cell=131_072,
+    picture=210_000_000,
+    vision=500_000_000,
+    decoding=110_000_000,
+    per_candidate=2_100_000,
+    context_length=131_072,
+)
+AUTO = RuntimeSettings()
+
+
+def test_a_large_machine_gets_everything() -> None:
+    plan = fit(ELEVEN, Machine(64 * GB, 64 * GB), AUTO, width=16)
+    assert (plan.n_ctx, plan.width, plan.given_up) == (4096 + 15 * 640, 16, ())
+    assert (plan.gpu_layers, plan.vision_on_gpu, plan.gpu) == (0, False, 0)
+    assert plan.resident == plan.needed + ELEVEN.reordered
+
+
+def test_candidates_go_first_then_the_context() -> None:
+    needs = fit(ELEVEN, Machine(64 * GB, 64 * GB), AUTO, width=1).needed
+    some = fit(ELEVEN, Machine(int((needs + 0.6 * GB) / 0.96), 16 * GB), AUTO, width=16)
+    assert 1 < some.width < 16
+    assert "of 16 candidates" in some.given_up[0]
+    less = fit(ELEVEN, Machine(int((needs - 0.1 * GB) / 0.96), 16 * GB), AUTO, width=16)
+    assert less.width == 1
+    assert SMALLEST_CONTEXT <= less.n_ctx < 4096
+    assert any("context" in what for what in less.given_up)
+
+
+def test_too_little_names_the_shortfall_and_the_next_quantisation() -> None:
+    with pytest.raises(BackendError, match=r"needs 7\.\d+ GB.*short") as caught:
+        fit(ELEVEN, Machine(7_500_000_000, 8 * GB), AUTO, width=1, quantisation="Q4_K_M")
+    assert "--quant IQ4_XS" in caught.value.hint
+    with pytest.raises(BackendError) as caught:
+        fit(ELEVEN, Machine(3 * GB, 8 * GB), AUTO, width=1, quantisation="Q4_K_M")
+    assert "--memory-check off" in caught.value.hint
+    plan = fit(ELEVEN, Machine(3 * GB, 8 * GB), RuntimeSettings(memory_check="off"), width=2)
+    assert plan.width == 2
+
+
+def test_a_given_context_is_kept() -> None:
+    settings = RuntimeSettings(context=8192)
+    assert fit(ELEVEN, Machine(64 * GB, 64 * GB), settings, width=4).n_ctx == 8192
+    with pytest.raises(BackendError):
+        fit(ELEVEN, Machine(8 * GB, 8 * GB), settings, width=4)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "layers", "vision"),
+    [(24.0, 33, True), (8.0, 26, True), (6.0, 16, True), (3.0, 11, False), (0.5, 0, False)],
+)
+def test_what_goes_to_the_gpu(gpu: float, layers: int, vision: bool) -> None:
+    machine = Machine(32 * GB, 32 * GB, int(gpu * GB), "a GPU")
+    plan = fit(ELEVEN, machine, AUTO, width=4)
+    assert plan.vision_on_gpu is vision
+    assert abs(plan.gpu_layers - layers) <= 4
+    assert plan.gpu <= gpu * GB
+    assert bool(plan.given_up) is (gpu < 10)
+    if layers == 33:
+        assert plan.parts["text weights"] < 0.4 * GB
+
+
+def test_the_gpu_is_left_alone_where_nobody_wants_it() -> None:
+    machine = Machine(32 * GB, 32 * GB, 24 * GB, "a GPU")
+    plan = fit(ELEVEN, machine, RuntimeSettings(gpu_layers=0), width=1)
+    assert (plan.gpu, plan.gpu_layers, plan.vision_on_gpu) == (0, 0, False)
+    few = fit(ELEVEN, machine, RuntimeSettings(gpu_layers=7), width=1)
+    assert few.gpu_layers == 7
+
+
+@given(
+    free=st.integers(1, 64 * GB),
+    gpu=st.one_of(st.none(), st.integers(0, 64 * GB)),
+    width=st.integers(1, 64),
+    scale=st.floats(0.01, 4),
+)
+def test_what_is_planned_fits_or_is_refused(
+    free: int, gpu: int | None, width: int, scale: float
+) -> None:
+    found = replace(ELEVEN, text=int(ELEVEN.text * scale), mmproj=int(ELEVEN.mmproj * scale))
+    try:
+        plan = fit(found, Machine(free, free, gpu), AUTO, width=width)
+    except BackendError:
+        return
+    assert plan.needed <= free
+    assert 1 <= plan.width <= width
+    assert plan.n_ctx >= SMALLEST_CONTEXT
+    assert gpu is None or plan.gpu <= max(0, gpu)
+    assert all(size >= 0 for size in plan.parts.values())
+    assert (plan.width < width) == any("candidates" in what for what in plan.given_up)
+    assert plan.lines()

@@ -1,0 +1,193 @@
+"""The store: whole or not at all, names that people mistype, files that lose a part."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from llavao1_edge.cli.main import main
+from llavao1_edge.errors import Cancelled, LlavaError, ModelFileError, PairError, UsageError
+from llavao1_edge.store.catalogue import Store, StoreError, default_root
+
+Pairs = Callable[..., tuple[Path, Path]]
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    monkeypatch.setenv("LLAVAO1_MODELS", str(tmp_path / "store"))
+    return Store()
+
+
+def everything(root: Path) -> set[str]:
+    return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+
+
+def test_import_list_show_and_remove(
+    store: Store, pair_of: Pairs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text, mmproj = pair_of("base")
+    assert main(["models", "import", str(text), "--mmproj", str(mmproj), "--name", "One"]) == 0
+    assert capsys.readouterr().out == "One\n"
+    (entry,) = store.entries()
+    blobs = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (text, mmproj)]
+    assert [entry.text.sha256, entry.mmproj.sha256] == blobs
+    assert [path.read_bytes() for path in store.files(entry)] == [
+        path.read_bytes() for path in (text, mmproj)
+    ]
+    assert main(["models", "list", "--json"]) == 0
+    (listed,) = json.loads(capsys.readouterr().out)
+    assert listed["name"] == "One"
+    assert main(["models", "show", "one", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["quantisation"] == "text F32, vision F32"
+    assert {row["candidates"] for row in shown["memory"]} == {1, 4, 8, 16}
+    assert main(["models", "remove", "One"]) == 0
+    assert not [name for name in everything(store.root) if not name.endswith(".lock")]
+
+
+def test_models_alone_lists(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models"]) == 0
+    assert capsys.readouterr().out.startswith("demo")
+
+
+def test_two_names_share_their_files(store: Store, pair_of: Pairs) -> None:
+    text, mmproj = pair_of("base")
+    store.add(text, mmproj, source="x", name="A")
+    store.add(text, mmproj, source="x", name="B")
+    assert len(list((store.root / "blobs").iterdir())) == 2
+    assert store.remove("A")[1] == 0
+    assert store.files(store.find("B"))
+    assert store.remove("B")[1] == text.stat().st_size + mmproj.stat().st_size
+
+
+def test_a_name_is_not_taken_over_silently(store: Store, pair_of: Pairs) -> None:
+    store.add(*pair_of("base"), source="x", name="A")
+    store.add(*pair_of("base"), source="x", name="A")  # the same again changes nothing
+    with pytest.raises(UsageError, match="another model named A"):
+        store.add(*pair_of("one-tile"), source="x", name="A")
+
+
+@pytest.mark.parametrize("name", ["", "demo", "../x", "a/b", ".hidden", "a b", "x" * 200, "-x"])
+def test_names_that_cannot_be(name: str, store: Store, pair_of: Pairs) -> None:
+    text, mmproj = pair_of("base")
+    if name:
+        with pytest.raises(UsageError):
+            store.add(text, mmproj, source="x", name=name)
+    assert store.entries() == []
+
+
+def test_parts_of_names(store: Store, pair_of: Pairs) -> None:
+    pair = pair_of("base")
+    for name in ("LLaVA-CoT-11B-Q4_K_M", "LLaVA-CoT-11B-Q8_0", "Other"):
+        store.add(*pair, source="x", name=name)
+    assert store.find("other").name == "Other"
+    assert store.find("q8_0").name == "LLaVA-CoT-11B-Q8_0"
+    assert store.find("LLaVA-CoT-11B-Q4_K_M").name == "LLaVA-CoT-11B-Q4_K_M"
+    with pytest.raises(UsageError, match="could be LLaVA-CoT-11B-Q4_K_M, LLaVA-CoT-11B-Q8_0"):
+        store.find("llava")
+    with pytest.raises(UsageError) as caught:
+        store.find("Otter")
+    assert "Did you mean Other?" in caught.value.hint
+    with pytest.raises(UsageError) as caught:
+        store.find("zzzz")
+    assert "demo" in caught.value.hint
+    with pytest.raises(UsageError, match="no model 'other'"):
+        store.remove("other")  # removing wants the whole name
+
+
+def test_model_names_work_where_files_do(
+    store: Store, pair_of: Pairs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store.add(*pair_of("base"), source="x", name="Tiny")
+    assert main(["ask", "none", "Hi?", "--model", "Tinny"]) == 2
+    assert "Did you mean Tiny?" in capsys.readouterr().err
+    command = ["ask", "none", "Hi?", "--strategy", "free", "--max-tokens", "3", "--context", "256"]
+    main([*command, "--model", "tiny", "-v"])
+    said = capsys.readouterr().err
+    assert "no model" not in said
+
+
+def test_a_pair_that_is_none_is_not_taken(store: Store, pair_of: Pairs, tmp_path: Path) -> None:
+    text, _ = pair_of("base")
+    _, other = pair_of("one-tile")
+    with pytest.raises(PairError):
+        store.add(text, other, source="x", name="A")
+    assert not store.root.exists()
+
+
+def test_stopping_leaves_nothing(store: Store, pair_of: Pairs) -> None:
+    with pytest.raises(Cancelled):
+        store.add(*pair_of("base"), source="x", name="A", stop=lambda: True)
+    assert everything(store.root) == set()
+
+
+def test_damage_is_named(store: Store, pair_of: Pairs) -> None:
+    entry = store.add(*pair_of("base"), source="x", name="A")
+    text, mmproj = store.files(entry)
+    data = bytearray(text.read_bytes())
+    data[-9] ^= 1
+    text.write_bytes(data)
+    with pytest.raises(ModelFileError, match="sha256"):
+        store.check(entry)
+    text.write_bytes(data[:-1])
+    with pytest.raises(ModelFileError, match="of"):
+        store.files(entry)
+    # Taking the pair in again mends it.
+    store.add(*pair_of("base"), source="x", name="A")
+    store.check(store.find("A"))
+    mmproj.unlink()
+    with pytest.raises(ModelFileError, match="0 of"):
+        store.files(entry)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "{}", '{"name": "B", "text": {"sha256": "../x"}}', "null"]
+)
+def test_a_damaged_entry_does_not_hide_the_others(
+    content: str, store: Store, pair_of: Pairs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store.add(*pair_of("base"), source="x", name="A")
+    (store.root / "models" / "B.json").write_text(content, encoding="utf-8")
+    assert [entry.name for entry in store.entries()] == ["A"]
+    assert main(["models", "list"]) == 0
+    assert "B.json" in capsys.readouterr().err
+
+
+def test_moving_keeps_no_copy(store: Store, pair_of: Pairs, tmp_path: Path) -> None:
+    paths = []
+    for path in pair_of("base"):
+        paths.append(tmp_path / path.name)
+        paths[-1].write_bytes(path.read_bytes())
+    entry = store.add(*paths, source="x", name="A", move=True)
+    assert not any(path.exists() for path in paths)
+    store.check(entry)
+
+
+def test_a_root_that_cannot_be_used(tmp_path: Path, pair_of: Pairs) -> None:
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    with pytest.raises(StoreError, match="cannot use the model store"):
+        Store(tmp_path / "file" / "store").add(*pair_of("base"), source="x", name="A")
+
+
+def test_many_processes_take_in_the_same_pair(store: Store, pair_of: Pairs) -> None:
+    text, mmproj = pair_of("base")
+    command = [sys.executable, "-m", "llavao1_edge.cli.main", "models", "import", str(text)]
+    command += ["--mmproj", str(mmproj), "--name", "A"]
+    running = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(4)]
+    assert [process.wait(timeout=60) for process in running] == [0] * 4
+    store.check(store.find("A"))
+    assert len([n for n in everything(store.root) if n.startswith("blobs")]) == 2
+
+
+def test_the_folder_can_be_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLAVAO1_MODELS", str(tmp_path))
+    assert default_root() == tmp_path
+    monkeypatch.delenv("LLAVAO1_MODELS")
+    assert default_root().name == "models"
+    assert issubclass(StoreError, LlavaError)

@@ -16,8 +16,16 @@ A model is two GGUF files that belong together.
   llama.cpp program can load it for text. Tensor names are llama.cpp's. `output.weight` has as many
   rows as `token_embd.weight`; the rows beyond `{keys.HEAD_VOCAB}` are zero and never
   drawn. llama3 RoPE scaling is in `rope_freqs.weight`.
-- `mmproj-<Name>-<Quant>.gguf`: vision tower, projector and cross-attention layers
-  (architecture `clip`, projector `mllama`).
+- `mmproj-<Name>-<Quant>.gguf` (`-<Quant>-<VisionQuant>` where they differ): vision tower, projector
+  and cross-attention layers (architecture `clip`, projector `mllama`). The cross layers are stored
+  in the text's quantisation, the rest in the vision's.
+
+Which tensor gets which storage type: [converting.md](converting.md). What a file must satisfy
+before native code sees it (`llavao1_edge/contract/gguf.py`; a bad one is refused with the offset):
+version 2 or 3; at most 16,384 tensors, 4,096 entries, 1,048,576 strings in arrays, 16 MB of numbers
+in arrays, 8 MB of other text; UTF-8; no key or tensor twice; known types; one to four dimensions
+above zero whose product is whole blocks and below 2^40 bytes; alignment a power of two from 8 to
+65,536; every tensor aligned, inside the file, and apart from the others.
 
 Printed from `llavao1_edge/contract` by `python -m tests.file_format`; a test keeps it current.
 

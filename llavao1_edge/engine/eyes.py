@@ -34,7 +34,7 @@ class Eyes(Closing):
             kind = header.tensors[names.local(0, "ffn_up.weight")].kind
             arithmetic = tuned(self.backend, shape, None if kind in PLAIN else kind)
             self.tower = VisionTower(shape, self.weights, self.backend, arithmetic=arithmetic)
-            self.layers = CrossLayers(shape, self.weights, self.backend)
+            self.layers = CrossLayers(shape, self.weights, self.backend, arithmetic=arithmetic)
             stack.callback(self.layers.close)
             self._stack = stack.pop_all()
 

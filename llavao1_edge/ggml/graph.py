@@ -159,11 +159,20 @@ class Plan(Closing):
             )
         )
 
-    def columns(self, x: Tensor, n: int) -> Tensor:
-        """A view of the first n values of dimension 0."""
+    def columns(self, x: Tensor, n: int, *, start: int = 0) -> Tensor:
+        """A view of n values of dimension 0."""
         ne, nb = x.shape, x.strides
+        at = start * nb[0]
         return Tensor(
-            c.ggml_view_3d(self._arena.address, x.address, n, ne[1], ne[2], nb[1], nb[2], 0)
+            c.ggml_view_3d(self._arena.address, x.address, n, ne[1], ne[2], nb[1], nb[2], at)
+        )
+
+    def planes(self, x: Tensor, start: int, n: int) -> Tensor:
+        """A view of n planes of dimension 2."""
+        ne, nb = x.shape, x.strides
+        at = start * nb[2]
+        return Tensor(
+            c.ggml_view_3d(self._arena.address, x.address, ne[0], ne[1], n, nb[1], nb[2], at)
         )
 
     def softmax(self, x: Tensor, *, scale: float) -> Tensor:

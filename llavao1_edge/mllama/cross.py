@@ -18,6 +18,7 @@ from llavao1_edge.ggml.backend import Backend, Buffer
 from llavao1_edge.ggml.graph import Plan, Scratch
 from llavao1_edge.ggml.tensor import Arena, Tensor
 from llavao1_edge.ggml.types import F16, F32
+from llavao1_edge.mllama.arithmetic import Arithmetic
 from llavao1_edge.mllama.shape import MllamaShape
 from llavao1_edge.mllama.vision import VisionStates
 from llavao1_edge.mllama.weights import Weights
@@ -80,8 +81,17 @@ class _LayerPlan:
 class CrossLayers:
     """Computes the cross-attention layers. Borrows weights and backend."""
 
-    def __init__(self, shape: MllamaShape, weights: Weights, backend: Backend) -> None:
+    def __init__(
+        self,
+        shape: MllamaShape,
+        weights: Weights,
+        backend: Backend,
+        *,
+        arithmetic: Arithmetic | None = None,
+    ) -> None:
+        """arithmetic: how the picture's thousands of rows are multiplied."""
         self._shape, self._weights, self._backend = shape, weights, backend
+        self._arithmetic = arithmetic or Arithmetic()
         self._scratch = Scratch(backend)
         self._plans: OrderedDict[tuple[int, int, Visibility, int], _LayerPlan] = OrderedDict()
         self._gates = [
@@ -121,23 +131,34 @@ class CrossLayers:
     def _store_states(
         self, states: CrossStates, vision: VisionStates, layer: int, scratch: Scratch
     ) -> None:
-        sizes = self._shape.tensors
+        sizes, tile = self._shape.tensors, self._shape.tokens_per_tile
+        n = vision.n_distinct
         with Plan() as plan:
 
             def heads_of(part: str) -> Tensor:
-                weight = plan.widened(self._weights[names.cross(layer, part)])
-                projected = plan.matmul(weight, vision.tokens)
-                return plan.reshape(
-                    projected, sizes.head_width, sizes.cross_kv_heads, states.n_tokens
-                )
+                weight = self._arithmetic.weight(plan, self._weights[names.cross(layer, part)])
+                projected = plan.matmul(weight, plan.rows(vision.tokens, 0, n))
+                return plan.reshape(projected, sizes.head_width, sizes.cross_kv_heads, n)
 
             norm = self._weights[names.cross(layer, "attn_k_norm.weight")]
             keys = plan.rms_norm(heads_of("attn_k.weight"), norm, self._shape.cross_eps)
-            plan.store(plan.permute(keys, 0, 2, 1, 3), states.keys[layer])
             values = heads_of("attn_v.weight")
-            plan.store(plan.permute(values, 1, 2, 0, 3), states.values[layer])
+            self._place(plan, keys, values, states, layer, start=0)
+            for start in range(n, states.n_tokens, tile):  # tiles that equal the last distinct one
+                last_k, last_v = (plan.planes(part, n - tile, tile) for part in (keys, values))
+                self._place(plan, last_k, last_v, states, layer, start=start)
             plan.finish(scratch)
             plan.run(self._backend)
+
+    @staticmethod
+    def _place(
+        plan: Plan, keys: Tensor, values: Tensor, states: CrossStates, layer: int, *, start: int
+    ) -> None:
+        """Stores (head width, heads, n) from token `start` on."""
+        n = keys.shape[2]
+        plan.store(plan.permute(keys, 0, 2, 1, 3), plan.rows(states.keys[layer], start, n))
+        target = plan.columns(states.values[layer], n, start=start)
+        plan.store(plan.permute(values, 1, 2, 0, 3), target)
 
     # --- rows of text -----------------------------------------------------------------------
     def plan(self, layer: int, n: int, visibility: Visibility, states: CrossStates) -> _LayerPlan:

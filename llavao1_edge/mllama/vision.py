@@ -40,10 +40,14 @@ BetweenLayers = Callable[[float], None]
 
 
 class VisionStates:
-    """Owns the projected vision tokens of one picture: `tokens` (text width, n_tokens) F32."""
+    """Owns the projected vision tokens of one picture: `tokens` (text width, n_tokens) F32.
+
+    Tiles beyond the first `n_distinct` tokens equal the last one among them.
+    """
 
     def __init__(self, tokens: Tensor, arena: Arena, buffer: Buffer) -> None:
         self.tokens = tokens
+        self.n_distinct = tokens.shape[1]
         self._arena, self._buffer = arena, buffer
 
     def close(self) -> None:
@@ -79,7 +83,7 @@ class VisionTower:
         buffer = self._backend.allocate(arena, purpose="the projected picture")
         states = VisionStates(tokens, arena, buffer)
         try:
-            _Pass(self, picture, tokens, checkpoint or _go_on).run()
+            states.n_distinct = _Pass(self, picture, tokens, checkpoint or _go_on).run()
         except BaseException:
             states.close()
             raise
@@ -158,7 +162,8 @@ class _Pass:
                 return False
         return True
 
-    def run(self) -> None:
+    def run(self) -> int:
+        """Returns how many tokens are distinct."""
         arena = Arena(n_tensors=2)
         width = self.shape.width
         self.hidden = arena.tensor(F32, width, self.n_rows, name="hidden")
@@ -174,6 +179,7 @@ class _Pass:
                 )
                 self.counts = self.rows.counts()
             self._layers()
+        return self.rows.n_tokens
 
     def _layers(self) -> None:
         sizes = self.shape.tensors

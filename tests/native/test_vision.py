@@ -122,6 +122,28 @@ def test_empty_tiles_are_computed_once(
         assert sum(rows) <= full
 
 
+def test_keys_and_values_of_equal_tiles_are_copies(open_pair: ForRuntime) -> None:
+    runtime = open_pair("F32")
+    tiled = tile_picture(picture_for(BASE, 1, 1), rules=runtime.shape.tiling)
+    found = []
+    for merge in (False, True):
+        tower = VisionTower(
+            runtime.shape,
+            runtime.weights,
+            runtime.backend,
+            arithmetic=Arithmetic(attention=BLAS),
+            merge=merge,
+        )
+        made = tower.encode(tiled)
+        assert made.n_distinct == runtime.shape.n_tokens // (2 if merge else 1)
+        cross = runtime.layers.states(made, n_tiles=1, f32=True)
+        found.append([t.read_f32() for t in (*cross.keys, *cross.values)])
+        cross.close()
+        made.close()
+    for whole, merged in zip(*found, strict=True):
+        np.testing.assert_allclose(merged, whole, atol=1e-5 * np.abs(whole).max())
+
+
 def test_tables_that_a_fine_tune_has_moved_are_not_merged(
     open_pair: ForRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,10 +40,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "testing": {"stages", "scoring", "search"},
     "cli": {
         *("engine", "settings", "stages", "scoring", "search", "demo", "images", "ggml"),
-        *("store", "llavao1_convert"),
+        *("store", "evaluation", "llavao1_convert"),
     },
     "llavao1_edge": {"engine", "search", "settings", "stages"},  # lazily, see __init__
     "store": {"contract", "__version__"},
+    "evaluation": {"engine", "stages", "scoring", "search", "settings", "images"},
     "llavao1_convert": {"contract", "ggml", "images", "store"},
     "verify.py": {"engine", "images", "settings"},
     "llavao1_gui": set(),

@@ -53,6 +53,45 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_evaluation_options(parser: argparse.ArgumentParser) -> None:
+    """Like the others, but models, strategies, scorers and numbers of candidates may repeat."""
+    from llavao1_edge.scoring import SCORERS
+    from llavao1_edge.search import STRATEGIES
+    from llavao1_edge.stages.answers import KINDS
+
+    group = parser.add_argument_group("what to compare (each may be given several times)")
+    group.add_argument("--model", action="append", metavar="demo|NAME|FILE", help="default: demo")
+    group.add_argument(
+        "--strategy", action="append", choices=sorted(STRATEGIES), help="default: staged"
+    )
+    group.add_argument("--scorer", action="append", choices=tuple(SCORERS))
+    group.add_argument("--candidates", action="append", metavar="N")
+    group.add_argument(
+        "--greedy", action="store_true", help="also the likeliest token always, without candidates"
+    )
+    group = parser.add_argument_group("answer")
+    group.add_argument("--seed", type=int, help="same seed, same answers (default 0)")
+    for kind in (BudgetSettings, SamplingSettings):
+        for name, limits in ranges(kind):
+            _add(group, name, limits)
+    form = parser.add_argument_group("form of the conclusion")
+    form.add_argument("--choices", metavar="A,B,…", help="one of these, exactly as written")
+    form.add_argument("--answer", choices=tuple(KINDS), help="what the conclusion must be")
+    form.add_argument("--json-schema", metavar="FILE", help="JSON that follows this schema")
+    form.add_argument("--grammar", metavar="FILE", help="text that follows this GBNF grammar")
+    machine = parser.add_argument_group("machine")
+    for name, limits in ranges(RuntimeSettings):
+        _add(machine, name, limits)
+    machine.add_argument("-v", "--verbose", action="store_true", help="say what is loaded where")
+
+
+def whole(flag: str, text: str, *, low: int) -> int:
+    """Raises UsageError for anything but a whole number of at least `low`."""
+    if not text.isdigit() or int(text) < low:
+        raise UsageError(f"{flag} is {text!r}", hint=f"It must be a whole number from {low} on.")
+    return int(text)
+
+
 def add_answer_options(parser: argparse.ArgumentParser) -> None:
     from llavao1_edge.scoring import SCORERS
     from llavao1_edge.search import STRATEGIES
@@ -138,7 +177,9 @@ def answer_format(options: argparse.Namespace) -> AnswerFormat | None:
     from llavao1_edge.engine import formats
 
     given = (options.choices, options.answer, options.json_schema, options.grammar)
-    formats.check_fits(options.strategy, any(given))
+    strategies = options.strategy if isinstance(options.strategy, list) else [options.strategy]
+    for name in strategies:
+        formats.check_fits(name, any(given))
     return formats.answer_format(
         one_of=options.choices,
         kind=options.answer,

@@ -1,0 +1,177 @@
+"""`llavao1-edge eval`: accuracy of strategies, scorers and pairs on a data set."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llavao1_edge.cli import options as shared
+from llavao1_edge.errors import Cancelled, UsageError
+
+if TYPE_CHECKING:
+    from llavao1_edge.evaluation.runs import Cell, Plan, Progress, Questions, Rows
+
+EPILOG = """\
+examples:
+  llavao1-edge eval MMStar.tsv --model LLaVA-CoT --limit 200 --out runs/mmstar
+  llavao1-edge eval mine.jsonl --model A.gguf --model B.gguf --strategy staged \\
+      --strategy stage-beam --candidates 2 --candidates 4 --scorer combined --scorer logprob
+  llavao1-edge eval MMVet.tsv --export xlsx          (for VLMEvalKit's own scorer)
+
+Known files: VLMEvalKit's .tsv, .jsonl, .csv; see docs/evaluation.md. Killed or stopped, the same
+command goes on where it was.
+"""
+
+
+def add_parser(commands: Any) -> None:
+    parser = commands.add_parser(
+        "eval",
+        help="measure accuracy on a data set",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("dataset", metavar="FILE", type=Path, help="a .tsv, .jsonl or .csv file")
+    parser.add_argument("--out", type=Path, help="folder for rows and report (default: runs/NAME)")
+    parser.add_argument("--limit", metavar="N", help="the first N questions only")
+    parser.add_argument("--shard", metavar="I/N", help="the I-th of N parts, from 1")
+    parser.add_argument(
+        "--circular", action="store_true", help="move options round; all must be right"
+    )
+    parser.add_argument("--strict", action="store_true", help="a malformed row ends the run")
+    parser.add_argument("--export", choices=("tsv", "xlsx"), help="predictions for VLMEvalKit")
+    parser.add_argument("--no-pages", action="store_true", help="no page for each wrong answer")
+    shared.add_evaluation_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    from llavao1_edge.evaluation.runs import Rows, questions
+
+    plan = make_plan(options)
+    found = questions(plan)
+    out = options.out or Path("runs") / options.dataset.stem
+    for row in found.malformed:
+        print(f"left out: line {row.line}: {row.problem}", file=sys.stderr)
+    try:
+        rows = Rows(out / "rows.jsonl")
+    except OSError as error:
+        raise UsageError(f"cannot write to {out}: {error.strerror}", hint="Choose --out.") from None
+    stopped = False
+    try:
+        stopped = _run(plan, found, rows)
+    finally:
+        rows.close()
+    _report(plan, found, rows, out, options)
+    if stopped:
+        raise Cancelled("stopped; the report covers what is done, the same command goes on")
+    return 0
+
+
+def make_plan(options: argparse.Namespace) -> Plan:
+    """Raises UsageError for options that do not fit together."""
+    from llavao1_edge.evaluation.runs import Pair, Plan
+
+    pairs = []
+    for name in options.model or ["demo"]:
+        text, mmproj = shared.model_paths(name, None)
+        pairs.append(Pair("demo" if name == "demo" else text.stem, text, mmproj))
+    if len({pair.name for pair in pairs}) < len(pairs):
+        raise UsageError("a model was given twice", hint="Give each one once.")
+    return Plan(
+        dataset=options.dataset,
+        pairs=tuple(pairs),
+        cells=tuple({cell.name: cell for cell in _cells(options)}.values()),
+        seed=shared.seed(options),
+        limit=None if options.limit is None else shared.whole("--limit", options.limit, low=1),
+        shard=_shard(options.shard),
+        circular=options.circular,
+        strict=options.strict,
+        sampling=shared.sampling_settings(options),
+        budget=shared.budget_settings(options),
+        runtime=shared.runtime_settings(options),
+        answer_format=shared.answer_format(options),
+    )
+
+
+def _shard(text: str | None) -> tuple[int, int]:
+    if text is None:
+        return 0, 1
+    number, slash, n = text.partition("/")
+    if not (slash and number.isdigit() and n.isdigit() and 1 <= int(number) <= int(n)):
+        raise UsageError(f"--shard is {text!r}", hint="For example 2/4: the second of four parts.")
+    return int(number) - 1, int(n)
+
+
+def _cells(options: argparse.Namespace) -> Iterator[Cell]:
+    """Every strategy with every scorer and number of candidates that it can have."""
+    from llavao1_edge.evaluation.runs import Cell
+    from llavao1_edge.search import STRATEGIES, make_strategy, options_of
+
+    counts = [shared.whole("--candidates", n, low=1) for n in options.candidates or []]
+    for name in options.strategy or ["staged"]:
+        has = options_of(STRATEGIES[name]())
+        tried = {
+            "candidates": counts if "candidates" in has else [],
+            "scorer": options.scorer or [] if "scorer" in has else [],
+        }
+        keys = [key for key, values in tried.items() if values]
+        for values in itertools.product(*(tried[key] for key in keys)):
+            given = dict(zip(keys, values, strict=True))
+            make_strategy(name, given)
+            yield Cell(name, given)
+        if options.greedy and not keys:
+            yield Cell(name, {}, greedy=True)
+
+
+def _run(plan: Plan, found: Questions, rows: Rows) -> bool:
+    """True where it was stopped before its end."""
+    from llavao1_edge.cli.progress import stop_on_interrupt
+    from llavao1_edge.evaluation.runs import run as run_plan
+
+    shown = sys.stderr.isatty()
+    durations: list[float] = []
+    with stop_on_interrupt() as stop:
+        for step in run_plan(plan, found, rows, stop=stop.is_set):
+            if shown:
+                if step.seconds > 0.01:
+                    durations.append(step.seconds)
+                print(f"\r\x1b[K{_line(step, durations)}", end="", file=sys.stderr, flush=True)
+        if shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        return stop.is_set()
+
+
+def _line(step: Progress, durations: list[float]) -> str:
+    right = f"{step.right / step.counted:.1%} right" if step.counted else ""
+    recent = durations[-200:]
+    left = (step.total - step.done) * sum(recent) / len(recent) if recent else 0.0
+    clock = time.strftime("%H:%M:%S", time.gmtime(left))
+    return f"{step.pair}  {step.done} of {step.total}  {right}  {clock} left  {step.cell}"
+
+
+def _report(
+    plan: Plan, found: Questions, rows: Rows, out: Path, options: argparse.Namespace
+) -> None:
+    from llavao1_edge.evaluation import output
+    from llavao1_edge.evaluation.report import make_report, markdown
+    from llavao1_edge.evaluation.runs import of_plan
+
+    mine = of_plan(plan, found, rows.known.values())
+    report = make_report(plan.dataset.stem, mine, found.malformed)
+    items = {item.key: item for item in found.items}
+    output.write_report(report, out)
+    print(markdown(report), end="")
+    if not output.write_plots(report, out):
+        print("no plots: matplotlib is not installed (pip install matplotlib)", file=sys.stderr)
+    if not options.no_pages:
+        n = output.write_pages(mine, items, out)
+        if n:
+            print(f"{n} wrong answers: {out / 'wrong' / 'README.md'}", file=sys.stderr)
+    if options.export:
+        for path in output.write_predictions(mine, items, out / "predictions", kind=options.export):
+            print(path)

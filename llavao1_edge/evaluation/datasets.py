@@ -1,0 +1,357 @@
+"""Reads data sets row by row: VLMEvalKit's TSV files, JSON Lines, CSV.
+
+A file may be gigabytes: one row is in memory at a time. Pictures that stand in another row (by its
+index) are read again from there when they are needed.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import csv
+import itertools
+import json
+import re
+import string
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from llavao1_edge.errors import UsageError
+from llavao1_edge.evaluation.items import CHOICE, KINDS, NUMBER, OUTSIDE, TEXT, YES_NO, Item
+
+CIRCULAR = 1_000_000  # VLMEvalKit numbers rotated copies of a question with multiples of this
+LONGEST_ROW = 256 << 20
+REFERENCE = 64  # picture fields this short are the index of the row that holds the picture
+FORMATS = (".tsv", ".jsonl", ".csv")
+
+
+@dataclass(frozen=True)
+class Malformed:
+    """A row that cannot be used."""
+
+    line: int
+    problem: str
+
+
+Row = Item | Malformed
+
+
+def read_dataset(path: Path) -> Iterator[Row]:
+    """Questions in the order of the file. Raises UsageError where it cannot be read at all."""
+    readers: dict[str, Callable[[Path], Iterator[Row]]] = {
+        ".tsv": _read_tsv,
+        ".jsonl": _read_jsonl,
+        ".csv": _read_csv,
+    }
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise UsageError(
+            f"{path.name} is no data set that can be read",
+            hint=f"Known are {', '.join(FORMATS)}; see docs/evaluation.md.",
+        )
+    try:
+        yield from reader(path)
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}", hint="Check the path.") from error
+
+
+# --- tables ---------------------------------------------------------------------------------------
+class _Table:
+    """Rows of a quoted table with their line numbers and offsets, from any offset on."""
+
+    def __init__(self, path: Path, delimiter: str) -> None:
+        self.path, self.delimiter = path, delimiter
+        csv.field_size_limit(LONGEST_ROW)
+
+    def rows(self, *, start: int = 0) -> Iterator[tuple[int, int, list[str] | str]]:
+        """(line, offset, fields), or a problem in place of the fields."""
+        with self.path.open("rb") as file:
+            file.seek(start)
+            lines = _Lines(file)
+            reader = csv.reader(lines, delimiter=self.delimiter, strict=True)
+            while True:
+                line, offset = lines.n + 1, start + lines.offset
+                try:
+                    yield line, offset, next(reader)
+                except StopIteration:
+                    return
+                except (csv.Error, UnicodeDecodeError) as error:
+                    yield line, offset, str(error)
+                    reader = csv.reader(lines, delimiter=self.delimiter, strict=True)
+
+    def at(self, offset: int) -> list[str]:
+        fields = next(self.rows(start=offset))[2]
+        return fields if isinstance(fields, list) else []
+
+
+class _Lines:
+    """Lines of text, and how many lines and bytes were taken."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.n, self.offset = 0, 0
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        data = self._file.readline(LONGEST_ROW)
+        if not data:
+            raise StopIteration
+        self.n += 1
+        self.offset += len(data)
+        return data.decode("utf-8-sig" if self.n == 1 else "utf-8")
+
+
+def _named(header: list[str], fields: list[str] | str) -> dict[str, str] | str:
+    if isinstance(fields, str):
+        return fields
+    if len(fields) != len(header):
+        return f"{len(fields)} columns instead of {len(header)}"
+    return dict(zip(header, fields, strict=True))
+
+
+def _header(path: Path, table: _Table, needed: tuple[str, ...]) -> list[str]:
+    first = next(table.rows(), None)
+    header = first[2] if first is not None else []
+    missing = [name for name in needed if name not in header]
+    if isinstance(header, str) or missing:
+        raise UsageError(
+            f"{path.name} has no column {' or '.join(map(repr, missing or needed))}",
+            hint="Its first line must name the columns; see docs/evaluation.md.",
+        )
+    return header
+
+
+def _read_tsv(path: Path) -> Iterator[Row]:
+    """VLMEvalKit's files: index, image or image_path, question, and what the benchmark adds."""
+    table = _Table(path, "\t")
+    header = _header(path, table, ("index", "question"))
+    if "image" not in header and "image_path" not in header:
+        raise UsageError(f"{path.name} has no column 'image' or 'image_path'", hint="See the docs.")
+    places: dict[str, int] = {}
+    seen: set[str] = set()
+    for line, offset, fields in itertools.islice(table.rows(), 1, None):
+        named = _named(header, fields)
+        if isinstance(named, str):
+            yield Malformed(line, named)
+            continue
+        key = named["index"].strip()
+        if not key or key in seen:
+            yield Malformed(line, f"index {key!r} is {'missing' if not key else 'there twice'}")
+            continue
+        seen.add(key)
+        if len(named.get("image", "")) > REFERENCE:
+            places[key] = offset
+        try:
+            yield _tsv_item(table, header, named, line, places)
+        except ValueError as error:
+            yield Malformed(line, str(error))
+
+
+def _tsv_item(
+    table: _Table, header: list[str], row: dict[str, str], line: int, places: dict[str, int]
+) -> Item:
+    key = row["index"].strip()
+    options = {
+        letter: row[letter].strip()
+        for letter in string.ascii_uppercase
+        if row.get(letter, "").strip() and row[letter].strip().lower() != "nan"
+    }
+    if row.get("choices", "").startswith("[") and not options:  # MathVista
+        options = dict(zip(string.ascii_uppercase, _listed(row["choices"]), strict=False))
+    answer = row.get("answer", "").strip()
+    kind = _kind(row, options, answer)
+    if kind == CHOICE and row.get("answer_option", "").strip() in options:
+        answer = row["answer_option"].strip()
+    number = int(key) if key.isdigit() else None
+    return Item(
+        key=key,
+        line=line,
+        question=_required(row, "question"),
+        answers=(answer,) if answer else (),
+        kind=kind,
+        picture=_tsv_picture(table, header, row, places),
+        options=options,
+        hint=_given(row, "hint"),
+        category=_given(row, "category") or _given(row, "capability") or _given(row, "task"),
+        group=str(number % CIRCULAR) if number is not None and number >= CIRCULAR else key,
+        tolerance=_tolerance(row),
+        columns={k: v for k, v in row.items() if k not in ("image", "image_path")},
+    )
+
+
+def _kind(row: Mapping[str, str], options: Mapping[str, str], answer: str) -> str:
+    if not answer:
+        return OUTSIDE
+    if "capability" in row or "<AND>" in answer or "<OR>" in answer:  # MMVet
+        return OUTSIDE
+    if options:
+        return CHOICE
+    if answer.lower() in ("yes", "no"):
+        return YES_NO
+    if row.get("answer_type") in ("integer", "float") or re.fullmatch(r"[-+]?[\d.,]+", answer):
+        return NUMBER
+    return TEXT
+
+
+def _listed(text: str) -> list[str]:
+    """A list as Python or JSON writes it."""
+    try:
+        values = json.loads(text)
+    except ValueError:
+        values = re.findall(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"", text)
+        values = [first or second for first, second in values]
+    return [str(value) for value in values]
+
+
+def _tolerance(row: Mapping[str, str]) -> float | None:
+    """Half of the last digit that counts (MathVista's `precision`)."""
+    try:
+        digits = float(row.get("precision", ""))
+    except ValueError:
+        return None
+    return 0.5 * 10.0**-digits if 0 <= digits <= 12 else None
+
+
+def _required(row: Mapping[str, str], name: str) -> str:
+    value = row.get(name, "").strip()
+    if not value:
+        raise ValueError(f"no {name}")
+    return value
+
+
+def _given(row: Mapping[str, str], name: str) -> str:
+    value = row.get(name, "").strip()
+    return "" if value.lower() == "nan" else value
+
+
+def _tsv_picture(
+    table: _Table, header: list[str], row: dict[str, str], places: dict[str, int]
+) -> bytes | Path | Callable[[], bytes]:
+    image = row.get("image", "").strip()
+    if not image:
+        return _beside(table.path, _listed_path(_required(row, "image_path")))
+    if len(image) > REFERENCE:
+        return _decoded(image)
+    offset = places.get(image)
+    if offset is None:
+        raise ValueError(f"the picture is said to be in row {image!r}, which did not come before")
+
+    def fetch() -> bytes:
+        return _decoded(dict(zip(header, table.at(offset), strict=True))["image"])
+
+    return fetch
+
+
+def _listed_path(text: str) -> str:
+    """One picture; some files write a list with one entry."""
+    if not text.startswith("["):
+        return text
+    names = _listed(text)
+    if len(names) != 1:
+        raise ValueError(f"{len(names)} pictures, one is supported")
+    return names[0]
+
+
+def _decoded(text: str) -> bytes:
+    text = text.strip()
+    if text.startswith("["):
+        text = _listed_path(text)
+    try:
+        return base64.b64decode(text.partition(",")[2] if text.startswith("data:") else text,
+                                validate=True)  # fmt: skip
+    except (binascii.Error, ValueError) as error:
+        raise ValueError(f"the picture is not base64 ({error})") from None
+
+
+def _beside(path: Path, name: str) -> Path:
+    """Relative to the data set's folder, or to its `images` folder."""
+    found = Path(name)
+    if found.is_absolute():
+        return found
+    for folder in (path.parent, path.parent / "images", path.parent / "images" / path.stem):
+        if (folder / found).is_file():
+            return folder / found
+    return path.parent / found
+
+
+# --- plain files ----------------------------------------------------------------------------------
+def _read_jsonl(path: Path) -> Iterator[Row]:
+    with path.open("rb") as file:
+        for line, data in enumerate(file, 1):
+            if not data.strip():
+                continue
+            try:
+                value = json.loads(data)
+                if not isinstance(value, dict):
+                    raise ValueError("no JSON object")
+                yield _plain_item(path, value, line)
+            except (ValueError, RecursionError) as error:
+                yield Malformed(line, str(error))
+
+
+def _read_csv(path: Path) -> Iterator[Row]:
+    table = _Table(path, ",")
+    header = _header(path, table, ("picture", "question"))
+    for line, _, fields in itertools.islice(table.rows(), 1, None):
+        named = _named(header, fields)
+        if isinstance(named, str):
+            yield Malformed(line, named)
+            continue
+        try:
+            yield _plain_item(path, {k: v for k, v in named.items() if v.strip()}, line)
+        except ValueError as error:
+            yield Malformed(line, str(error))
+
+
+def _plain_item(path: Path, row: Mapping[str, Any], line: int) -> Item:
+    """`question`; `picture` (a path); `answer`, or `answers`; and, if wished, `options`, `kind`,
+    `category`, `tolerance`, `id`, `group`, `hint`."""
+    question = row.get("question")
+    if not isinstance(question, str) or not question.strip():
+        raise ValueError("no question")
+    answers = _texts(row.get("answers", row.get("answer")), "answer")
+    options = _options(row.get("options"))
+    kind = row.get("kind")
+    if kind is None:
+        kind = _kind({}, options, answers[0] if answers else "")
+    if kind not in KINDS:
+        raise ValueError(f"kind {kind!r}; known are {', '.join(KINDS)}")
+    picture = row.get("picture")
+    key = str(row.get("id", line))
+    return Item(
+        key=key,
+        line=line,
+        question=question,
+        answers=answers,
+        kind=kind,
+        picture=None if picture in (None, "", "none") else _beside(path, str(picture)),
+        options=options,
+        hint=str(row.get("hint", "")),
+        category=str(row.get("category", "")),
+        group=str(row.get("group", key)),
+        tolerance=None if row.get("tolerance") is None else float(row["tolerance"]),
+        columns={name: str(value) for name, value in row.items() if name != "picture"},
+    )
+
+
+def _texts(value: Any, name: str) -> tuple[str, ...]:
+    values = value if isinstance(value, list) else [] if value is None else [value]
+    if not all(isinstance(entry, str | int | float) for entry in values):
+        raise ValueError(f"{name} is {value!r}")
+    return tuple(str(entry) for entry in values)
+
+
+def _options(value: Any) -> dict[str, str]:
+    if value is None:
+        return {}
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split("|")]
+    if isinstance(value, dict):
+        return {str(letter): str(text) for letter, text in value.items()}
+    if isinstance(value, list) and 2 <= len(value) <= 26:
+        return dict(zip(string.ascii_uppercase, map(str, value), strict=False))
+    raise ValueError(f"options are {value!r}")

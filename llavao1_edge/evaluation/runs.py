@@ -1,0 +1,278 @@
+"""Runs every chosen search over every question, and remembers each answer as soon as it is there.
+
+Rows go to a JSON Lines file that is only ever added to. A row's id follows from the question, the
+search, the pair and the seed, so a run that was killed goes on without repeating or losing one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from llavao1_edge.engine import Engine
+from llavao1_edge.errors import Cancelled, LlavaError, UsageError
+from llavao1_edge.evaluation.datasets import Malformed, read_dataset
+from llavao1_edge.evaluation.items import Item, rotations, shard_of
+from llavao1_edge.evaluation.matching import match
+from llavao1_edge.search import Strategy, make_strategy
+from llavao1_edge.settings import BudgetSettings, RuntimeSettings, SamplingSettings
+from llavao1_edge.stages.answers import AnswerFormat
+
+Row = dict[str, Any]
+Stop = Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One search over all questions. options: those of the strategy, `scorer` among them."""
+
+    strategy: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    greedy: bool = False
+
+    @property
+    def name(self) -> str:
+        shown = [str(self.options[key]) for key in sorted(self.options)]
+        return "/".join([self.strategy, *shown, *(["greedy"] if self.greedy else [])])
+
+    def search(self) -> Strategy:
+        return make_strategy(self.strategy, self.options)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A model: a name for the tables, and its files."""
+
+    name: str
+    text: Path
+    mmproj: Path
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to run. limit: questions at most; shard: (number from 0, of how many)."""
+
+    dataset: Path
+    pairs: tuple[Pair, ...]
+    cells: tuple[Cell, ...]
+    seed: int = 0
+    limit: int | None = None
+    shard: tuple[int, int] = (0, 1)
+    circular: bool = False
+    strict: bool = False
+    sampling: SamplingSettings = field(default_factory=SamplingSettings)
+    budget: BudgetSettings = field(default_factory=BudgetSettings)
+    runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
+    answer_format: AnswerFormat | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """After each row: how many are done of how many, and how many of those that count are right."""
+
+    pair: str
+    cell: str
+    done: int
+    total: int
+    right: int
+    counted: int
+    seconds: float
+
+
+@dataclass
+class Questions:
+    """The questions of a run, and the rows of the file that could not be used."""
+
+    items: list[Item]
+    malformed: list[Malformed]
+
+
+def questions(plan: Plan) -> Questions:
+    """Raises UsageError for a malformed row where the plan is strict, or where nothing is left."""
+    found = Questions([], [])
+    n, (number, shards) = 0, plan.shard
+    for row in read_dataset(plan.dataset):
+        if isinstance(row, Malformed):
+            if plan.strict:
+                raise UsageError(
+                    f"{plan.dataset.name}, line {row.line}: {row.problem}",
+                    hint="Mend it, or leave --strict out to skip such rows.",
+                )
+            found.malformed.append(row)
+            continue
+        if plan.limit is not None and n >= plan.limit:
+            break
+        n += 1
+        if shard_of(row.group or row.key, shards) == number:
+            found.items += rotations(row) if plan.circular else [row]
+    if not found.items:
+        raise UsageError(
+            f"{plan.dataset.name} has no question that can be asked",
+            hint=f"{len(found.malformed)} rows were malformed." if found.malformed else "",
+        )
+    return found
+
+
+def row_id(item: Item, cell: Cell, pair_id: str, plan: Plan) -> str:
+    """Equal for the same question under the same circumstances."""
+    parts = [item.key, item.prompt(), cell.name, pair_id, str(plan.seed)]
+    parts += [repr(plan.sampling), repr(plan.budget)]
+    parts.append("" if plan.answer_format is None else plan.answer_format.grammar)
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
+
+
+class Rows:
+    """The file of rows: read at the start, then only added to, one writer at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.known: dict[str, Row] = {}
+        whole = 0
+        data = path.read_bytes() if path.exists() else b""
+        for line in data.splitlines(keepends=True):
+            try:
+                row = json.loads(line)
+                self.known[row["id"]] = row
+            except (ValueError, KeyError, TypeError):
+                break  # the line that was being written when a run was killed
+            if not line.endswith(b"\n"):
+                break
+            whole += len(line)
+        if whole < len(data):
+            self.known = {row["id"]: row for row in map(json.loads, data[:whole].splitlines())}
+            os.truncate(path, whole)
+        self._file = path.open("a", encoding="utf-8")
+
+    def add(self, row: Row) -> None:
+        self._file.write(json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n")
+        self._file.flush()
+        self.known[row["id"]] = row
+
+    def close(self) -> None:
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+
+def run(
+    plan: Plan, found: Questions, rows: Rows, *, stop: Stop = lambda: False
+) -> Iterator[Progress]:
+    """Answers what has no row yet. Ends early, without an error, once `stop` says so."""
+    total = len(found.items) * len(plan.cells)
+    for pair in plan.pairs:
+        widest = max((cell.search() for cell in plan.cells), key=lambda search: search.width)
+        with Engine.open(
+            text=pair.text, mmproj=pair.mmproj, settings=plan.runtime, search=widest, stop=stop
+        ) as engine:
+            pair_id = f"{engine.runtime.pair_id} {pair.text.name}"
+            done = right = counted = 0
+            for item in found.items:
+                # All searches of a question follow each other: its picture is read once.
+                for cell in plan.cells:
+                    if stop():
+                        return
+                    identity = row_id(item, cell, pair_id, plan)
+                    row = rows.known.get(identity)
+                    started = time.monotonic()
+                    if row is None:
+                        row = _answer(engine, plan, pair, cell, item, stop)
+                        if row is None:
+                            return
+                        rows.add({"id": identity, **row})
+                    done += 1
+                    if row["right"] is not None:
+                        counted, right = counted + 1, right + bool(row["right"])
+                    yield Progress(
+                        pair.name, cell.name, done, total, right, counted,
+                        time.monotonic() - started,
+                    )  # fmt: skip
+
+
+def _answer(
+    engine: Engine, plan: Plan, pair: Pair, cell: Cell, item: Item, stop: Stop
+) -> Row | None:
+    """A row; an error is a row too. None: stopped."""
+    row: Row = {
+        "question": item.key,
+        "line": item.line,
+        "pair": pair.name,
+        "cell": cell.name,
+        "strategy": cell.strategy,
+        "options": dict(cell.options),
+        "greedy": cell.greedy,
+        "category": item.category,
+        "group": item.group,
+        "kind": item.kind,
+        "wanted": list(item.answers),
+        "error": None,
+    }
+    sampling = plan.sampling
+    if cell.greedy:
+        sampling = SamplingSettings(**{**vars(sampling), "temperature": 0})
+    started = time.perf_counter()
+    try:
+        with engine.session(item.picture_bytes()) as session:
+            answer = session.ask(
+                item.prompt(),
+                search=cell.search(),
+                seed=plan.seed,
+                sampling=sampling,
+                budget=plan.budget,
+                answer_format=plan.answer_format,
+                stop=stop,
+            )
+    except Cancelled:
+        return None
+    except (LlavaError, ValueError) as error:
+        return row | {"right": False, "answered": None, "conclusion": "", "error": str(error)}
+    if answer.cancelled:
+        return None
+    found, trace = match(item, answer.conclusion), answer.trace
+    counters = trace.counters
+    return row | {
+        "right": found.right,
+        "answered": found.answered,
+        "conclusion": answer.conclusion,
+        "stages": answer.in_order(),
+        "notes": list(answer.notes),
+        "budget_hit": any("budget" in note for note in (*answer.notes, *trace.remarks)),
+        "seconds": round(time.perf_counter() - started, 4),
+        "picture_seconds": round(counters.picture_ms / 1000, 4),
+        "sampled_tokens": counters.sampled_tokens,
+        "prefill_tokens": counters.prefill_tokens,
+        "judge_tokens": counters.judge_tokens,
+        "decode_steps": counters.decode_steps,
+        "candidates": [
+            {
+                "stage": node.candidate.stage.name if node.candidate.stage else None,
+                "text": node.candidate.text,
+                "score": node.score,
+                "mean_logprob": round(node.candidate.mean_logprob, 5),
+                "chosen": node.chosen,
+            }
+            for node in trace.nodes
+        ],
+        "comparisons": len(trace.comparisons),
+        "undecided": sum(str(e.verdict.choice) == "undecided" for e in trace.comparisons),
+    }
+
+
+def of_plan(plan: Plan, found: Questions, rows: Iterable[Row]) -> list[Row]:
+    """The rows that belong to a plan, in its order: pairs, searches, questions."""
+    place = {item.key: at for at, item in enumerate(found.items)}
+    pairs = {pair.name: at for at, pair in enumerate(plan.pairs)}
+    cells = {cell.name: at for at, cell in enumerate(plan.cells)}
+    mine = [
+        row
+        for row in rows
+        if row["question"] in place and row["pair"] in pairs and row["cell"] in cells
+    ]
+    return sorted(
+        mine, key=lambda r: (pairs[r["pair"]], cells[r["cell"]], place[r["question"]], r["id"])
+    )

@@ -1,0 +1,144 @@
+"""Every form of file is read as it is meant; a bad row is named and costs nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from llavao1_edge.errors import UsageError
+from llavao1_edge.evaluation import datasets
+from llavao1_edge.evaluation.datasets import Malformed, read_dataset
+from llavao1_edge.evaluation.items import CHOICE, NUMBER, OUTSIDE, TEXT, YES_NO, Item, shard_of
+from llavao1_edge.images import open_picture
+from tests import benchmark_files as files
+
+
+def items(path: Path) -> list[Item]:
+    rows = list(read_dataset(path))
+    assert not [row for row in rows if isinstance(row, Malformed)], rows
+    return [row for row in rows if isinstance(row, Item)]
+
+
+@pytest.mark.parametrize("make", files.FILES, ids=lambda make: make.__name__)
+def test_every_picture_opens_and_every_question_is_asked(
+    make: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    for item in items(make(tmp_path)):
+        source = item.picture_bytes()
+        assert source is not None
+        assert open_picture(source).width > 0
+        assert item.question in item.prompt()
+        assert item.line >= 1
+
+
+def test_mmstar(tmp_path: Path) -> None:
+    first, second = items(files.mmstar(tmp_path))
+    assert (first.kind, first.answers, first.category) == (CHOICE, ("B",), "math")
+    assert first.options == {"A": "1", "B": "2", "C": "3", "D": "4"}
+    assert second.options == {"A": "circle", "B": "square"}
+    assert second.question == 'Which\tone\n"is" it?'
+    assert (first.line, second.line) == (2, 3)
+    assert (
+        first.prompt().splitlines()[-1]
+        == "Please select the correct answer from the options above."
+    )
+
+
+def test_mmbench_copies_share_a_picture_and_a_group(tmp_path: Path) -> None:
+    rows = items(files.mmbench(tmp_path))
+    assert [row.key for row in rows] == ["7", "1000007", "2000007", "3000007"]
+    assert {row.group for row in rows} == {"7"}
+    assert len({row.picture_bytes() for row in rows}) == 1
+    assert {row.options[row.answers[0]] for row in rows} == {files.COUNT.answer}
+    assert rows[0].prompt().startswith("Hint: Look closely.\nQuestion:")
+
+
+def test_the_others(tmp_path: Path) -> None:
+    assert [item.kind for item in items(files.ai2d(tmp_path))] == [CHOICE, CHOICE]
+    (yes,) = items(files.hallusionbench(tmp_path))
+    assert (yes.kind, yes.category) == (YES_NO, "VD")
+    number, chosen = items(files.mathvista(tmp_path))
+    assert (number.kind, number.tolerance, number.category) == (NUMBER, 0.05, "figure QA")
+    assert (chosen.kind, chosen.answers, chosen.options["C"]) == (CHOICE, ("B",), "3's")
+    (vet,) = items(files.mmvet(tmp_path))
+    assert (vet.kind, vet.category, vet.columns["answer"]) == (OUTSIDE, "rec,math", "two<OR>2")
+    assert "image" not in vet.columns
+    assert {item.kind for item in items(files.jsonl(tmp_path))} == {TEXT}
+    number, chosen = items(files.plain_csv(tmp_path))
+    assert (number.kind, chosen.kind) == (NUMBER, CHOICE)
+
+
+def test_malformed_rows_are_named_by_line(tmp_path: Path) -> None:
+    path = files.mmstar(tmp_path)
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    bad = [
+        "3\tno picture\n",  # too few columns
+        "4\tq\tnot base64 " + "!" * 70 + "\tx\ty\t\t\tA\tc\t\n",
+        "5\tq\t999\tx\ty\t\t\tA\tc\t\n",  # a picture of a row that is not there
+        "\tq\t999\tx\ty\t\t\tA\tc\t\n",  # no index
+    ]
+    path.write_text("".join([*lines, *bad]), encoding="utf-8")
+    rows = list(read_dataset(path))
+    assert [isinstance(row, Malformed) for row in rows] == [False, False, True, True, True, True]
+    assert [row.line for row in rows[2:]] == [5, 6, 7, 8]  # the second question has two lines
+    problems = [row.problem for row in rows[2:] if isinstance(row, Malformed)]
+    for part, problem in zip(("columns", "base64", "'999'", "missing"), problems, strict=True):
+        assert part in problem
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["{", "[]", "{}", '{"question": ""}', '{"question": 5}', '{"question": "q", "options": 3}',
+     '{"question": "q", "kind": "poem"}', '{"question": "q", "tolerance": "x"}',
+     '{"question": "q", "answer": {"a": 1}}'],
+)  # fmt: skip
+def test_malformed_json_lines(line: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    good = json.dumps({"question": "q", "answer": "a"})
+    path.write_text(f"{good}\n{line}\n\n{good}\n", encoding="utf-8")
+    rows = list(read_dataset(path))
+    assert [isinstance(row, Item) for row in rows] == [True, False, True]
+    assert rows[1].line == 2
+
+
+def test_files_that_are_none(tmp_path: Path) -> None:
+    for name, content in (("x.txt", "a"), ("x.tsv", "a\tb\n1\t2\n"), ("x.csv", ""), ("y.tsv", "")):
+        (tmp_path / name).write_text(content, encoding="utf-8")
+        with pytest.raises(UsageError):
+            list(read_dataset(tmp_path / name))
+    with pytest.raises(UsageError, match="cannot read"):
+        list(read_dataset(tmp_path / "missing.tsv"))
+
+
+def test_a_large_file_is_not_held_in_memory(tmp_path: Path) -> None:
+    """60 MB of pictures; the rows are looked at one by one."""
+    import tracemalloc
+
+    path = tmp_path / "large.tsv"
+    blob = "QUJD" * (1 << 18)
+    with path.open("w", encoding="utf-8") as file:
+        file.write("index\timage\tquestion\tanswer\n")
+        for i in range(60):
+            file.write(f"{i}\t{blob}\tq\ta\n")
+    tracemalloc.start()
+    n = sum(1 for _ in read_dataset(path))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert n == 60
+    assert peak < 12 << 20
+
+
+def test_shards_are_disjoint_and_whole() -> None:
+    keys = [str(i) for i in range(500)]
+    parts = [{key for key in keys if shard_of(key, 4) == n} for n in range(4)]
+    assert set.union(*parts) == set(keys)
+    assert sum(map(len, parts)) == len(keys)
+    assert min(map(len, parts)) > 80
+
+
+def test_pictures_are_found_beside_the_file(tmp_path: Path) -> None:
+    assert datasets._beside(tmp_path / "x.tsv", "/abs/p.png") == Path("/abs/p.png")
+    assert datasets._beside(tmp_path / "x.tsv", "none.png") == tmp_path / "none.png"

@@ -32,6 +32,7 @@ from llavao1_edge.mllama.shape import MllamaShape, read_shape
 from llavao1_edge.mllama.vision import VisionTower
 
 LAYERS = 4
+PROJECTOR = ("weight", "bias")
 SIZES = {1: (500, 500), 2: (1000, 500), 4: (1100, 1100)}
 
 
@@ -81,10 +82,14 @@ def reference(checkpoint: Path, tiled: dict[int, TiledPicture], n_threads: int) 
     config = MllamaConfig.from_pretrained(checkpoint)
     index = json.loads((checkpoint / "model.safetensors.index.json").read_text(encoding="utf-8"))
     weights: dict[str, Any] = {}
+    projector: dict[str, Any] = {}
     for name, shard in index["weight_map"].items():
         if name.startswith("vision_model."):
             with safe_open(checkpoint / shard, "pt") as file:
                 weights[name.removeprefix("vision_model.")] = file.get_tensor(name)
+        elif name.startswith("multi_modal_projector."):
+            with safe_open(checkpoint / shard, "pt") as file:
+                projector[name.rpartition(".")[2]] = file.get_tensor(name)
     found = {}
     for dtype in (torch.float32, torch.bfloat16):
         with torch.device("meta"):
@@ -97,7 +102,9 @@ def reference(checkpoint: Path, tiled: dict[int, TiledPicture], n_threads: int) 
             pixels = torch.from_numpy(made.pixels)[None, None].to(dtype)
             started = time.perf_counter()
             with torch.no_grad():
-                model(pixels, torch.tensor([[made.aspect_ratio_id]]), mask)
+                states = model(pixels, torch.tensor([[made.aspect_ratio_id]]), mask)[0]
+                flat = states.reshape(-1, states.shape[-1])
+                torch.nn.functional.linear(flat, *(projector[n].to(dtype) for n in PROJECTOR))
             name = str(dtype).removeprefix("torch.")
             found[f"transformers {name}, {tiles} tile(s)"] = time.perf_counter() - started
         del model

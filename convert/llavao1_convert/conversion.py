@@ -81,8 +81,7 @@ class Conversion:
         for output in self.files:
             digest.update(output.header)
             for job in output.jobs:
-                if job.importance is not None:
-                    digest.update(job.importance.tobytes())
+                digest.update(job.identity())
         for shard in self.shards:
             digest.update(f"{shard.name} {shard.state()}\n".encode())
         for name, tensor in sorted(self.sources.items()):
@@ -124,12 +123,11 @@ def run(
         work = Work(folder, plan.key())
         try:
             yield from _convert(plan, work, n_threads or os.cpu_count() or 1, report)
-        except (CheckpointError, OSError):
-            work.discard()
-            raise
-        except BaseException:  # Ctrl-C, a connection that broke, or the caller stopped
-            work.sync()
-            work.close()
+        except BaseException as error:
+            if isinstance(error, CheckpointError) and not isinstance(error.__cause__, OSError):
+                work.discard()  # the source is bad, and would be again
+            else:  # Ctrl-C, a disk or a connection that failed, or the caller stopped
+                work.keep()
             raise
         work.discard()
         if plan.staging is not None:
@@ -148,8 +146,11 @@ def _check_space(plan: Conversion, out: Path, folder: Path) -> None:
         os.stat_result, "st_blocks"
     ) else 0  # fmt: skip
     free = shutil.disk_usage(out).free + there
-    if free < plan.n_bytes:
-        raise _no_space(out, plan.n_bytes, free)
+    needed = plan.n_bytes
+    if plan.staging is not None:  # a shard at a time lies there too
+        needed += max((shard.n_bytes for shard in plan.shards), default=0)
+    if free < needed:
+        raise _no_space(out, needed, free)
 
 
 def _no_space(out: Path, needed: int, free: int) -> CheckpointError:
@@ -179,7 +180,7 @@ def _convert(
     for output, slot in zip(plan.files, slots, strict=True):
         slot.write(0, output.header.replace(PLACEHOLDER.encode(), identity.encode()))
     work.sync()
-    _publish(plan, slots)
+    _publish(plan, work, slots)
 
 
 Placed = tuple[Job, Slots]
@@ -261,12 +262,13 @@ def _done(plan: Conversion, work: Work) -> int:
     )
 
 
-def _publish(plan: Conversion, slots: list[Slots]) -> None:
+def _publish(plan: Conversion, work: Work, slots: list[Slots]) -> None:
     """Both or neither: a new text file beside an old mmproj file would be a false pair."""
     for slot in slots:
         slot.close()
     pairs = [(s.path, o.path) for s, o in zip(slots, plan.files, strict=True)]
     sums = [file_sha256(partial) for partial, _ in pairs]
+    work.seal()
     for at, (partial, path) in enumerate(pairs):
         try:
             partial.replace(path)

@@ -40,12 +40,18 @@ def folders() -> list[Path]:
 def find_model(name: str) -> OllamaModel:
     """`llama3.2-vision`, `user/model:tag`, `host/user/model:tag`. Raises CheckpointError."""
     host, namespace, model, tag = _parts(name)
-    searched = [folder for folder in folders() if folder.is_dir()]
-    for folder in searched:
-        manifest = folder / "manifests" / host / namespace / model / tag
-        if manifest.is_file():
-            return _read(folder, manifest, f"{model}-{tag}" if tag != "latest" else model)
-    known = sorted({found for folder in searched for found in _names(folder)})
+    try:
+        searched = [folder for folder in folders() if folder.is_dir()]
+        for folder in searched:
+            manifest = folder / "manifests" / host / namespace / model / tag
+            if manifest.is_file():
+                return _read(folder, manifest, f"{model}-{tag}" if tag != "latest" else model)
+        known = sorted({found for folder in searched for found in _names(folder)})
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot read {error.filename}: {error.strerror}",
+            hint="It belongs to Ollama's service: copy it, or run this as a user who may read it.",
+        ) from error
     where = ", ".join(map(str, searched or folders()))
     raise CheckpointError(
         f"Ollama has no model {name!r} in {where}",

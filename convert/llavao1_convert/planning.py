@@ -23,7 +23,7 @@ from llavao1_convert.storage import (
 from llavao1_convert.stream import Job
 from llavao1_convert.tokenizer import read_vocabulary
 from llavao1_convert.writer import Planned, encode_header
-from llavao1_edge.errors import CheckpointError
+from llavao1_edge.errors import CheckpointError, UsageError
 from llavao1_edge.ggml.types import F32, StorageType
 
 ROPE_FACTORS = "rope_freqs.weight"
@@ -123,6 +123,8 @@ def _plan(checkpoint: Checkpoint, wishes: Wishes, base: str) -> Conversion:
 def paths(wishes: Wishes, base: str) -> tuple[Path, Path]:
     """`NAME-QUANT.gguf` and `mmproj-NAME-QUANT[-VISION].gguf`: the cross layers in the second
     file follow the text's quantisation too."""
+    if not base or base in (".", "..") or any(c in base for c in "/\\:\0"):
+        raise UsageError(f"{base!r} cannot be the name of a file", hint="Give another --name.")
     text, vision = wishes.text.name, wishes.vision.name
     suffix = text if text == vision else f"{text}-{vision}"
     return wishes.out / f"{base}-{text}.gguf", wishes.out / f"mmproj-{base}-{suffix}.gguf"

@@ -30,6 +30,10 @@ class Shard:
     def finish(self) -> None:
         """Nothing will be read from it any more."""
 
+    @property
+    def n_bytes(self) -> int:
+        return self.path.stat().st_size
+
     def state(self) -> str:
         """Changes when the file does."""
         found = self.path.stat()

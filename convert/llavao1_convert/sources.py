@@ -58,8 +58,8 @@ def plan_source(request: Request, *, stop: Stop | None = None) -> Conversion:
         return _rescue(
             request, LegacySource(found.text, found.projector, found.name, origin), wishes
         )
-    path = Path(request.source).expanduser()
-    if path.is_dir():
+    path, kind = _look(request.source)
+    if kind == "folder":
         legacy = _legacy_in(path)
         if legacy is not None:
             return _rescue(request, legacy, wishes)
@@ -72,7 +72,7 @@ def plan_source(request: Request, *, stop: Stop | None = None) -> Conversion:
             name=request.name,
             imatrix=request.imatrix,
         )
-    if path.exists():
+    if kind == "file":
         name = path.stem if path.suffix == ".gguf" else path.name
         source = LegacySource(path, request.projector, name, str(path.resolve()))
         return _rescue(request, source, wishes)
@@ -82,6 +82,19 @@ def plan_source(request: Request, *, stop: Stop | None = None) -> Conversion:
     return _plan_hub(request, wishes, stop)
 
 
+def _look(source: str) -> tuple[Path, str]:
+    """(path, `folder`, `file` or `nothing`). Raises CheckpointError where one may not look."""
+    try:
+        path = Path(source).expanduser()
+        return path, "folder" if path.is_dir() else "file" if path.exists() else "nothing"
+    except RuntimeError:  # no such user's home
+        return Path(source), "nothing"
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot read {source}: {error.strerror or error}", hint="Check the permissions."
+        ) from error
+
+
 def _plan_hub(request: Request, wishes: Wishes, stop: Stop | None) -> Conversion:
     repo, _ = parse_repo(request.source)
     base = repo.partition("/")[2]
@@ -89,7 +102,8 @@ def _plan_hub(request: Request, wishes: Wishes, stop: Stop | None) -> Conversion
 
     def staging(repository: Repository) -> Path:
         if request.low_disk:
-            folder = request.out / f".{base}-{repository.commit[:12]}.download"
+            label = f"{wishes.text.name}-{wishes.vision.name}"
+            folder = request.out / f".{base}-{label}-{repository.commit[:12]}.download"
             staged.append(folder)
         else:
             folder = download_folder(repository)

@@ -37,6 +37,20 @@ class Job:
     values: NDArray[np.float32] | None = field(default=None, compare=False)
     importance: NDArray[np.float32] | None = field(default=None, compare=False)
 
+    def identity(self) -> bytes:
+        """What decides the tensor's bytes besides its source and its place in the header."""
+        parts: list[bytes] = []
+        for numbers in (self.values, self.importance):
+            parts.append(b"-" if numbers is None else numbers.tobytes())
+        route = self.route
+        if route is not None:
+            parts.append(b"-" if route.rows is None else route.rows.tobytes())
+            chosen = route.columns
+            listed = chosen.tobytes() if isinstance(chosen, np.ndarray) else repr(chosen).encode()
+            parts.append(listed)
+            parts.append(b"-" if route.change is None else route.change.__name__.encode())
+        return b"|".join(parts)
+
     @property
     def n_bytes(self) -> int:
         """Of the source that it reads."""

@@ -6,9 +6,9 @@ the program starts afresh. The finished files appear under their names at the ve
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import shutil
 import time
 from pathlib import Path
 from typing import TextIO
@@ -46,12 +46,12 @@ class Work:
     def _open(self, key: str) -> TextIO:
         path = self.folder / "journal.jsonl"
         if path.is_file() and self._read(path, key):
-            return path.open("a", encoding="utf-8")
+            return path.open("a", encoding="utf-8", newline="\n")
         for other in self.folder.iterdir():
             if other.name != "lock":
                 other.unlink()
         self.done, self.digests = set(), {}
-        journal = path.open("w", encoding="utf-8")
+        journal = path.open("w", encoding="utf-8", newline="\n")
         print(json.dumps({"key": key}), file=journal, flush=True)
         return journal
 
@@ -80,6 +80,9 @@ class Work:
 
     # --- while it grows -----------------------------------------------------------------------
     def add(self, slots: Slots) -> Slots:
+        """What the journal says about a file that is not there any more counts for nothing."""
+        if slots.is_new:
+            self.done = {job for job in self.done if not job.startswith(f"{slots.path.stem}/")}
         self.slots.append(slots)
         return slots
 
@@ -98,13 +101,25 @@ class Work:
         """What is marked as done is on disk, in this order: data, then journal."""
         for slots in self.slots:
             slots.sync()
-        if self._pending:
+        if self._pending and not self._journal.closed:
             print("\n".join(self._pending), file=self._journal, flush=True)
             os.fsync(self._journal.fileno())
             self._pending.clear()
         self._synced = time.monotonic()
 
+    def seal(self) -> None:
+        """From now on the files leave the folder: an interrupted run starts afresh."""
+        self._journal.close()
+        (self.folder / "journal.jsonl").unlink()
+
     # --- the end ------------------------------------------------------------------------------
+    def keep(self) -> None:
+        """For the next run."""
+        try:
+            self.sync()
+        finally:
+            self.close()
+
     def close(self) -> None:
         for slots in self.slots:
             slots.close()
@@ -112,8 +127,16 @@ class Work:
         self._lock.release()
 
     def discard(self) -> None:
-        self.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        for slots in self.slots:
+            slots.close()
+        self._journal.close()
+        for path in self.folder.iterdir():  # while the lock is held: another run may be waiting
+            if path.name != "lock":
+                path.unlink(missing_ok=True)
+        self._lock.release()
+        with contextlib.suppress(OSError):
+            (self.folder / "lock").unlink(missing_ok=True)
+            self.folder.rmdir()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -121,8 +121,8 @@ class Slots:
         for tensor in tensors:
             self.offsets[tensor.name] = at
             at += tensor.n_bytes + _padding(tensor.n_bytes)
-        mode = "r+b" if path.is_file() and path.stat().st_size == self.n_bytes else "w+b"
-        self._file = path.open(mode, buffering=0)
+        self.is_new = not (path.is_file() and path.stat().st_size == self.n_bytes)
+        self._file = path.open("w+b" if self.is_new else "r+b", buffering=0)
         self._lock = threading.Lock()
         try:
             self._file.truncate(self.n_bytes)  # padding is zero without being written
@@ -144,7 +144,8 @@ class Slots:
             view, offset = view[n:], offset + n
 
     def sync(self) -> None:
-        os.fsync(self._file.fileno())
+        if not self._file.closed:
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
         self._file.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -99,11 +100,18 @@ def run(options: argparse.Namespace) -> int:
         ),
         low_disk=options.low_disk,
     )
+    if options.picture:
+        from llavao1_edge.images import open_picture
+
+        for path in options.picture:
+            open_picture(path)  # a wrong one is named before the work, not after it
     plan = plan_source(request)
     for note in plan.notes:
         print(f"note: {note}", file=sys.stderr)
     if options.dry_run:
         show_plan(plan)
+        if plan.staging is not None:
+            shutil.rmtree(plan.staging, ignore_errors=True)
         return 0
     there = plan.text.path.is_file() and plan.mmproj.path.is_file()
     if not (options.verify and there):

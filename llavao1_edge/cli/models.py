@@ -77,9 +77,12 @@ def _list(store: Store, options: argparse.Namespace) -> None:
 
 def _pull(store: Store, options: argparse.Namespace) -> None:
     from llavao1_edge.cli.convert import ProgressLine
+    from llavao1_edge.store.catalogue import check_name
     from llavao1_edge.store.hub import cached_snapshot, is_offline, open_repository
     from llavao1_edge.store.pull import choose_pair, no_model, pull_pair, ready_pairs
 
+    if options.name is not None:
+        check_name(options.name)  # before anything is fetched
     if is_offline() and cached_snapshot(options.repo) is not None:
         print(_convert(store, options, None).name)
         return
@@ -113,7 +116,7 @@ def _convert(store: Store, options: argparse.Namespace, repository: Repository |
     from llavao1_edge.cli.convert import convert
 
     version = "" if repository is None else repository.commit
-    key = f"convert {options.repo} {version} {options.quant} {options.vision_quant} {options.name}"
+    key = f"convert {options.repo} {version} {options.quant} {options.vision_quant}"
     folder = store.staging(key)
     with store.locked(key):
         request = Request(
@@ -121,10 +124,16 @@ def _convert(store: Store, options: argparse.Namespace, repository: Repository |
             out=folder,
             quant=options.quant,
             vision_quant=options.vision_quant,
-            name=options.name,
             low_disk=repository is not None,
         )
         plan = plan_source(request)
+        name = options.name or plan.text.path.stem
+        for entry in store.entries():
+            same = (entry.source, entry.revision) == (options.repo, plan.revision)
+            if same and entry.name == name:
+                shutil.rmtree(folder, ignore_errors=True)
+                return entry
+        store.check_free(name)
         if not (plan.text.path.is_file() and plan.mmproj.path.is_file()):
             print(f"{options.repo} holds a checkpoint: converting it", file=sys.stderr)
             convert(plan)
@@ -132,7 +141,7 @@ def _convert(store: Store, options: argparse.Namespace, repository: Repository |
             plan.text.path,
             plan.mmproj.path,
             source=options.repo,
-            name=options.name,
+            name=name,
             revision=plan.revision,
             move=True,
         )

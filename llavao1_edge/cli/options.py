@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -127,7 +128,7 @@ def model_paths(model: str, mmproj: str | None) -> tuple[Path, Path]:
     """
     from llavao1_edge.engine import resolve_pair
 
-    path = Path(model).expanduser()
+    path = Path(os.path.expanduser(model))  # noqa: PTH111 (leaves an unknown ~user as it is)
     named = path.suffix != ".gguf" and not path.exists() and path.name == model
     if model == "demo" or mmproj is not None or not named:
         return resolve_pair("demo" if model == "demo" else path, text=None, mmproj=mmproj)

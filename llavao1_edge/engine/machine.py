@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +14,13 @@ CGROUP = Path("/sys/fs/cgroup")
 
 @dataclass(frozen=True)
 class Machine:
-    """Bytes. gpu_free: None where there is no GPU, or it shares the main memory."""
+    """Bytes. gpu_free: None where there is no GPU; gpu_shared: it takes from the main memory."""
 
     free: int
     total: int
     gpu_free: int | None = None
     gpu_name: str = ""
+    gpu_shared: bool = False
 
 
 def read_machine(devices: Sequence[Device]) -> Machine:
@@ -34,34 +34,34 @@ def read_machine(devices: Sequence[Device]) -> Machine:
         free, total = min(free, limit[0]), min(total, limit[1])
     for device in devices:
         if device.is_gpu:
-            shared = device.kind == INTEGRATED_GPU
-            gpu_free = min(device.memory_free, free) if shared else device.memory_free
-            return Machine(free, total, gpu_free, device.description)
+            shared = device.kind == INTEGRATED_GPU or device.name.startswith(("Metal", "MTL"))
+            return Machine(free, total, device.memory_free, device.description, shared)
     return Machine(free, total)
+
+
+# (limit, used, statistics, words for pages of files) of both versions of control groups.
+GROUPS = (
+    ("memory.max", "memory.current", "memory.stat", ("inactive_file", "active_file")),
+    (
+        "memory/memory.limit_in_bytes",
+        "memory/memory.usage_in_bytes",
+        "memory/memory.stat",
+        ("total_inactive_file", "total_active_file"),
+    ),
+)
 
 
 def _container() -> tuple[int, int] | None:
     """(free, limit) of the control group this process is in, if it has a limit."""
-    with contextlib.suppress(OSError, ValueError):
-        limit = (CGROUP / "memory.max").read_text(encoding="ascii").strip()
-        if limit != "max":
-            used = int((CGROUP / "memory.current").read_text(encoding="ascii"))
-            cached = _reclaimable()
+    for limit_file, used_file, statistics, words in GROUPS:
+        with contextlib.suppress(OSError, ValueError):
+            limit = (CGROUP / limit_file).read_text(encoding="ascii").strip()
+            if limit == "max" or int(limit) >= 1 << 60:
+                return None
+            used = int((CGROUP / used_file).read_text(encoding="ascii"))
+            text = (CGROUP / statistics).read_text(encoding="ascii")
+            found = dict(line.split(maxsplit=1) for line in text.splitlines() if " " in line)
+            # Pages of files are given up when memory is asked for.
+            cached = sum(int(found.get(word, 0)) for word in words)
             return max(0, int(limit) - used + cached), int(limit)
     return None
-
-
-def _reclaimable() -> int:
-    """Pages of files that the kernel gives up when memory is asked for."""
-    with contextlib.suppress(OSError, ValueError):
-        for line in (CGROUP / "memory.stat").read_text(encoding="ascii").splitlines():
-            if line.startswith("inactive_file "):
-                return int(line.split()[1])
-    return 0
-
-
-def resident() -> int:
-    """Bytes of this process now."""
-    import psutil
-
-    return int(psutil.Process(os.getpid()).memory_info().rss)

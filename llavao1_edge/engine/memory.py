@@ -68,7 +68,7 @@ class Sizes:
         }
 
 
-def sizes(text: GgufHeader, mmproj: GgufHeader, *, f32_cache: bool) -> Sizes:
+def sizes(text: GgufHeader, mmproj: GgufHeader, *, f32_cache: bool, batch: int = 512) -> Sizes:
     """Raises ModelFileError for headers without the numbers."""
     shape = read_shape(mmproj)
     number = 4 if f32_cache else 2
@@ -95,7 +95,7 @@ def sizes(text: GgufHeader, mmproj: GgufHeader, *, f32_cache: bool) -> Sizes:
         per_cell=2 * n_layers * kv * number,
         picture=_picture(shape, number),
         vision=_vision(shape),
-        decoding=512 * 4 * (2 * ffn + 6 * width),
+        decoding=batch * 4 * (2 * ffn + 6 * width),
         # Logits in llama.cpp, our copy, and two arrays of weights.
         per_candidate=4 * n_vocab * 4,
         context_length=text.integer("llama.context_length"),
@@ -173,13 +173,16 @@ def fit(
     say that memory is not to be checked.
     """
     n_ctx = settings.context or _context(found, width)
-    plan = _with_gpu(found, machine, settings, n_ctx, width)
     usable = machine.free - max(LEAST_MARGIN, int(MARGIN * machine.free))
+    plan = _with_gpu(found, machine, settings, n_ctx, width)
+    if machine.gpu_shared and plan.needed + plan.gpu > usable and settings.gpu_layers is None:
+        machine = replace(machine, gpu_free=None)  # the copy would not fit beside the rest
+        plan = _with_gpu(found, machine, settings, n_ctx, width)
     if plan.needed <= usable or settings.memory_check == "off":
         return plan
     given_up = list(plan.given_up)
     smaller, n = plan, width
-    while smaller.needed > usable and n > 1:
+    while smaller.needed > usable and n > 1 and not settings.context:
         n = max(1, n // 2)
         n_ctx = settings.context or _context(found, n)
         smaller = _with_gpu(found, machine, settings, n_ctx, n)

@@ -122,7 +122,12 @@ class Runtime:
 
     def _plan_memory(self) -> MemoryPlan:
         """Raises BackendError where the pair does not fit this machine."""
-        found = sizes(self.text_header, self.mmproj_header, f32_cache=self.f32_cache)
+        found = sizes(
+            self.text_header,
+            self.mmproj_header,
+            f32_cache=self.f32_cache,
+            batch=self.settings.batch,
+        )
         plan = fit(
             found,
             read_machine(devices()),

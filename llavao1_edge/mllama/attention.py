@@ -9,6 +9,7 @@ values, one product gives both the sum and what it is divided by.
 from __future__ import annotations
 
 import itertools
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
@@ -19,17 +20,23 @@ from threadpoolctl import threadpool_limits
 from llavao1_edge.lifetime import Closing
 
 BLOCK_ROWS = 256
+MODERATE = 60.0  # e^60 times any number of keys is far inside float32, and so is e^-60
 PARTS = 2  # of a head's rows, so that any number of threads has something to do
 
 Rows = NDArray[np.float32]
+_ALONE = threading.Lock()
 
 
 class Blas(Closing):
     """Owns threads, each of which works on heads of its own with a BLAS of one thread."""
 
-    def __init__(self, *, heads: int, n_threads: int) -> None:
-        self._heads = heads
+    def __init__(self, *, heads: int, n_threads: int, score_bytes: int | None = None) -> None:
+        """score_bytes: at most so many of scores in memory at a time."""
+        self._heads, self._n_threads = heads, n_threads
+        self._score_bytes = score_bytes
         with ExitStack() as stack:
+            # The limit is the process's: two at once would leave it behind.
+            stack.enter_context(_ALONE)
             stack.enter_context(threadpool_limits(1, user_api="blas"))
             self._pool = stack.enter_context(ThreadPoolExecutor(n_threads, "attention"))
             self._stack = stack.pop_all()
@@ -55,16 +62,28 @@ class Blas(Closing):
     def _head(self, head: int, q: Rows, k: Rows, v: Rows, weights: Rows, out: Rows) -> None:
         d = q.shape[1] // self._heads
         columns = slice(head * d, (head + 1) * d)
-        keys = k[:, columns].T * np.float32(d**-0.5)
+        keys = np.ascontiguousarray(k[:, columns].T) * np.float32(d**-0.5)
+        queries = np.ascontiguousarray(q[:, columns])
+        # A product of lengths is what a score can be at most: where that is moderate, nothing can
+        # overflow, and the pass over all scores that finds the largest is saved.
+        moderate = _longest(queries, axis=1) * _longest(keys, axis=0) < MODERATE
         values = np.empty((len(v), d + 1), dtype=np.float32)
         np.multiply(v[:, columns], weights[:, None], out=values[:, :d])
         values[:, d] = weights
-        room = np.empty((min(BLOCK_ROWS, len(q)), len(k)), dtype=np.float32)
-        for start in range(0, len(q), BLOCK_ROWS):
-            block = q[start : start + BLOCK_ROWS, columns]
+        step = BLOCK_ROWS
+        if self._score_bytes is not None:
+            step = max(8, min(step, self._score_bytes // (4 * len(k) * self._n_threads)))
+        room = np.empty((min(step, len(q)), len(k)), dtype=np.float32)
+        for start in range(0, len(q), step):
+            block = queries[start : start + step]
             scores = room[: len(block)]
             np.matmul(block, keys, out=scores)
-            scores -= scores.max(axis=1, keepdims=True)
+            if not moderate:
+                scores -= scores.max(axis=1, keepdims=True)
             np.exp(scores, out=scores)
             sums = scores @ values
-            np.divide(sums[:, :d], sums[:, d:], out=out[start : start + BLOCK_ROWS, columns])
+            np.divide(sums[:, :d], sums[:, d:], out=out[start : start + step, columns])
+
+
+def _longest(vectors: Rows, *, axis: int) -> float:
+    return float(np.sqrt((vectors * vectors).sum(axis=axis).max()))

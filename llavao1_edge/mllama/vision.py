@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llavao1_edge.contract import tensors as names
+from llavao1_edge.errors import OutOfMemory
 from llavao1_edge.ggml.backend import Backend, Buffer
 from llavao1_edge.ggml.graph import Plan, Scratch
 from llavao1_edge.ggml.tensor import Arena, Tensor
@@ -175,7 +176,11 @@ class _Pass:
             stack.callback(self.scratch.close)
             if self.arithmetic.attention == BLAS:
                 self.blas = stack.enter_context(
-                    Blas(heads=self.shape.vision_heads, n_threads=self.backend.n_threads)
+                    Blas(
+                        heads=self.shape.vision_heads,
+                        n_threads=self.backend.n_threads,
+                        score_bytes=self.score_bytes,
+                    )
                 )
                 self.counts = self.rows.counts()
             self._layers()
@@ -325,9 +330,12 @@ class _Pass:
         plan.run(self.backend)
         q, k, v = (tensor.host_view() for tensor in qkv)
         out, n = self.attended.host_view(), self.n_valid
-        self.blas.attend(q[:n], k, v, self.counts, out[:n])
-        if n < self.n_rows:
-            self.blas.attend(q[n:], k[:n], v[:n], self.counts[:n], out[n:])
+        try:
+            self.blas.attend(q[:n], k, v, self.counts, out[:n])
+            if n < self.n_rows:
+                self.blas.attend(q[n:], k[:n], v[:n], self.counts[:n], out[n:])
+        except MemoryError as error:
+            raise OutOfMemory("not enough memory for attention scores") from error
 
     def _attend(self, plan: Plan, q: Tensor, k: Tensor, v: Tensor) -> None:
         """Stores the attention's output into `attended`, a block of query rows at a time."""

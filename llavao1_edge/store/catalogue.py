@@ -17,7 +17,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,7 @@ def default_root() -> Path:
     """`LLAVAO1_MODELS`, or the user's data folder of this system."""
     given = os.environ.get(ENVIRONMENT)
     if given:
-        return Path(given).expanduser()
+        return Path(os.path.expanduser(given))  # noqa: PTH111 (leaves an unknown ~user as it is)
     import platformdirs
 
     return Path(platformdirs.user_data_dir("llavao1-edge", appauthor=False)) / "models"
@@ -155,43 +155,52 @@ class Store:
         move: the files leave their place. Adding the same pair again changes nothing. Raises
         ModelFileError, PairError, UsageError, StoreError, Cancelled.
         """
-        header, _ = read_pair(text, mmproj)
+        pair_id = read_pair(text, mmproj)[0].text(keys.PAIR_ID)  # keeps no file open
         chosen = check_name(name or text.stem)
         with _clear_errors(self.root):
-            stored = []
-            for path in (text, mmproj):
-                digest, n_bytes = self._linked(path, stop) if move else (None, 0)
-                if digest is None:
-                    digest, n_bytes = self._take(path, stop, report)
-                stored.append(StoredFile(digest, n_bytes, path.name))
-            entry = Entry(
-                name=chosen,
-                text=stored[0],
-                mmproj=stored[1],
-                pair_id=header.text(keys.PAIR_ID),
-                source=source,
-                revision=revision,
-                added=time.time(),
-            )
-            with self.locked("store"):
-                self._check_free(entry)
-                _write(self.root / "models" / f"{chosen}.json", json.dumps(asdict(entry), indent=1))
+            while True:
+                stored = [self._store(path, move, stop, report) for path in (text, mmproj)]
+                entry = Entry(
+                    name=chosen,
+                    text=stored[0],
+                    mmproj=stored[1],
+                    pair_id=pair_id,
+                    source=source,
+                    revision=revision,
+                    added=time.time(),
+                )
+                with self.locked("store"):
+                    self.check_free(chosen, entry)
+                    # Another process may have removed a file that was there a moment ago.
+                    if all(self.blob(one.sha256).is_file() for one in stored):
+                        target = self.root / "models" / f"{chosen}.json"
+                        _write(target, json.dumps(asdict(entry), indent=1))
+                        break
             if move:
                 for path in (text, mmproj):
                     path.unlink(missing_ok=True)
         return entry
 
-    def _check_free(self, entry: Entry) -> None:
-        path = self.root / "models" / f"{entry.name}.json"
-        if not path.is_file():
-            return
-        with suppress(ValueError, KeyError, TypeError):
-            other = _parse(path)
-            if (other.text, other.mmproj) != (entry.text, entry.mmproj):
+    def check_free(self, name: str, entry: Entry | None = None) -> None:
+        """Raises UsageError where another model has this name (in any case: some disks do not
+        tell cases apart)."""
+        for other in self.entries():
+            if other.name.lower() != name.lower():
+                continue
+            wanted = None if entry is None else (entry.text.sha256, entry.mmproj.sha256)
+            if other.name != name or (other.text.sha256, other.mmproj.sha256) != wanted:
                 raise UsageError(
-                    f"there is another model named {entry.name} already",
-                    hint=f"Give --name, or remove it: llavao1-edge models remove {entry.name}",
+                    f"there is another model named {other.name} already",
+                    hint=f"Give --name, or remove it: llavao1-edge models remove {other.name}",
                 )
+
+    def _store(
+        self, path: Path, move: bool, stop: Stop | None, report: Report | None
+    ) -> StoredFile:
+        digest, n_bytes = self._linked(path, stop) if move else (None, 0)
+        if digest is None:
+            digest, n_bytes = self._take(path, stop, report)
+        return StoredFile(digest, n_bytes, path.name)
 
     def _linked(self, path: Path, stop: Stop | None) -> tuple[str | None, int]:
         """A second name for a file that is about to lose its first one; None across disks."""
@@ -253,6 +262,8 @@ class Store:
             (self.root / "models" / f"{entry.name}.json").unlink(missing_ok=True)
             others = self.entries()
             needed = {stored.sha256 for e in others for stored in (e.text, e.mmproj)}
+            for path in (self.root / "models").glob("*.json"):  # also what cannot be read
+                needed |= set(DIGEST.findall(path.read_text(encoding="utf-8", errors="replace")))
             for stored in (entry.text, entry.mmproj):
                 blob = self.blob(stored.sha256)
                 if stored.sha256 not in needed and blob.is_file():

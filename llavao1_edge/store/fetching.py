@@ -27,6 +27,7 @@ BLOCK = 1 << 20
 SILENCE = 10.0  # seconds without a byte until the connection is made anew
 TRIES = 5  # without a single byte between them
 PAUSE = 0.5  # before the first new try, then twice as long each time
+BUSY = (408, 429)  # answers that are worth another try
 BROKEN = (OSError, http.client.HTTPException)
 
 
@@ -91,21 +92,20 @@ class _locked:  # noqa: N801 (reads as a word in a `with`)
 def _complete(wanted: Download, partial: Path, report: Report | None, stop: Stop | None) -> None:
     """Adds to the partial file until it has all bytes."""
     tries = 0
-    with partial.open("ab") as file:
-        if file.tell() > wanted.n_bytes:
-            file.truncate(0)
+    partial.touch()
+    with partial.open("r+b") as file:
+        if file.seek(0, os.SEEK_END) > wanted.n_bytes:
+            _empty(file)
         while file.tell() < wanted.n_bytes:
             before = file.tell()
             try:
                 _receive(wanted, file, report, stop)
                 problem = "the connection ended early"
             except urllib.error.HTTPError as error:
-                if error.code < 500:
+                if error.code < 500 and error.code not in BUSY:
                     raise refused(error, partial.name.removesuffix(".incomplete")) from error
                 problem = f"the server answered {error.code}"
             except BROKEN as error:
-                if isinstance(error, OSError) and error.filename is not None:
-                    raise  # our own disk
                 problem = str(getattr(error, "reason", error)) or type(error).__name__
             tries = 0 if file.tell() > before else tries + 1
             if file.tell() < wanted.n_bytes:
@@ -126,12 +126,28 @@ def _receive(wanted: Download, file: BinaryIO, report: Report | None, stop: Stop
         request.add_header("Range", f"bytes={start}-")
     with urllib.request.urlopen(request, timeout=SILENCE) as answer:
         if start and answer.status != 206:
-            file.truncate(0)  # no ranges here: from the beginning
+            _empty(file)  # no ranges here: from the beginning
         while data := answer.read1(BLOCK):
-            file.write(data)
+            _write(file, data)
             if report is not None:
                 report(file.tell())
             _check(stop)
+
+
+def _empty(file: BinaryIO) -> None:
+    file.seek(0)
+    file.truncate()
+
+
+def _write(file: BinaryIO, data: bytes) -> None:
+    """A full disk is no broken connection."""
+    try:
+        file.write(data)
+    except OSError as error:
+        raise DownloadError(
+            f"cannot write {file.name}: {error.strerror or error}",
+            hint="Free some space; what has come so far is kept.",
+        ) from error
 
 
 def _request(wanted: Download) -> urllib.request.Request:
@@ -160,7 +176,7 @@ def read_range(wanted: Download, start: int, n: int) -> bytes:
                 return data
             problem = f"{len(data)} of {n} bytes came"
         except urllib.error.HTTPError as error:
-            if error.code < 500:
+            if error.code < 500 and error.code not in BUSY:
                 raise refused(error, name) from error
             problem = f"the server answered {error.code}"
         except BROKEN as error:

@@ -209,6 +209,66 @@ for step in run(plan, n_threads=2):
     assert 0 < plan.times.n_bytes < 0.6 * plan.source_bytes
 
 
+@pytest.mark.parametrize("when", ["file_sha256", "write_notes"])
+def test_a_kill_while_publishing_never_leaves_false_weights(
+    when: str, tmp_path: Path, wanted: list[str]
+) -> None:
+    """The journal says that all is done, but the files have left its folder."""
+    folder, out = save(BASE, tmp_path / "tiny"), tmp_path / "out"
+    code = f"""
+import os
+from pathlib import Path
+from llavao1_convert import conversion
+from llavao1_convert.planning import plan_conversion
+conversion.{when} = lambda *_: os._exit(9)
+for _ in conversion.run(plan_conversion(Path({str(folder)!r}), Path({str(out)!r}), name="Tiny",
+                        text_quantisation="F32", vision_quantisation="F32")): pass
+"""
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 9
+    assert digest(convert(folder, out)) == wanted
+    # And where somebody has deleted one of the unfinished files:
+    again = tmp_path / "again"
+    steps = run(
+        plan_conversion(
+            folder, again, name="Tiny", text_quantisation="F32", vision_quantisation="F32"
+        )
+    )
+    for step in steps:
+        if step.done > step.total // 2:
+            break
+    steps.close()  # type: ignore[attr-defined]
+    (next(again.glob(".*.partial")) / "text.gguf").unlink()
+    assert digest(convert(folder, again)) == wanted
+
+
+def test_ctrl_c_while_publishing_is_ctrl_c(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: list[str]
+) -> None:
+    from llavao1_convert import conversion
+
+    folder, out = save(BASE, tmp_path / "tiny"), tmp_path / "out"
+
+    def pressed(_: Path) -> str:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(conversion, "file_sha256", pressed)
+        with pytest.raises(KeyboardInterrupt):
+            convert(folder, out)
+    assert digest(convert(folder, out)) == wanted
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "", "a\\b", "c:d"])
+def test_names_that_are_no_file_names(name: str, tmp_path: Path) -> None:
+    from llavao1_edge.errors import UsageError
+
+    folder = save(BASE, tmp_path / "tiny")
+    if name:
+        with pytest.raises(UsageError, match="cannot be the name"):
+            plan_conversion(folder, tmp_path / "out", name=name)
+    assert not (tmp_path / "out").exists()
+
+
 def test_two_runs_at_once_are_refused(tmp_path: Path) -> None:
     folder, out = save(BASE, tmp_path / "tiny"), tmp_path / "out"
     steps = run(plan_conversion(folder, out))
@@ -250,7 +310,8 @@ def test_a_failing_disk_leaves_what_was_there(
     with pytest.raises(CheckpointError, match="not enough space"):
         list(run(plan))
     assert digest(plan) == before
-    assert sorted((tmp_path / "out").iterdir()) == there
+    left = [path for path in (tmp_path / "out").iterdir() if path.suffix != ".partial"]
+    assert sorted(left) == there
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs RLIMIT_FSIZE")
@@ -268,7 +329,7 @@ sys.exit(main(sys.argv[1:]))
     done = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.startswith("error: cannot write to")
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not list((tmp_path / "out").glob("*.gguf"))
 
 
 def test_both_files_appear_or_neither(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,7 +344,7 @@ def test_both_files_appear_or_neither(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(Path, "replace", fail_second)
     with pytest.raises(CheckpointError, match="Permission denied"):
         list(run(plan))
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not list((tmp_path / "out").glob("*.gguf"))
 
 
 IMPOSSIBLE: list[Any] = [None, 5, -1, 0, 1e300, 10**400, "x", [], [1], {}, float("nan"), True]

@@ -182,6 +182,21 @@ def test_a_wrong_guess_about_the_rows_shows(tmp_path: Path) -> None:
     assert "as told" in " ".join(wrong.notes)
 
 
+def test_another_choice_starts_afresh(tmp_path: Path) -> None:
+    """An unfinished run with other rows must not be gone on with."""
+    text, projector = legacy.write(BASE, BY_NAME["A+B"], tmp_path / "old")
+    request = Request(str(text), tmp_path / "out", projector=projector, name="S")
+    steps = run(plan_source(request), n_threads=1)
+    for step in steps:
+        if step.done > step.total * 0.7:
+            break
+    steps.close()  # type: ignore[attr-defined]
+    choices = Choices(cross_permuted=False)
+    found = rescue(text, projector, tmp_path / "out", name="S", choices=choices)
+    wanted = rescue(text, projector, tmp_path / "w", name="S", choices=choices)
+    assert contents(found.mmproj.path) == contents(wanted.mmproj.path)
+
+
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
 def test_missing_rope_factors_are_computed(layout: Layout, tmp_path: Path) -> None:
     text, projector = legacy.write(

@@ -122,6 +122,24 @@ def test_empty_tiles_are_computed_once(
         assert sum(rows) <= full
 
 
+@pytest.mark.parametrize("size", [0.1, 3.0, 40.0])
+def test_scores_of_any_size(size: float) -> None:
+    """With and without the pass that finds the largest score; also scores that would overflow."""
+    rng = np.random.default_rng(2)
+    q, k, v = (rng.standard_normal((n, 32)).astype(np.float32) for n in (37, 50, 50))
+    q, k = q * np.float32(size), k * np.float32(size)
+    weights = rng.integers(1, 4, 50).astype(np.float32)
+    out = np.empty_like(q)
+    with Blas(heads=2, n_threads=2) as blas:
+        blas.attend(q, k, v, weights, out)
+    for head in range(2):
+        part = slice(16 * head, 16 * head + 16)
+        scores = (q[:, part].astype(np.float64) @ k[:, part].T.astype(np.float64)) / 4
+        shares = np.exp(scores - scores.max(axis=1, keepdims=True)) * weights
+        wanted = shares / shares.sum(axis=1, keepdims=True) @ v[:, part]
+        np.testing.assert_allclose(out[:, part], wanted, atol=2e-4 if size > 10 else 2e-5)
+
+
 def test_keys_and_values_of_equal_tiles_are_copies(open_pair: ForRuntime) -> None:
     runtime = open_pair("F32")
     tiled = tile_picture(picture_for(BASE, 1, 1), rules=runtime.shape.tiling)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -89,6 +90,30 @@ def test_the_gpu_is_left_alone_where_nobody_wants_it() -> None:
     assert (plan.gpu, plan.gpu_layers, plan.vision_on_gpu) == (0, 0, False)
     few = fit(ELEVEN, machine, RuntimeSettings(gpu_layers=7), width=1)
     assert few.gpu_layers == 7
+
+
+def test_a_gpu_that_shares_the_memory_is_not_counted_twice() -> None:
+    shared = Machine(9 * GB, 16 * GB, 9 * GB, "a small GPU", gpu_shared=True)
+    plan = fit(ELEVEN, shared, AUTO, width=1)
+    assert plan.gpu == 0 or plan.needed + plan.gpu <= 9 * GB
+    large = replace(shared, free=32 * GB, gpu_free=32 * GB)
+    assert fit(ELEVEN, large, AUTO, width=1).vision_on_gpu
+
+
+def test_a_container_has_what_its_limit_leaves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from llavao1_edge.engine import machine
+
+    monkeypatch.setattr(machine, "CGROUP", tmp_path)
+    assert machine._container() is None
+    (tmp_path / "memory.max").write_text("10000000000\n", encoding="ascii")
+    (tmp_path / "memory.current").write_text("9500000000\n", encoding="ascii")
+    statistics = "anon 1\nactive_file 8000000000\ninactive_file 500000000\n"
+    (tmp_path / "memory.stat").write_text(statistics, encoding="ascii")
+    assert machine._container() == (9 * GB, 10 * GB)
+    (tmp_path / "memory.max").write_text("max\n", encoding="ascii")
+    assert machine._container() is None
 
 
 @given(

@@ -159,6 +159,41 @@ def test_a_damaged_entry_does_not_hide_the_others(
     assert "B.json" in capsys.readouterr().err
 
 
+def test_files_of_an_entry_that_cannot_be_read_stay(store: Store, pair_of: Pairs) -> None:
+    store.add(*pair_of("base"), source="x", name="A")
+    store.add(*pair_of("base"), source="x", name="B")
+    path = store.root / "models" / "B.json"
+    newer = json.loads(path.read_text(encoding="utf-8")) | {"from_the_future": 1}
+    path.write_text(json.dumps(newer), encoding="utf-8")
+    assert store.remove("A")[1] == 0
+    assert len(list((store.root / "blobs").iterdir())) == 2
+
+
+def test_names_that_differ_in_case_only(store: Store, pair_of: Pairs) -> None:
+    store.add(*pair_of("base"), source="x", name="Foo")
+    with pytest.raises(UsageError, match="another model named Foo"):
+        store.add(*pair_of("base"), source="x", name="foo")
+
+
+def test_a_file_that_is_removed_meanwhile_is_copied_again(
+    store: Store, pair_of: Pairs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = Store._take
+    removed = []
+
+    def racing(self: Store, path: Path, *rest: object) -> tuple[str, int]:
+        found = taken(self, path, *rest)  # type: ignore[arg-type]
+        if not removed and path.name.startswith("mmproj"):
+            removed.append(next((self.root / "blobs").iterdir()))
+            removed[0].unlink()
+        return found
+
+    monkeypatch.setattr(Store, "_take", racing)
+    entry = store.add(*pair_of("base"), source="x", name="A")
+    assert removed
+    store.check(entry)
+
+
 def test_moving_keeps_no_copy(store: Store, pair_of: Pairs, tmp_path: Path) -> None:
     paths = []
     for path in pair_of("base"):

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import gc
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,6 @@ from llavao1_edge.mllama.shape import MllamaShape, read_shape
 from llavao1_edge.mllama.vision import VisionTower
 
 LAYERS = 4
-PROJECTOR = ("weight", "bias")
 SIZES = {1: (500, 500), 2: (1000, 500), 4: (1100, 1100)}
 
 
@@ -71,8 +70,8 @@ def whole(tower: VisionTower, tiled: TiledPicture) -> float:
     return time.perf_counter() - started
 
 
-def reference(checkpoint: Path, tiled: dict[int, TiledPicture], n_threads: int) -> dict[str, float]:
-    """Seconds of transformers' tower and projector."""
+def references(checkpoint: Path, n_threads: int) -> dict[str, Callable[[TiledPicture], float]]:
+    """Name → seconds of transformers' tower and projector for a picture."""
     import torch
     from safetensors import safe_open
     from transformers import MllamaConfig
@@ -82,34 +81,35 @@ def reference(checkpoint: Path, tiled: dict[int, TiledPicture], n_threads: int) 
     config = MllamaConfig.from_pretrained(checkpoint)
     index = json.loads((checkpoint / "model.safetensors.index.json").read_text(encoding="utf-8"))
     weights: dict[str, Any] = {}
-    projector: dict[str, Any] = {}
     for name, shard in index["weight_map"].items():
-        if name.startswith("vision_model."):
+        if name.startswith(("vision_model.", "multi_modal_projector.")):
             with safe_open(checkpoint / shard, "pt") as file:
                 weights[name.removeprefix("vision_model.")] = file.get_tensor(name)
-        elif name.startswith("multi_modal_projector."):
-            with safe_open(checkpoint / shard, "pt") as file:
-                projector[name.rpartition(".")[2]] = file.get_tensor(name)
-    found = {}
-    for dtype in (torch.float32, torch.bfloat16):
+    projector = [weights.pop(f"multi_modal_projector.{leaf}") for leaf in ("weight", "bias")]
+
+    def made(dtype: Any) -> Callable[[TiledPicture], float]:
         with torch.device("meta"):
             model = MllamaVisionModel(config.vision_config)
         model.load_state_dict({n: w.to(dtype) for n, w in weights.items()}, assign=True)
+        last = [part.to(dtype) for part in projector]
         model.eval()
-        for tiles, made in tiled.items():
+
+        def run(tiled: TiledPicture) -> float:
             mask = torch.zeros(1, 1, 4, dtype=torch.long)
-            mask[..., :tiles] = 1
-            pixels = torch.from_numpy(made.pixels)[None, None].to(dtype)
+            mask[..., : tiled.n_tiles] = 1
+            pixels = torch.from_numpy(tiled.pixels)[None, None].to(dtype)
             started = time.perf_counter()
             with torch.no_grad():
-                states = model(pixels, torch.tensor([[made.aspect_ratio_id]]), mask)[0]
-                flat = states.reshape(-1, states.shape[-1])
-                torch.nn.functional.linear(flat, *(projector[n].to(dtype) for n in PROJECTOR))
-            name = str(dtype).removeprefix("torch.")
-            found[f"transformers {name}, {tiles} tile(s)"] = time.perf_counter() - started
-        del model
-        gc.collect()
-    return found
+                states = model(pixels, torch.tensor([[tiled.aspect_ratio_id]]), mask)[0]
+                torch.nn.functional.linear(states.reshape(-1, states.shape[-1]), *last)
+            return time.perf_counter() - started
+
+        return run
+
+    return {
+        "transformers float32": made(torch.float32),
+        "transformers bfloat16": made(torch.bfloat16),
+    }
 
 
 def main() -> None:
@@ -131,7 +131,8 @@ def main() -> None:
             ("fused attention of ggml", Arithmetic(attention=FUSED), False),
             ("products in F32", Arithmetic(attention=BLOCKS, quantised="F32"), False),
             ("attention in BLAS", Arithmetic(attention=BLAS, quantised="F32"), False),
-            ("empty tiles once", Arithmetic(attention=BLAS, quantised="F32"), True),
+            ("products in BLAS", Arithmetic(attention=BLAS, linear=BLAS, quantised="F32"), False),
+            ("empty tiles once", Arithmetic(attention=BLAS, linear=BLAS, quantised="F32"), True),
         ]
         for name, arithmetic, merge in steps:
             tower = VisionTower(
@@ -139,12 +140,16 @@ def main() -> None:
             )
             seconds = [estimate(tower, tiled[tiles], shape) for tiles in (1, 4)]
             print(f"| {name} | {seconds[0]:.0f} s | {seconds[1]:.0f} s |", flush=True)
-        print("\n| whole pass | |\n|---|---|")
+        passes: dict[str, Callable[[TiledPicture], float]] = {
+            "ours": lambda made: whole(eyes.tower, made)
+        }
+        if options.checkpoint:
+            passes |= references(options.checkpoint, n_threads)
+        print(f"\nWhole passes, in turns:\n\n| tiles | {' | '.join(passes)} |")
+        print("|---|" + "---|" * len(passes), flush=True)
         for tiles, made in tiled.items():
-            print(f"| ours, {tiles} tile(s) | {whole(eyes.tower, made):.1f} s |", flush=True)
-    if options.checkpoint:
-        for name, value in reference(options.checkpoint, tiled, n_threads).items():
-            print(f"| {name} | {value:.1f} s |", flush=True)
+            seconds = [one(made) for one in passes.values()]
+            print(f"| {tiles} | {' | '.join(f'{s:.1f} s' for s in seconds)} |", flush=True)
 
 
 if __name__ == "__main__":

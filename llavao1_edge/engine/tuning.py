@@ -20,7 +20,7 @@ from llavao1_edge.ggml.types import StorageType
 from llavao1_edge.mllama.arithmetic import Arithmetic, measure, simple, worth_measuring
 from llavao1_edge.mllama.shape import MllamaShape
 
-VERSION = 1
+VERSION = 2
 
 
 def tuned(backend: Backend, shape: MllamaShape, quantised: StorageType | None) -> Arithmetic:

@@ -194,11 +194,9 @@ def run(
                     )  # fmt: skip
 
 
-def _answer(
-    engine: Engine, plan: Plan, pair: Pair, cell: Cell, item: Item, stop: Stop
-) -> Row | None:
-    """A row; an error is a row too. None: stopped."""
-    row: Row = {
+def _about(item: Item, pair: Pair, cell: Cell) -> Row:
+    """What a row says before there is an answer."""
+    return {
         "question": item.key,
         "line": item.line,
         "pair": pair.name,
@@ -212,6 +210,13 @@ def _answer(
         "wanted": list(item.answers),
         "error": None,
     }
+
+
+def _answer(
+    engine: Engine, plan: Plan, pair: Pair, cell: Cell, item: Item, stop: Stop
+) -> Row | None:
+    """A row; an error is a row too. None: stopped."""
+    row = _about(item, pair, cell)
     sampling = plan.sampling
     if cell.greedy:
         sampling = SamplingSettings(**{**vars(sampling), "temperature": 0})

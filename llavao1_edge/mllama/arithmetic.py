@@ -20,22 +20,25 @@ from llavao1_edge.ggml.types import BF16, F16, F32, StorageType
 from llavao1_edge.mllama.attention import Blas
 from llavao1_edge.mllama.shape import MllamaShape
 
-FUSED, BLOCKS, BLAS = "fused", "blocks", "blas"
+FUSED, BLOCKS, BLAS, GGML = "fused", "blocks", "blas", "ggml"
 STORED = "stored"
 LARGE_ROWS = 1000  # towers with fewer rows are quick in any form
-PROBE_ROWS, PROBE_HEADS = 512, 4
+PROBE_ROWS, PROBE_HEADS = 1024, 4
 
 
 @dataclass(frozen=True)
 class Arithmetic:
     """attention: one fused operation, blocks of products in ggml, or blocks in numpy's BLAS.
 
+    linear: who multiplies the tower's rows with its weights, `ggml` or, where attention is there
+    too, `blas` (in F32, whatever they are stored in).
     quantised, bf16: as what weights stored so are multiplied: `stored`, `F32` or `BF16`. Weights in
     F32 and F16 are always multiplied as F32, so that activations are never narrowed to match them.
     f16_keys: keys and values of the fused form in F16.
     """
 
     attention: str = BLOCKS
+    linear: str = GGML
     quantised: str = STORED
     bf16: str = "F32"
     f16_keys: bool = False
@@ -86,8 +89,11 @@ def measure(backend: Backend, shape: MllamaShape, quantised: StorageType | None)
         FUSED: _ggml_attention(backend, shape, fused=True),
         BLAS: _blas_attention(backend, shape),
     }
+    attention = min(forms, key=lambda name: forms[name])
+    by_blas = attention == BLAS and _blas_product(backend, shape) < 0.95 * products[best]
     return Arithmetic(
-        attention=min(forms, key=lambda name: forms[name]),
+        attention=attention,
+        linear=BLAS if by_blas else GGML,
         quantised=best,
         bf16=STORED if plain == "BF16" else "F32",
     )
@@ -127,9 +133,18 @@ def _product(
         arena.close()
 
 
+def _blas_product(backend: Backend, shape: MllamaShape) -> float:
+    """The same in numpy's BLAS."""
+    width, ffn = shape.width, shape.tensors.ffn
+    x = np.ones((PROBE_ROWS, width), dtype=np.float32)
+    weight, out = np.ones((ffn, width), np.float32), np.empty((PROBE_ROWS, ffn), np.float32)
+    with Blas(heads=1, n_threads=backend.n_threads) as blas:
+        return _fastest(lambda: blas.linear(x, weight, out))
+
+
 def _probe(shape: MllamaShape) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
     head = shape.width // shape.vision_heads
-    n = (PROBE_HEADS, 4 * PROBE_ROWS, head)
+    n = (PROBE_HEADS, 2 * PROBE_ROWS, head)
     return np.random.default_rng(0).standard_normal(n, dtype=np.float32)
 
 

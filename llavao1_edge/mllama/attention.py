@@ -1,4 +1,4 @@
-"""Attention on the processor as products of numpy's BLAS, a head at a time.
+"""Products on the processor in numpy's BLAS; attention as such products, a head at a time.
 
 Heads of 80 numbers are too short for ggml's product of keys and queries: a BLAS is 1.3 to 3 times
 as fast there (benchmarks/vision). A block of scores stays in the processor's cache between the
@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from llavao1_edge.lifetime import Closing
 
-BLOCK_ROWS = 256
+BLOCK_ROWS = 512
 MODERATE = 60.0  # e^60 times any number of keys is far inside float32, and so is e^-60
 PARTS = 2  # of a head's rows, so that any number of threads has something to do
 
@@ -38,7 +38,7 @@ class Blas(Closing):
             # The limit is the process's: two at once would leave it behind.
             stack.enter_context(_ALONE)
             stack.enter_context(threadpool_limits(1, user_api="blas"))
-            self._pool = stack.enter_context(ThreadPoolExecutor(n_threads, "attention"))
+            self.pool = stack.enter_context(ThreadPoolExecutor(n_threads, "attention"))
             self._stack = stack.pop_all()
 
     def close(self) -> None:
@@ -51,8 +51,19 @@ class Blas(Closing):
         """
         cuts = np.linspace(0, len(q), PARTS + 1).astype(int)
         tasks = [
-            self._pool.submit(self._head, head, q[low:high], k, v, weights, out[low:high])
+            self.pool.submit(self._head, head, q[low:high], k, v, weights, out[low:high])
             for head in range(self._heads)
+            for low, high in itertools.pairwise(cuts)
+            if high > low
+        ]
+        for task in tasks:
+            task.result()
+
+    def linear(self, x: Rows, weight: Rows, out: Rows) -> None:
+        """out (n, m) = x (n, k) weight (m, k) transposed, the rows shared out among the threads."""
+        cuts = np.linspace(0, len(x), self._n_threads + 1).astype(int)
+        tasks = [
+            self.pool.submit(np.matmul, x[low:high], weight.T, out[low:high])
             for low, high in itertools.pairwise(cuts)
             if high > low
         ]

@@ -31,6 +31,7 @@ from llavao1_edge.ggml.types import F16, F32
 from llavao1_edge.images import TiledPicture
 from llavao1_edge.mllama.arithmetic import BLAS, FUSED, Arithmetic, simple
 from llavao1_edge.mllama.attention import Blas
+from llavao1_edge.mllama.host import HostLayers
 from llavao1_edge.mllama.shape import NORM_EPS, PAD_MULTIPLE, MllamaShape
 from llavao1_edge.mllama.weights import Weights
 
@@ -145,6 +146,7 @@ class _Pass:
         self.picture, self.target, self.checkpoint = picture, target, checkpoint
         self.rows = self._layout(may_merge=tower.merge and self.arithmetic.attention == BLAS)
         self.n_rows, self.n_valid = self.rows.n_rows, self.rows.n_valid
+        self.host: HostLayers | None = None
 
     def _layout(self, *, may_merge: bool) -> _Layout:
         shape, valid = self.shape, self.picture.n_tiles
@@ -183,6 +185,19 @@ class _Pass:
                     )
                 )
                 self.counts = self.rows.counts()
+            if self.arithmetic.linear == BLAS:
+                self.host = stack.enter_context(
+                    HostLayers(
+                        self.weights,
+                        self.backend,
+                        self.blas,
+                        hidden=self.hidden,
+                        ffn=self.shape.tensors.ffn,
+                        counts=self.counts,
+                        n_valid=self.n_valid,
+                        eps=self.shape.vision_eps,
+                    )
+                )
             self._layers()
         return self.rows.n_tokens
 
@@ -295,6 +310,9 @@ class _Pass:
     # --- a layer ----------------------------------------------------------------------------
     def _layer(self, name: Callable[[str], str], *, gates: tuple[float, float]) -> None:
         weights, eps = self.weights, self.shape.vision_eps
+        if self.host is not None:
+            self.host.layer(name, gates=gates)
+            return
 
         def linear(plan: Plan, part: str, x: Tensor) -> Tensor:
             return plan.matmul(self.arithmetic.weight(plan, weights[name(f"{part}.weight")]), x)

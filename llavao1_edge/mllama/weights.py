@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 from numpy.typing import NDArray
 
 from llavao1_edge.contract.gguf import GgufHeader
-from llavao1_edge.errors import ModelFileError
 from llavao1_edge.ggml.backend import CPU, Backend, Buffer, place
-from llavao1_edge.ggml.quantise import from_bf16
+from llavao1_edge.ggml.quantise import dequantise
 from llavao1_edge.ggml.tensor import Arena, Tensor, address_of
-from llavao1_edge.ggml.types import BF16, F16, F32
+from llavao1_edge.ggml.types import F32
+
+PARTS = 16  # of a matrix that threads widen
 
 
 class Weights:
@@ -56,8 +59,13 @@ class Weights:
         """A gate's raw value."""
         return float(self.host(name)[0])
 
-    def host(self, name: str, *, row: int | None = None) -> NDArray[np.float32]:
-        """A tensor (or one row of a matrix) as float32 on the host, numpy order."""
+    def host(
+        self, name: str, *, row: int | None = None, pool: ThreadPoolExecutor | None = None
+    ) -> NDArray[np.float32]:
+        """A tensor (or one row of a matrix) as float32 on the host, numpy order.
+
+        pool: threads that widen parts of a large one.
+        """
         info = self._header.tensors[name]
         data = self._bytes(name)
         shape = info.shape[::-1]
@@ -66,11 +74,19 @@ class Weights:
             data, shape = data[row * width : (row + 1) * width], shape[1:]
         if info.kind is F32:
             return data.view(np.float32).reshape(shape)
-        if info.kind is F16:
-            return data.view(np.float16).astype(np.float32).reshape(shape)
-        if info.kind is BF16:
-            return from_bf16(data.view(np.uint16)).reshape(shape)
-        raise ModelFileError(f"{self._header.path.name}: {name} must not be {info.kind.name}")
+        k = shape[-1]
+        stored = data.reshape(-1, info.kind.row_bytes(k))
+        if pool is None or len(stored) < PARTS:
+            return dequantise(stored, info.kind, k).reshape(shape)
+        values = np.empty((len(stored), k), dtype=np.float32)
+        cuts = np.linspace(0, len(stored), PARTS + 1).astype(int)
+
+        def widen(low: int, high: int) -> None:
+            values[low:high] = dequantise(stored[low:high], info.kind, k)
+
+        for _ in pool.map(widen, cuts[:-1], cuts[1:]):
+            pass
+        return values.reshape(shape)
 
     def close(self) -> None:
         self._buffer.close()

@@ -97,6 +97,20 @@ def test_forms_of_attention_agree(
 
 
 @pytest.mark.parametrize("grid", GRIDS)
+@pytest.mark.parametrize("kind", ["F32", "F16", "BF16", "Q8_0"])
+def test_products_in_blas_agree(
+    kind: str, grid: tuple[int, int] | None, open_pair: ForRuntime
+) -> None:
+    """Whatever the weights are stored in, they are multiplied as F32."""
+    runtime = open_pair(kind)
+    wanted = states(runtime, grid, Arithmetic(quantised="F32"))
+    blas = Arithmetic(attention=BLAS, linear=BLAS, quantised="F32")
+    for merge in (False, True):
+        found = states(runtime, grid, blas, merge=merge)
+        np.testing.assert_allclose(found, wanted, atol=1e-5 * np.abs(wanted).max())
+
+
+@pytest.mark.parametrize("grid", GRIDS)
 def test_empty_tiles_are_computed_once(
     grid: tuple[int, int] | None, open_pair: ForRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:

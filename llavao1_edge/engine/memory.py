@@ -22,7 +22,7 @@ from llavao1_edge.mllama.shape import MllamaShape, read_shape
 from llavao1_edge.settings import RuntimeSettings
 
 DEFAULT_CONTEXT = 4096
-SMALLEST_CONTEXT = 1024
+SMALLEST_CONTEXT, CONTEXT_STEP = 1024, 256
 CANDIDATE_TOKENS = 640  # of a whole answer, as the model writes them; longer ones go in waves
 MARGIN = 0.04  # of what is free, at least 200 MB: other programs breathe, estimates err
 LEAST_MARGIN = 200 << 20
@@ -183,13 +183,13 @@ def fit(
     given_up = list(plan.given_up)
     smaller, n = plan, width
     while smaller.needed > usable and n > 1 and not settings.context:
-        n = max(1, n // 2)
+        n -= 1
         n_ctx = settings.context or _context(found, n)
         smaller = _with_gpu(found, machine, settings, n_ctx, n)
     if n < width:
         given_up.append(f"{n} of {width} candidates side by side; the rest wait their turn")
     while smaller.needed > usable and not settings.context and n_ctx > SMALLEST_CONTEXT:
-        n_ctx = max(SMALLEST_CONTEXT, n_ctx // 2)
+        n_ctx = max(SMALLEST_CONTEXT, n_ctx - CONTEXT_STEP)
         smaller = _with_gpu(found, machine, settings, n_ctx, n)
     if not settings.context and n_ctx < min(DEFAULT_CONTEXT, found.context_length):
         given_up.append(f"a context of {n_ctx} tokens instead of {_context(found, 1)}")

@@ -19,14 +19,9 @@ from llavao1_convert.planning import plan_conversion
 CHECKPOINT = Path(__file__).parent.parent / "train" / "checkpoint"
 
 
-def weakened(folder: Path, *, noise: float, seed: int = 1) -> tuple[Path, Path]:
-    """Text and mmproj file of the demo model with `noise` (share of a matrix's own deviation)."""
-    name = f"Weakened-{noise:g}-{seed}"
-    text, mmproj = folder / f"{name}-F16.gguf", folder / f"mmproj-{name}-F16.gguf"
-    if text.exists() and mmproj.exists():
-        return text, mmproj
-    source = folder / "source"
-    shutil.copytree(CHECKPOINT, source, dirs_exist_ok=True)
+def weakened_checkpoint(folder: Path, *, noise: float, seed: int = 1) -> Path:
+    """The demo's checkpoint with `noise` (share of a matrix's own deviation) in its text half."""
+    shutil.copytree(CHECKPOINT, folder, dirs_exist_ok=True)
     rng = np.random.default_rng(seed)
     weights = load_file(CHECKPOINT / "model.safetensors")
     for key in sorted(weights):
@@ -34,7 +29,17 @@ def weakened(folder: Path, *, noise: float, seed: int = 1) -> tuple[Path, Path]:
         if values.ndim == 2 and "language_model" in key and "embed" not in key:
             values += rng.normal(0, noise * values.std(), values.shape).astype(np.float32)
             weights[key] = values.astype(np.float16)
-    save_file(weights, source / "model.safetensors", metadata={"format": "pt"})
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def weakened(folder: Path, *, noise: float, seed: int = 1) -> tuple[Path, Path]:
+    """Text and mmproj file of such a checkpoint."""
+    name = f"Weakened-{noise:g}-{seed}"
+    text, mmproj = folder / f"{name}-F16.gguf", folder / f"mmproj-{name}-F16.gguf"
+    if text.exists() and mmproj.exists():
+        return text, mmproj
+    source = weakened_checkpoint(folder / "source", noise=noise, seed=seed)
     plan = plan_conversion(
         source, folder, text_quantisation="F16", vision_quantisation="F16", name=name
     )

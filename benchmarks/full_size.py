@@ -17,8 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.machine import header
-from benchmarks.phases import bare_context, in_turn, weight_bytes
+from benchmarks.phases import bare_context
 from llavao1_edge import Engine, RuntimeSettings, demo
+from llavao1_edge.bench.phases import weight_bytes
+from llavao1_edge.bench.timing import in_turn
 from llavao1_edge.engine.runtime import View
 from llavao1_edge.images import open_picture
 from llavao1_edge.llama.context import Row

@@ -16,8 +16,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +24,12 @@ import numpy as np
 from benchmarks.machine import cpu
 from benchmarks.synthetic import write_checkpoint
 from llavao1_edge import Engine, RuntimeSettings, demo
+from llavao1_edge.bench.limits import bandwidth, product_rate
+from llavao1_edge.bench.phases import cross_operations, vision_operations, weight_bytes
+from llavao1_edge.bench.timing import Phase, in_turn
+from llavao1_edge.bench.timing import timed as measured
 from llavao1_edge.cli.doctor import versions
-from llavao1_edge.contract.gguf import GgufHeader
 from llavao1_edge.engine.runtime import Runtime, View
-from llavao1_edge.ggml.graph import Plan, Scratch
 from llavao1_edge.ggml.types import F32
 from llavao1_edge.images import open_picture, tile_picture
 from llavao1_edge.llama.context import Context, Row
@@ -37,71 +38,15 @@ from llavao1_edge.mllama.cross import Visibility
 ROUNDS = 21
 
 
-@dataclass
-class Phase:
-    """Milliseconds: median, spread (10th and 90th percentile), and the floor if one is known."""
-
-    name: str
-    median_ms: float
-    low_ms: float
-    high_ms: float
-    floor_ms: float | None = None
-
-    @property
-    def row(self) -> str:
-        floor = "–" if self.floor_ms is None else f"{self.floor_ms:.2f}"
-        ratio = "–" if self.floor_ms is None else f"{self.median_ms / self.floor_ms:.2f}"
-        spread = f"{self.low_ms:.2f}–{self.high_ms:.2f}"
-        return f"| {self.name} | {self.median_ms:.2f} | {spread} | {floor} | {ratio} |"
+def row(phase: Phase) -> str:
+    floor = "–" if phase.floor_ms is None else f"{phase.floor_ms:.2f}"
+    ratio = "–" if phase.distance is None else f"{phase.distance:.2f}"
+    spread = f"{phase.low_ms:.2f}–{phase.high_ms:.2f}"
+    return f"| {phase.name} | {phase.median_ms:.2f} | {spread} | {floor} | {ratio} |"
 
 
-def timed(name: str, times: list[float], floor_ms: float | None = None) -> Phase:
-    low, middle, high = np.percentile(np.array(times) * 1000, [10, 50, 90])
-    return Phase(name, float(middle), float(low), float(high), floor_ms)
-
-
-def clock(action: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    action()
-    return time.perf_counter() - started
-
-
-def in_turn(actions: list[Callable[[], object]], rounds: int) -> list[list[float]]:
-    """A B C A B C …: one list of times per action, the first round thrown away."""
-    times: list[list[float]] = [[] for _ in actions]
-    for number in range(rounds + 1):
-        for action, kept in zip(actions, times, strict=True):
-            seconds = clock(action)
-            if number:
-                kept.append(seconds)
-    return times
-
-
-# --- what the machine can do --------------------------------------------------------------------
-def bandwidth() -> float:
-    """Bytes per second that all threads together read (summing 512 MB)."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    n_threads = RuntimeSettings().n_threads
-    parts = np.array_split(np.ones(1 << 26, dtype=np.float64), n_threads)
-    with ThreadPoolExecutor(n_threads) as pool:
-        best = min(clock(lambda: list(pool.map(np.max, parts))) for _ in range(7))
-    return sum(part.nbytes for part in parts) / best
-
-
-def matrix_rate(runtime: Runtime) -> float:
-    """Float32 operations per second of ggml's own product, 1024 x 2048 x 2048."""
-    scratch = Scratch(runtime.backend)
-    with Plan() as plan:
-        a = plan.input(F32, 2048, 2048, name="a")
-        b = plan.input(F32, 2048, 1024, name="b")
-        plan.output(plan.matmul(a, b))
-        plan.finish(scratch)
-        for tensor in (a, b):
-            tensor.write(np.random.default_rng(0).random(tensor.shape[::-1], dtype=np.float32))
-        best = min(clock(lambda: plan.run(runtime.backend)) for _ in range(7))
-    scratch.close()
-    return 2 * 1024 * 2048 * 2048 / best
+def timed(name: str, seconds: list[float], floor_ms: float | None = None) -> Phase:
+    return replace(measured(name, seconds), floor_ms=floor_ms)
 
 
 # --- phases -------------------------------------------------------------------------------------
@@ -111,7 +56,8 @@ class Bench:
     def __init__(self, engine: Engine) -> None:
         self.engine, self.runtime = engine, engine.runtime
         self.picture = open_picture(demo.samples()[0].picture)
-        self.bandwidth, self.rate = bandwidth(), matrix_rate(self.runtime)
+        self.bandwidth = bandwidth(self.runtime.n_threads)
+        self.rate = product_rate(self.runtime.backend, F32)
         self.phases: list[Phase] = []
 
     def pictures(self, rounds: int) -> None:
@@ -229,28 +175,6 @@ def bare_context(runtime: Runtime) -> Context:
     )
 
 
-def weight_bytes(header: GgufHeader) -> int:
-    """Bytes of weights that one token reads: everything but the embedding table."""
-    return sum(i.n_bytes for n, i in header.tensors.items() if n != "token_embd.weight")
-
-
-def vision_operations(runtime: Runtime) -> float:
-    """Multiplications and additions of the tower and the projector."""
-    shape, sizes = runtime.shape, runtime.shape.tensors
-    rows = shape.n_tokens + shape.n_padding
-    linear = 4 * sizes.width**2 + 2 * sizes.width * sizes.ffn
-    layers = sizes.local_layers + sizes.global_layers
-    attention = 2 * rows * sizes.width
-    project = shape.n_tokens * sizes.width * (1 + sizes.n_intermediate) * sizes.text_width
-    return 2 * (layers * rows * (linear + attention) + project)
-
-
-def cross_operations(runtime: Runtime) -> float:
-    shape, sizes = runtime.shape, runtime.shape.tensors
-    width = sizes.cross_kv_heads * sizes.head_width
-    return 2 * sizes.cross_layers * shape.n_tokens * sizes.text_width * 2 * width
-
-
 def one_b(folder: Path) -> tuple[Path, Path]:
     from llavao1_convert.conversion import run
     from llavao1_convert.planning import plan_conversion
@@ -307,7 +231,7 @@ def report(bench: Bench, options: argparse.Namespace, text: Path) -> None:
     print("; ".join(f"{key} {value}" for key, value in machine.items()) + "\n")
     print("| phase | median ms | 10–90 % | floor ms | ratio |\n|---|---|---|---|---|")
     for phase in bench.phases:
-        print(phase.row)
+        print(row(phase))
     print(
         f"\nHooks cost {bench.overhead:+.1%} of a decode step beyond the cross layers' arithmetic; "
         f"the idle callback {bench.idle_overhead:+.1%} (medians of {options.rounds} triples)."

@@ -36,11 +36,15 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("settings", "contract", "images", "stages", "prompt", "ggml", "llama", "mllama"),
         *("scoring", "search", "demo"),
     },
+    "bench": {
+        *("engine", "search", "settings", "stages", "contract"),
+        *("images", "ggml", "llama", "mllama"),
+    },
     "demo": set(),
     "testing": {"stages", "scoring", "search"},
     "cli": {
         *("engine", "settings", "stages", "scoring", "search", "demo", "images", "ggml"),
-        *("store", "evaluation", "llavao1_convert"),
+        *("store", "evaluation", "bench", "llavao1_convert"),
     },
     "llavao1_edge": {"engine", "search", "settings", "stages"},  # lazily, see __init__
     "store": {"contract", "__version__"},

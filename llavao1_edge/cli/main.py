@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from llavao1_edge import __version__
-from llavao1_edge.cli import ask, chat, convert, doctor, evaluate, models
+from llavao1_edge.cli import ask, bench, chat, convert, doctor, evaluate, models
 from llavao1_edge.errors import Cancelled, LlavaError
 
 EPILOG = """\
@@ -46,7 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"llavao1-edge {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (ask, chat, convert, models, evaluate, doctor):
+    for command in (ask, chat, convert, models, evaluate, bench, doctor):
         command.add_parser(commands)
     return parser
 

@@ -17,7 +17,7 @@ examples:
   llavao1-edge bench --compare before.json after.json
 
 The floor of a phase is the larger of reading its bytes at the measured memory bandwidth and doing
-its operations at the measured rate of matrix products; the distance is how many times that it takes.
+its operations at the measured rate of matrix products; the distance says how many times that.
 """
 FORMAT = 1
 

@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
     phases, limits = run_phases(text, mmproj, picture, settings, rounds=rounds)
     found = {
         "format": FORMAT,
-        "model": text.name,
+        "model": shared.model_name(options.model, text),
         "threads": settings.n_threads,
         "versions": versions(),
         "limits": limits,

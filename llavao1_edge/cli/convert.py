@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llavao1_edge.cli import options as shared
 from llavao1_edge.errors import Cancelled, UsageError
 
 if TYPE_CHECKING:
@@ -127,8 +128,8 @@ def show_plan(plan: Conversion) -> None:
     from llavao1_convert.card import types
 
     for output in plan.files:
-        print(f"{output.n_bytes / 1e9:8.2f} GB  {output.path}  ({types(output)})")
-    print(f"{plan.source_bytes / 1e9:8.2f} GB  to be read from {plan.origin}")
+        print(f"{shared.size(output.n_bytes):>10}  {output.path}  ({types(output)})")
+    print(f"{shared.size(plan.source_bytes):>10}  to be read from {plan.origin}")
 
 
 def convert(plan: Conversion, *, n_threads: int | None = None) -> None:

@@ -79,7 +79,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
     pairs = []
     for name in options.model or ["demo"]:
         text, mmproj = shared.model_paths(name, None)
-        pairs.append(Pair("demo" if name == "demo" else text.stem, text, mmproj))
+        pairs.append(Pair(shared.model_name(name, text), text, mmproj))
     if len({pair.name for pair in pairs}) < len(pairs):
         raise UsageError("a model was given twice", hint="Give each one once.")
     return Plan(

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llavao1_edge.cli import options as shared
 from llavao1_edge.errors import Cancelled
 
 if TYPE_CHECKING:
@@ -70,9 +71,15 @@ def _list(store: Store, options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps([asdict(entry) for entry in entries], indent=1))
         return
-    print("demo                                      0.01 GB  embedded")
+    print(f"{'demo':40}  {shared.size(demo_bytes()):>9}  embedded")
     for entry in entries:
-        print(f"{entry.name:40}  {entry.n_bytes / 1e9:5.2f} GB  {entry.source}")
+        print(f"{entry.name:40}  {shared.size(entry.n_bytes):>9}  {entry.source}")
+
+
+def demo_bytes() -> int:
+    from llavao1_edge import demo
+
+    return sum(path.stat().st_size for path in (demo.text_path(), demo.mmproj_path()))
 
 
 def _pull(store: Store, options: argparse.Namespace) -> None:
@@ -150,7 +157,6 @@ def _convert(store: Store, options: argparse.Namespace, repository: Repository |
 
 
 def _show(store: Store, options: argparse.Namespace) -> None:
-    from llavao1_edge.cli import options as shared
     from llavao1_edge.engine.memory import describe
 
     text, mmproj = shared.model_paths(options.name, None)
@@ -178,7 +184,7 @@ def _show(store: Store, options: argparse.Namespace) -> None:
 
 def _remove(store: Store, options: argparse.Namespace) -> None:
     entry, freed = store.remove(options.name)
-    print(f"removed {entry.name}, {freed / 1e9:.2f} GB freed")
+    print(f"removed {entry.name}, {shared.size(freed)} freed")
 
 
 def _import(store: Store, options: argparse.Namespace) -> None:

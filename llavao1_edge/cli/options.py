@@ -138,6 +138,16 @@ def model_paths(model: str, mmproj: str | None) -> tuple[Path, Path]:
     return store.files(store.find(model))
 
 
+def model_name(model: str, text: Path) -> str:
+    """What to call a model in tables: files of the store are named after their digests."""
+    return model if model == "demo" or text.stem.startswith("sha256-") else text.stem
+
+
+def size(n_bytes: float) -> str:
+    """For people."""
+    return f"{n_bytes / 1e9:.2f} GB" if n_bytes >= 1e8 else f"{n_bytes / 1e6:.1f} MB"
+
+
 def runtime_settings(options: argparse.Namespace) -> RuntimeSettings:
     if options.verbose:
         logging.getLogger("llavao1_edge.engine").setLevel(logging.INFO)

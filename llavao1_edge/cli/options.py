@@ -144,8 +144,10 @@ def model_name(model: str, text: Path) -> str:
 
 
 def size(n_bytes: float) -> str:
-    """For people."""
-    return f"{n_bytes / 1e9:.2f} GB" if n_bytes >= 1e8 else f"{n_bytes / 1e6:.1f} MB"
+    """Bytes for people."""
+    from llavao1_edge.engine.memory import size_text
+
+    return size_text(n_bytes)
 
 
 def runtime_settings(options: argparse.Namespace) -> RuntimeSettings:

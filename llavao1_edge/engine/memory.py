@@ -150,8 +150,8 @@ class MemoryPlan:
 
     def lines(self) -> list[str]:
         """For people."""
-        shown = [f"{name}: {size / 1e9:.2f} GB" for name, size in self.parts.items() if size >= 1e6]
-        shown.append(f"together {self.needed / 1e9:.2f} GB of {self.free / 1e9:.2f} GB free")
+        shown = [f"{name}: {size_text(n)}" for name, n in self.parts.items() if n >= 1e5]
+        shown.append(f"together {size_text(self.needed)} of {size_text(self.free)} free")
         if self.mapped > 10e6:
             shown.append(f"mapped besides, needed only while loading: {self.mapped / 1e9:.2f} GB")
         if self.gpu:
@@ -277,6 +277,11 @@ def _too_little(plan: MemoryPlan, usable: int, found: Sizes, quantisation: str) 
     )
 
 
+def size_text(n_bytes: float) -> str:
+    """Bytes for people."""
+    return f"{n_bytes / 1e9:.2f} GB" if n_bytes >= 1e8 else f"{n_bytes / 1e6:.1f} MB"
+
+
 def quantisation_name(header: GgufHeader) -> str:
     """What most weights of a file are stored in, as files are called."""
     number = header.metadata.get(keys.FILE_TYPE)
@@ -310,7 +315,7 @@ def describe(text_path: Path, mmproj_path: Path) -> dict[str, Any]:
         if weights >= 1e8
         else f"{weights / 1e6:.1f} million",
         "quantisation": f"text {quantisation}, vision {quantisation_name(mmproj)}",
-        "sizes": f"text {text.n_bytes / 1e9:.2f} GB, mmproj {mmproj.n_bytes / 1e9:.2f} GB",
+        "sizes": f"text {size_text(text.n_bytes)}, mmproj {size_text(mmproj.n_bytes)}",
         "pair": text.text(keys.PAIR_ID),
         "context": found.context_length,
         "memory": rows,

@@ -16,7 +16,6 @@ from pathlib import Path
 
 from benchmarks.machine import header
 from benchmarks.phases import one_b
-from benchmarks.synthetic import write_checkpoint
 from llavao1_edge import demo
 
 CHILD = """
@@ -49,20 +48,6 @@ def measure(text: Path, mmproj: Path, candidates: int) -> dict[str, int]:
     return found
 
 
-def quantised(folder: Path) -> tuple[Path, Path]:
-    """The 1B pair at Q4_K_M."""
-    from llavao1_convert.conversion import run
-    from llavao1_convert.planning import plan_conversion
-
-    text, mmproj = folder / "OneB-Q4_K_M.gguf", folder / "mmproj-OneB-Q4_K_M-Q8_0.gguf"
-    if not (text.exists() and mmproj.exists()):
-        source = write_checkpoint(folder / "source")
-        for _ in run(plan_conversion(source, folder, name="OneB")):
-            pass
-        (source / "model.safetensors").unlink()
-    return text, mmproj
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--one-b", type=Path, metavar="FOLDER")
@@ -72,7 +57,7 @@ def main() -> None:
     setups = [("demo F16", shipped, 1), ("demo F16", shipped, 16)]
     if options.one_b:
         setups += [("1B Q8_0", one_b(options.one_b), n) for n in (1, 16)]
-        setups += [("1B Q4_K_M", quantised(options.one_b), n) for n in (1, 8)]
+        setups += [("1B Q4_K_M", one_b(options.one_b, "Q4_K_M"), n) for n in (1, 8)]
     if options.pair:
         setups += [(options.pair[0].stem, tuple(options.pair), n) for n in (1, 4)]
     print(header("memory_plan"))

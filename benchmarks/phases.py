@@ -175,15 +175,16 @@ def bare_context(runtime: Runtime) -> Context:
     )
 
 
-def one_b(folder: Path) -> tuple[Path, Path]:
+def one_b(folder: Path, quant: str = "Q8_0") -> tuple[Path, Path]:
+    """The random 1B pair with vision at Q8_0, made if it is not there."""
     from llavao1_convert.conversion import run
     from llavao1_convert.planning import plan_conversion
 
-    text = folder / "OneB-Q8_0.gguf"
-    mmproj = folder / "mmproj-OneB-Q8_0.gguf"
+    label = quant if quant == "Q8_0" else f"{quant}-Q8_0"
+    text, mmproj = folder / f"OneB-{quant}.gguf", folder / f"mmproj-OneB-{label}.gguf"
     if not (text.exists() and mmproj.exists()):
         source = write_checkpoint(folder / "source")
-        for _ in run(plan_conversion(source, folder, name="OneB", text_quantisation="Q8_0")):
+        for _ in run(plan_conversion(source, folder, name="OneB", text_quantisation=quant)):
             pass
         (source / "model.safetensors").unlink()
     return text, mmproj

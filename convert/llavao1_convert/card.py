@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llavao1_convert.work import write_text
 from llavao1_edge import __version__
+from llavao1_edge.store.catalogue import write_text
 
 if TYPE_CHECKING:
     from llavao1_convert.conversion import Conversion, OutputFile
@@ -21,11 +20,6 @@ License, Copyright © Meta Platforms, Inc. All Rights Reserved. Built with Llama
 these files is bound to that licence and to its Acceptable Use Policy; a fine-tuned source may add
 terms of its own.
 """
-
-
-def file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_notes(plan: Conversion, sums: Sequence[str]) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from llavao1_convert.card import file_sha256, write_notes
+from llavao1_convert.card import write_notes
 from llavao1_convert.metadata import PLACEHOLDER
 from llavao1_convert.source import Shard, SourceTensor, pair_id
 from llavao1_convert.stream import Job, Pipeline, Times
@@ -26,6 +26,7 @@ from llavao1_convert.work import Work
 from llavao1_convert.writer import Slots, file_size
 from llavao1_edge import __version__
 from llavao1_edge.errors import CheckpointError
+from llavao1_edge.store.fetching import file_sha256
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from llavao1_convert.conversion import Conversion, OutputFile
+from llavao1_convert.conversion import Conversion
 from llavao1_convert.hyperparameters import (
     Hyperparameters,
     Preprocessing,
@@ -32,13 +32,20 @@ from llavao1_convert.legacy import (
     weigh,
 )
 from llavao1_convert.metadata import Identity, mmproj_metadata, text_metadata
-from llavao1_convert.planning import ROPE_FACTORS, Wishes, chosen_types, jobs_for, match, paths
+from llavao1_convert.planning import (
+    ROPE_FACTORS,
+    Wishes,
+    chosen_types,
+    jobs_for,
+    match,
+    output_files,
+)
 from llavao1_convert.routes import MMPROJ, TEXT, Route, pair_rows, rope_factors, routes
 from llavao1_convert.source import SourceTensor
 from llavao1_convert.storage import QUANTISATIONS, Quantisation
 from llavao1_convert.stream import Job
 from llavao1_convert.tokenizer import CONTROL, IMAGE_TOKEN, NEEDED, UNUSED, Vocabulary
-from llavao1_convert.writer import Planned, encode_header
+from llavao1_convert.writer import Planned
 from llavao1_edge.contract import tensors as names
 from llavao1_edge.contract.gguf import GgufHeader
 from llavao1_edge.errors import CheckpointError
@@ -96,19 +103,15 @@ def plan_legacy(
         text_jobs.append(Job(Planned(ROPE_FACTORS, (len(factors),), F32), values=factors))
         notes.append("RoPE factors were missing: computed as for Llama 3.2")
     mmproj_jobs = jobs_for(tensors, table, MMPROJ, types, {})
-    text_path, mmproj_path = paths(wishes, base)
     identity = Identity(base)
     text_entries = text_metadata(identity, shape, vocabulary, quantisation=text, generation={})
     mmproj_entries = mmproj_metadata(identity, shape, quantisation=vision)
+    text_file, mmproj_file = output_files(
+        wishes, base, (text_entries, text_jobs), (mmproj_entries, mmproj_jobs)
+    )
     return Conversion(
-        text=OutputFile(
-            text_path, encode_header(text_entries, [job.planned for job in text_jobs]), text_jobs
-        ),
-        mmproj=OutputFile(
-            mmproj_path,
-            encode_header(mmproj_entries, [job.planned for job in mmproj_jobs]),
-            mmproj_jobs,
-        ),
+        text=text_file,
+        mmproj=mmproj_file,
         sources=tensors,
         origin=source.origin,
         text_quantisation=text.name,

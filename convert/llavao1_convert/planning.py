@@ -22,7 +22,7 @@ from llavao1_convert.storage import (
 )
 from llavao1_convert.stream import Job
 from llavao1_convert.tokenizer import read_vocabulary
-from llavao1_convert.writer import Planned, encode_header
+from llavao1_convert.writer import Entry, Planned, encode_header
 from llavao1_edge.errors import CheckpointError, UsageError
 from llavao1_edge.ggml.types import F32, StorageType
 
@@ -98,26 +98,37 @@ def _plan(checkpoint: Checkpoint, wishes: Wishes, base: str) -> Conversion:
         computed = [Job(Planned(ROPE_FACTORS, (len(factors),), F32), values=factors)]
     text_jobs = jobs_for(checkpoint.tensors, table, TEXT, types, importance) + computed
     mmproj_jobs = jobs_for(checkpoint.tensors, table, MMPROJ, types, {})
-    text_path, mmproj_path = paths(wishes, base)
+    identity = Identity(base)
     text_entries = text_metadata(
-        Identity(base), shape, vocabulary, quantisation=wishes.text, generation=generation
+        identity, shape, vocabulary, quantisation=wishes.text, generation=generation
     )
-    mmproj_entries = mmproj_metadata(Identity(base), shape, quantisation=wishes.vision)
+    mmproj_entries = mmproj_metadata(identity, shape, quantisation=wishes.vision)
+    text, mmproj = output_files(
+        wishes, base, (text_entries, text_jobs), (mmproj_entries, mmproj_jobs)
+    )
     return Conversion(
-        text=OutputFile(
-            text_path, encode_header(text_entries, [job.planned for job in text_jobs]), text_jobs
-        ),
-        mmproj=OutputFile(
-            mmproj_path,
-            encode_header(mmproj_entries, [job.planned for job in mmproj_jobs]),
-            mmproj_jobs,
-        ),
+        text=text,
+        mmproj=mmproj,
         sources=checkpoint.tensors,
         origin=checkpoint.origin,
         revision=checkpoint.revision,
         text_quantisation=wishes.text.name,
         vision_quantisation=wishes.vision.name,
     )
+
+
+Content = tuple[list[Entry], list[Job]]
+
+
+def output_files(
+    wishes: Wishes, base: str, text: Content, mmproj: Content
+) -> tuple[OutputFile, OutputFile]:
+    """Both files, under their names and with their headers."""
+    made = [
+        OutputFile(path, encode_header(entries, [job.planned for job in jobs]), jobs)
+        for path, (entries, jobs) in zip(paths(wishes, base), (text, mmproj), strict=True)
+    ]
+    return made[0], made[1]
 
 
 def paths(wishes: Wishes, base: str) -> tuple[Path, Path]:

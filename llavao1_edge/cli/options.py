@@ -58,7 +58,6 @@ def add_evaluation_options(parser: argparse.ArgumentParser) -> None:
     """Like the others, but models, strategies, scorers and numbers of candidates may repeat."""
     from llavao1_edge.scoring import SCORERS
     from llavao1_edge.search import STRATEGIES
-    from llavao1_edge.stages.answers import KINDS
 
     group = parser.add_argument_group("what to compare (each may be given several times)")
     group.add_argument("--model", action="append", metavar="demo|NAME|FILE", help="default: demo")
@@ -75,11 +74,7 @@ def add_evaluation_options(parser: argparse.ArgumentParser) -> None:
     for kind in (BudgetSettings, SamplingSettings):
         for name, limits in ranges(kind):
             _add(group, name, limits)
-    form = parser.add_argument_group("form of the conclusion")
-    form.add_argument("--choices", metavar="A,B,…", help="one of these, exactly as written")
-    form.add_argument("--answer", choices=tuple(KINDS), help="what the conclusion must be")
-    form.add_argument("--json-schema", metavar="FILE", help="JSON that follows this schema")
-    form.add_argument("--grammar", metavar="FILE", help="text that follows this GBNF grammar")
+    _add_form_options(parser)
     machine = parser.add_argument_group("machine")
     for name, limits in ranges(RuntimeSettings):
         _add(machine, name, limits)
@@ -96,7 +91,6 @@ def whole(flag: str, text: str, *, low: int) -> int:
 def add_answer_options(parser: argparse.ArgumentParser) -> None:
     from llavao1_edge.scoring import SCORERS
     from llavao1_edge.search import STRATEGIES
-    from llavao1_edge.stages.answers import KINDS
 
     group = parser.add_argument_group("answer")
     group.add_argument("--strategy", choices=sorted(STRATEGIES), help=STRATEGY_HELP)
@@ -105,6 +99,12 @@ def add_answer_options(parser: argparse.ArgumentParser) -> None:
     for kind in (SearchSettings, BudgetSettings, SamplingSettings):
         for name, limits in ranges(kind):
             _add(group, name, limits)
+    _add_form_options(parser)
+
+
+def _add_form_options(parser: argparse.ArgumentParser) -> None:
+    from llavao1_edge.stages.answers import KINDS
+
     form = parser.add_argument_group("form of the conclusion")
     form.add_argument("--choices", metavar="A,B,…", help="one of these, exactly as written")
     form.add_argument("--answer", choices=tuple(KINDS), help="what the conclusion must be")

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from llavao1_edge.errors import OutOfMemory
 from llavao1_edge.lifetime import Closing
 
 BLOCK_ROWS = 512
@@ -58,6 +59,18 @@ class Blas(Closing):
         ]
         for task in tasks:
             task.result()
+
+    def attend_all(
+        self, q: Rows, k: Rows, v: Rows, counts: Rows, out: Rows, *, n_valid: int
+    ) -> None:
+        """The first `n_valid` rows attend to all rows, the others to those. Raises OutOfMemory."""
+        n = n_valid
+        try:
+            self.attend(q[:n], k, v, counts, out[:n])
+            if n < len(q):
+                self.attend(q[n:], k[:n], v[:n], counts[:n], out[n:])
+        except MemoryError as error:
+            raise OutOfMemory("not enough memory for attention scores") from error
 
     def linear(self, x: Rows, weight: Rows, out: Rows) -> None:
         """out (n, m) = x (n, k) weight (m, k) transposed, the rows shared out among the threads."""

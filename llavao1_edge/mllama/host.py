@@ -64,7 +64,8 @@ class HostLayers(Closing):
         normed, branch = self._normed.host_view(), self._branch.host_view()
         for part, out in zip("qkv", self._qkv, strict=True):
             self._linear(name, f"attn_{part}", normed, out)
-        self._attend(normed)
+        q, k, v = self._qkv
+        self._blas.attend_all(q, k, v, self._counts, normed, n_valid=self._n_valid)
         self._linear(name, "attn_out", normed, branch)
         self._compute(lambda plan: self._add(plan, self._branch, gates[0]))
         self._compute(lambda plan: plan.store(self._norm(plan, name, "ln2"), self._normed))
@@ -75,13 +76,6 @@ class HostLayers(Closing):
         self._linear(name, "ffn_down", wide, branch)
         bias = self._weights[name("ffn_down.bias")]
         self._compute(lambda plan: self._add(plan, plan.add(self._branch, bias), gates[1]))
-
-    def _attend(self, out: Rows) -> None:
-        q, k, v = self._qkv
-        n, counts = self._n_valid, self._counts
-        self._blas.attend(q[:n], k, v, counts, out[:n])
-        if n < len(q):
-            self._blas.attend(q[n:], k[:n], v[:n], counts[:n], out[n:])
 
     def _linear(self, name: Name, part: str, x: Rows, out: Rows) -> None:
         self._blas.linear(x, self._weights.host(name(f"{part}.weight"), pool=self._blas.pool), out)

@@ -23,7 +23,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llavao1_edge.contract import tensors as names
-from llavao1_edge.errors import OutOfMemory
 from llavao1_edge.ggml.backend import Backend, Buffer
 from llavao1_edge.ggml.graph import Plan, Scratch
 from llavao1_edge.ggml.tensor import Arena, Tensor
@@ -347,13 +346,8 @@ class _Pass:
         plan.finish(self.scratch)
         plan.run(self.backend)
         q, k, v = (tensor.host_view() for tensor in qkv)
-        out, n = self.attended.host_view(), self.n_valid
-        try:
-            self.blas.attend(q[:n], k, v, self.counts, out[:n])
-            if n < self.n_rows:
-                self.blas.attend(q[n:], k[:n], v[:n], self.counts[:n], out[n:])
-        except MemoryError as error:
-            raise OutOfMemory("not enough memory for attention scores") from error
+        out = self.attended.host_view()
+        self.blas.attend_all(q, k, v, self.counts, out, n_valid=self.n_valid)
 
     def _attend(self, plan: Plan, q: Tensor, k: Tensor, v: Tensor) -> None:
         """Stores the attention's output into `attended`, a block of query rows at a time."""

@@ -174,7 +174,7 @@ class Store:
                     # Another process may have removed a file that was there a moment ago.
                     if all(self.blob(one.sha256).is_file() for one in stored):
                         target = self.root / "models" / f"{chosen}.json"
-                        _write(target, json.dumps(asdict(entry), indent=1))
+                        write_text(target, json.dumps(asdict(entry), indent=1))
                         break
             if move:
                 for path in (text, mmproj):
@@ -332,7 +332,7 @@ def _parse(path: Path) -> Entry:
     return entry
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
     """Whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from llavao1_edge.cli import options as shared
 from llavao1_edge.errors import Cancelled, LlavaError, UsageError
+from llavao1_edge.locate import model_paths
 
 if TYPE_CHECKING:
     from llavao1_edge.cli.job import Job
@@ -86,7 +87,6 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _answer(job: Job) -> tuple[Answer, dict[str, Any]]:
-    from llavao1_edge.cli.options import model_paths
     from llavao1_edge.cli.progress import Progress, stop_on_interrupt
     from llavao1_edge.cli.report import as_json
     from llavao1_edge.engine import Engine

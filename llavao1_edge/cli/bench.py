@@ -9,6 +9,7 @@ from typing import Any
 
 from llavao1_edge.cli import options as shared
 from llavao1_edge.errors import UsageError
+from llavao1_edge.locate import model_paths
 
 EPILOG = """\
 examples:
@@ -49,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
 
     rounds = shared.whole("--rounds", options.rounds, low=1)
     settings = shared.runtime_settings(options)
-    text, mmproj = shared.model_paths(options.model, options.mmproj)
+    text, mmproj = model_paths(options.model, options.mmproj)
     picture = options.picture or demo.samples()[0].picture
     phases, limits = run_phases(text, mmproj, picture, settings, rounds=rounds)
     found = {

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from llavao1_edge.cli import options as shared
 from llavao1_edge.cli.ask import ONE_PICTURE, no_conclusion
 from llavao1_edge.errors import Cancelled, LlavaError, UsageError
+from llavao1_edge.locate import model_paths
 
 if TYPE_CHECKING:
     from llavao1_edge.engine import Session
@@ -67,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
     picture = None if source is None else open_picture(source)
     from llavao1_edge.cli.progress import stop_on_interrupt
 
-    text, mmproj = shared.model_paths(options.model, options.mmproj)
+    text, mmproj = model_paths(options.model, options.mmproj)
     with stop_on_interrupt() as stop:
         opened = Engine.open(
             text=text,

@@ -12,6 +12,7 @@ from typing import Any
 from llavao1_edge import __version__
 from llavao1_edge.cli import options as shared
 from llavao1_edge.errors import LlavaError
+from llavao1_edge.locate import model_paths
 
 PACKAGES = ("llama-cpp-python", "numpy", "pillow", "pillow-heif")
 
@@ -77,7 +78,7 @@ def self_test(options: argparse.Namespace, settings: Any) -> dict[str, Any]:
     from llavao1_edge.settings import SamplingSettings
 
     started = time.perf_counter()
-    text, mmproj = shared.model_paths(options.model, options.mmproj)
+    text, mmproj = model_paths(options.model, options.mmproj)
     with Engine.open(text=text, mmproj=mmproj, settings=settings) as engine:
         loaded = time.perf_counter()
         sample = demo.samples()[0]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from llavao1_edge.cli import options as shared
 from llavao1_edge.errors import Cancelled, UsageError
+from llavao1_edge.locate import model_paths
 
 if TYPE_CHECKING:
     from llavao1_edge.evaluation.runs import Cell, Plan, Progress, Questions, Rows
@@ -78,7 +79,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
 
     pairs = []
     for name in options.model or ["demo"]:
-        text, mmproj = shared.model_paths(name, None)
+        text, mmproj = model_paths(name, None)
         pairs.append(Pair(shared.model_name(name, text), text, mmproj))
     if len({pair.name for pair in pairs}) < len(pairs):
         raise UsageError("a model was given twice", hint="Give each one once.")

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from llavao1_edge import __version__
-from llavao1_edge.cli import ask, bench, chat, convert, doctor, evaluate, models
+from llavao1_edge.cli import ask, bench, chat, convert, doctor, evaluate, gui, models
 from llavao1_edge.errors import Cancelled, LlavaError
 
 EPILOG = """\
@@ -46,7 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"llavao1-edge {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (ask, chat, convert, models, evaluate, bench, doctor):
+    for command in (ask, chat, gui, convert, models, evaluate, bench, doctor):
         command.add_parser(commands)
     return parser
 
@@ -57,7 +57,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a character too many must not lose an answer
             stream.reconfigure(errors="replace")
-    options = build_parser().parse_args(argv)
+    given = sys.argv[1:] if argv is None else list(argv)
+    if given[:1] == ["gui"]:  # argparse would take the app's own options for ours
+        options = argparse.Namespace(run=gui.run, arguments=given[1:])
+    else:
+        options = build_parser().parse_args(given)
     try:
         code: int = options.run(options)
         sys.stdout.flush()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from llavao1_edge.cli import options as shared
 from llavao1_edge.errors import Cancelled
+from llavao1_edge.locate import model_paths
 
 if TYPE_CHECKING:
     from llavao1_edge.store.catalogue import Entry, Store
@@ -159,7 +160,7 @@ def _convert(store: Store, options: argparse.Namespace, repository: Repository |
 def _show(store: Store, options: argparse.Namespace) -> None:
     from llavao1_edge.engine.memory import describe
 
-    text, mmproj = shared.model_paths(options.name, None)
+    text, mmproj = model_paths(options.name, None)
     entry = None if options.name == "demo" else store.find(options.name)
     if entry is not None and options.check:
         store.check(entry)

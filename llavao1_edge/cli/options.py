@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,23 +118,6 @@ def _add(group: argparse._ArgumentGroup, name: str, limits: Range) -> None:
     else:
         metavar = "auto|N" if name == "gpu_layers" else "N" if name in WHOLE else "X"
         group.add_argument(flag, metavar=metavar, help=limits.help)
-
-
-def model_paths(model: str, mmproj: str | None) -> tuple[Path, Path]:
-    """Text and mmproj file of `demo`, of a path, or of a name in the model store.
-
-    Raises UsageError, ModelFileError.
-    """
-    from llavao1_edge.engine import resolve_pair
-
-    path = Path(os.path.expanduser(model))  # noqa: PTH111 (leaves an unknown ~user as it is)
-    named = path.suffix != ".gguf" and not path.exists() and path.name == model
-    if model == "demo" or mmproj is not None or not named:
-        return resolve_pair("demo" if model == "demo" else path, text=None, mmproj=mmproj)
-    from llavao1_edge.store.catalogue import Store
-
-    store = Store()
-    return store.files(store.find(model))
 
 
 def model_name(model: str, text: Path) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from threading import Event as Flag
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from llavao1_edge.prompt import user_turn
 from llavao1_edge.search import Answered, Event, Staged, Strategy
 from llavao1_edge.search.answer import Answer
 from llavao1_edge.settings import BudgetSettings, SamplingSettings
-from llavao1_edge.stages import AnswerFormat
+from llavao1_edge.stages import GAP, STAGES, AnswerFormat
 
 if TYPE_CHECKING:
     from llavao1_edge.engine.engine import Engine
@@ -76,6 +76,33 @@ class Session(Closing):
                 hint="Start a new session with the picture.",
             )
         self.picture = picture if isinstance(picture, Picture) else open_picture(picture)
+
+    def recall(self, question: str, stages: Mapping[str, str]) -> None:
+        """Goes on from a turn of an earlier conversation, as if it had been answered here.
+
+        stages: name → text, as `Answer.stages`. Computed with the next question. Raises UsageError.
+        """
+        runtime = self.engine.runtime
+        said = GAP.join(
+            f"{stage.opening}{stages[stage.name]}{stage.closing}"
+            for stage in STAGES
+            if stage.name in stages
+        )
+        with runtime.turns.take():
+            self.engine.check_open()
+            self.history = [*self.history, *self._prompt(question), *runtime.encode([said])]
+
+    def _prompt(self, question: str) -> list[int]:
+        """The tokens of a user's turn."""
+        runtime = self.engine.runtime
+        turn = user_turn(
+            question,
+            first=not self.history,
+            picture=self.picture is not None,
+            system_block=runtime.system_block,
+        )
+        prompt = runtime.encode(turn)
+        return [runtime.end_of_turn, *prompt] if self.history else prompt
 
     def ask(
         self,
@@ -149,19 +176,11 @@ class Session(Closing):
         if self.closed:
             raise UsageError("the conversation is closed", hint="Start a new session.")
         runtime = self.engine.runtime
-        turn = user_turn(
-            request.question,
-            first=not self.history,
-            picture=self.picture is not None,
-            system_block=runtime.system_block,
-        )
         with runtime.turns.take(control.stream):
             self._control = self._running = control
             try:
                 self.engine.check_open()
-                prompt = runtime.encode(turn)
-                if self.history:
-                    prompt = [runtime.end_of_turn, *prompt]
+                prompt = self._prompt(request.question)
                 yield from Answering(self, prompt, request, stop=control).run()
             finally:
                 self._running = None

@@ -6,11 +6,20 @@ Knows no tokens and no models.
 from llavao1_edge.stages.answers import AnswerFormat, answer_kind, choices
 from llavao1_edge.stages.grammar import stage_grammar
 from llavao1_edge.stages.parser import ParsedAnswer, StageParser, TextPiece
-from llavao1_edge.stages.stage import CAPTION, CONCLUSION, REASONING, STAGES, SUMMARY, Stage
+from llavao1_edge.stages.stage import (
+    CAPTION,
+    CONCLUSION,
+    GAP,
+    REASONING,
+    STAGES,
+    SUMMARY,
+    Stage,
+)
 
 __all__ = [
     "CAPTION",
     "CONCLUSION",
+    "GAP",
     "REASONING",
     "STAGES",
     "SUMMARY",

@@ -1,0 +1,378 @@
+"""Starts the window and connects everything. `main` is what `llavao1-edge gui` calls."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QEvent, QObject, QTimer
+from PySide6.QtGui import QGuiApplication, QIcon, QImage
+from PySide6.QtWidgets import QApplication, QFileDialog
+
+from llavao1_edge.errors import LlavaError
+from llavao1_gui import dialogs
+from llavao1_gui.conversations import Conversations
+from llavao1_gui.pictures import Pictures
+from llavao1_gui.state import messages as m
+from llavao1_gui.state import preferences as stored
+from llavao1_gui.state.history import Exchange, History
+from llavao1_gui.translate import Language
+from llavao1_gui.widgets import theme
+from llavao1_gui.widgets.rich_text import RichText
+from llavao1_gui.widgets.window import MainWindow
+from llavao1_gui.work.formulas import Formulas
+from llavao1_gui.work.link import Link
+
+ICON = Path(__file__).parent / "resources" / "llavao1-edge.svg"
+DATA, CONFIG = "LLAVAO1_DATA", "LLAVAO1_CONFIG"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="llavao1-edge gui", description="Opens the window, with pictures if some are given."
+    )
+    parser.add_argument("pictures", nargs="*", type=Path, metavar="PICTURE")
+    parser.add_argument("--model", metavar="demo|NAME|FILE", help="default: as chosen last")
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="where history is kept")
+    parser.add_argument("--config", type=Path, metavar="FOLDER", help="where settings are kept")
+    parser.add_argument("--script", type=Path, help=argparse.SUPPRESS)
+    return parser
+
+
+def folder(given: Path | None, variable: str, kind: str) -> Path:
+    """From the option, the environment, or the system's own place."""
+    if given is not None:
+        return given
+    if os.environ.get(variable):
+        return Path(os.environ[variable])
+    import platformdirs
+
+    place = platformdirs.user_data_dir if kind == "data" else platformdirs.user_config_dir
+    return Path(place("llavao1-edge", appauthor=False))
+
+
+class App(QObject):
+    """One window with its history, its engine and its settings."""
+
+    def __init__(self, application: QApplication, options: argparse.Namespace) -> None:
+        super().__init__()
+        self.application = application
+        self.settings_path = folder(options.config, CONFIG, "config") / "settings.json"
+        self.preferences, problems = stored.read(self.settings_path)
+        if options.model:
+            self.preferences = replace(self.preferences, model=options.model)
+        self.language = Language(application)
+        self.language.use(self.preferences.language)
+        theme.apply(self.preferences.theme)
+        self.history = History(folder(options.data, DATA, "data"))
+        self.formulas = Formulas(self)
+        RichText.formulas = self.formulas
+        self.window = MainWindow(_samples(), self.preferences.shortcuts)
+        script = ["--script", str(options.script)] if options.script else []
+        self.link = Link("llavao1_gui.work.answering", script, self)
+        self.pictures = Pictures(self.window, self.history, self)
+        self.conversations = Conversations(
+            self.window, self.pictures, self.history, self.link, lambda: self.preferences, self
+        )
+        self.models_desk: dialogs.ModelsDesk | None = None
+        self.batch_desk: dialogs.BatchDesk | None = None
+        self._loaded: m.Loaded | None = None
+        self._action: Callable[[], object] = lambda: None
+        self._connect()
+        self._show_model()
+        self.refresh_history()
+        self.window.answers.box.set_preset(self.preferences.preset)
+        if self.history.set_aside is not None:
+            text = self.tr("The history could not be read and was set aside as {0}.")
+            problems.append(text.format(self.history.set_aside))
+        if problems:
+            self.tell("\n".join(problems), bad=True)
+
+    def _connect(self) -> None:
+        window, talk = self.window, self.conversations
+        window.triggered.connect(self.act)
+        window.dropped.connect(self.pictures.add)
+        window.refused.connect(self._refuse)
+        window.closing.connect(self.close)
+        window.picture.opened.connect(self.open_pictures)
+        window.picture.pasted.connect(self.paste)
+        window.picture.empty.pasted.connect(self.paste)
+        window.picture.screenshot.connect(lambda _: self.pictures.screenshot(region=False))
+        window.picture.empty.sample.connect(self.try_sample)
+        window.sidebar.opened.connect(talk.open)
+        window.sidebar.deleted.connect(self.delete)
+        window.sidebar.renamed.connect(talk.rename)
+        window.sidebar.searched.connect(lambda _: self.refresh_history())
+        window.sidebar.started.connect(talk.new)
+        box = window.answers.box
+        box.asked.connect(self.ask)
+        box.stopped.connect(talk.stop)
+        box.preset_chosen.connect(lambda name: self.change(preset=name))
+        box.part_dropped.connect(lambda: self.pictures.set_part(None))
+        window.answers.banner.acted.connect(self._act_banner)
+        self.pictures.failed.connect(self._picture_failed)
+        self.pictures.changed.connect(self._load_ahead)
+        talk.problem.connect(lambda text, hint: self.tell(f"{text}\n{hint}".strip(), bad=True))
+        talk.listed.connect(self.refresh_history)
+        talk.told.connect(self._told)
+        talk.busy_changed.connect(self._show_busy)
+        self.application.styleHints().colorSchemeChanged.connect(self._scheme_changed)
+        window.answers.installEventFilter(self)
+
+    # --- what the user does -------------------------------------------------------------------
+    def act(self, name: str) -> None:
+        """An action of the table (`widgets.actions`)."""
+        window, talk = self.window, self.conversations
+        {
+            "open": self.open_pictures,
+            "paste": self.paste,
+            "screenshot": lambda: self.pictures.screenshot(region=False),
+            "region": lambda: self.pictures.screenshot(region=True),
+            "new": talk.new,
+            "export": self.export,
+            "quit": window.close,
+            "part": lambda: window.picture.crop_button.toggle(),
+            "whole": lambda: self.pictures.set_part(None),
+            "sight": lambda: window.picture.eye_button.toggle(),
+            "next_picture": lambda: self.pictures.step(1),
+            "previous_picture": lambda: self.pictures.step(-1),
+            "question": window.answers.box.field.setFocus,
+            "stop": talk.stop,
+            "again": lambda: self._last(talk.again),
+            "copy": lambda: self._last(self.copy),
+            "candidates": lambda: self._last(self.show_candidates),
+            "search": self._search,
+            "sidebar": lambda: window.set_sidebar(window.actions_by_name["sidebar"].isChecked()),
+            "rename": self._rename,
+            "delete": self._delete,
+            "batch": lambda: dialogs.batch(self),
+            "models": lambda: dialogs.models(self),
+            "settings": lambda: dialogs.settings(self),
+            "shortcuts": lambda: dialogs.shortcuts(self),
+            "about": lambda: dialogs.about(self),
+        }[name]()
+
+    def open_pictures(self) -> None:
+        names, _ = QFileDialog.getOpenFileNames(self.window, self.tr("Open pictures"))
+        self.pictures.add([Path(name) for name in names])
+
+    def paste(self) -> None:
+        """A picture; where there is none but text, the text goes into the question."""
+        data = QGuiApplication.clipboard().mimeData()
+        if data is None or not self.window.take(data):
+            field = self.window.answers.box.field
+            if data is not None and data.hasText() and self.pictures.active is not None:
+                field.insertFromMimeData(data)
+                field.setFocus()
+            else:
+                self.tell(self.tr("There is no picture in the clipboard."))
+
+    def try_sample(self, number: int) -> None:
+        from llavao1_edge import demo
+
+        sample = demo.samples()[number]
+        self.pictures.add([sample.picture])
+        self.window.answers.box.set_text(sample.question)
+        self.window.answers.box.field.setFocus()
+
+    def ask(self, question: str) -> None:
+        box = self.window.answers.box
+        self.window.answers.banner.hide()
+        if self.conversations.ask(question, form=box.form):
+            box.set_text("")
+            self._listen()
+
+    def delete(self, number: int) -> None:
+        self.conversations.delete(number)
+        self.tell(
+            self.tr("The conversation was deleted."),
+            action=self.tr("Undo"),
+            acted=lambda: self.conversations.restore(number),
+        )
+
+    def copy(self, exchange: Exchange) -> None:
+        QGuiApplication.clipboard().setText(
+            exchange.conclusion or "\n\n".join(exchange.stages.values())
+        )
+        self.window.statusBar().showMessage(self.tr("Copied"), 2000)
+
+    def export(self) -> None:
+        dialogs.export(self)
+
+    def show_candidates(self, exchange: Exchange) -> None:
+        dialogs.candidates(self, exchange)
+
+    def _act_banner(self) -> None:
+        self._action()
+
+    def _last(self, act: Callable[[Exchange], object]) -> None:
+        if self.conversations.exchanges:
+            act(self.conversations.exchanges[-1])
+
+    def _delete(self) -> None:
+        found = self.conversations.current
+        if found is not None and found.id:
+            self.delete(found.id)
+
+    def _search(self) -> None:
+        self.window.set_sidebar(True)
+        self.window.sidebar.search.setFocus()
+
+    def _rename(self) -> None:
+        found = self.window.sidebar.chosen() or self.conversations.current
+        if found is not None and found.id:
+            self.window.sidebar.rename(found)
+
+    # --- what is shown ------------------------------------------------------------------------
+    def tell(
+        self, text: str, *, bad: bool = False, action: str = "",
+        acted: Callable[[], object] = lambda: None,
+    ) -> None:  # fmt: skip
+        """A sentence that stays until it is closed."""
+        self._action = acted
+        self.window.answers.banner.show_text(text, bad=bad, action=action)
+
+    def refresh_history(self) -> None:
+        try:
+            found = self.history.conversations(self.window.sidebar.search.text().strip())
+        except LlavaError as error:
+            self.tell(str(error), bad=True)
+            return
+        current = self.conversations.current
+        self.window.sidebar.show_conversations(found, current.id if current else None)
+        self._listen()
+
+    def _listen(self) -> None:
+        """Cards are made anew with every conversation."""
+        for card in self.window.answers.all_cards():
+            if card.property("heard") is None:
+                card.setProperty("heard", True)
+                card.copied.connect(self.copy)
+                card.candidates.connect(self.show_candidates)
+
+    def _picture_failed(self, name: str, message: str, hint: str) -> None:
+        self.tell(f"{name}: {message}\n{hint}".strip(), bad=True)
+
+    def _refuse(self, what: str) -> None:
+        self.tell(
+            self.tr("{0} is not on this computer. Save the picture, or copy and paste it.").format(
+                what
+            ),
+            bad=True,
+        )
+
+    def _told(self, message: m.Message) -> None:
+        if isinstance(message, m.Loaded):
+            self._loaded = message
+            self.pictures.set_tiling(message.tile, message.max_tiles)
+            self._show_model()
+
+    def _show_model(self) -> None:
+        name = self.preferences.model
+        shown = self.tr("Demo model") if name == "demo" else Path(name).stem
+        if self._loaded is not None and self._loaded.model == name:
+            shown = f"{shown} · {self._loaded.device}"
+            self.window.model_label.setToolTip("\n".join(self._loaded.memory))
+        self.window.model_label.setText(shown)
+        self.window.state_label.setText(self.tr("Ready"))
+
+    def _show_busy(self, busy: bool) -> None:
+        self.window.state_label.setText(self.tr("Answering…") if busy else self.tr("Ready"))
+
+    def _load_ahead(self) -> None:
+        """The model is opened while the question is still being written."""
+        if self.pictures.active is not None and not self.conversations.busy:
+            self.link.send(m.Load(self.preferences.model, self.preferences.group("runtime")))
+
+    # --- settings -----------------------------------------------------------------------------
+    def change(self, **values: Any) -> None:
+        """Changes preferences, keeps them, and shows what follows from them."""
+        before, self.preferences = self.preferences, replace(self.preferences, **values)
+        after = self.preferences
+        try:
+            stored.write(self.settings_path, after)
+        except LlavaError as error:
+            self.tell(str(error), bad=True)
+        if after.language != before.language:
+            self.language.use(after.language)
+        if after.theme != before.theme:
+            theme.apply(after.theme)
+            self.window.recolour()
+        if after.shortcuts != before.shortcuts:
+            self.window.set_shortcuts(after.shortcuts)
+        self.window.answers.box.set_preset(after.preset)
+        if (after.model, after.groups) != (before.model, before.groups):
+            self._load_ahead()
+        self._show_model()
+
+    def _scheme_changed(self, *_: object) -> None:
+        if self.preferences.theme == "system":
+            theme.apply("system")
+            self.window.recolour()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802
+        if event.type() is QEvent.Type.LanguageChange:
+            QTimer.singleShot(0, self, self._show_model)
+        return super().eventFilter(watched, event)
+
+    def close(self) -> None:
+        """Ends the engine; what was not saved yet is tried once more."""
+        self.conversations.stop()
+        self.conversations.flush()
+        self.pictures.loader.wait()
+        self.formulas.wait()
+        if self.models_desk is not None:
+            self.models_desk.close()
+        self.link.close()
+        RichText.formulas = None
+
+
+def _samples() -> list[tuple[QImage, str]]:
+    from llavao1_edge import demo
+
+    return [(QImage(str(sample.picture)), sample.question) for sample in demo.samples()[:3]]
+
+
+def make_application() -> QApplication:
+    """The one application of this process."""
+    existing = QApplication.instance()
+    if isinstance(existing, QApplication):
+        return existing
+    QApplication.setStyle("Fusion")
+    application = QApplication(["llavao1-edge"])
+    application.setApplicationName("llavao1-edge")
+    application.setDesktopFileName("llavao1-edge")
+    application.setWindowIcon(QIcon(str(ICON)))
+    return application
+
+
+def start(argv: Sequence[str]) -> App:
+    """The app with its window shown, without running the event loop. Raises LlavaError."""
+    options = build_parser().parse_args(list(argv))
+    app = App(make_application(), options)
+    app.window.show()
+    app.window.picture.empty.open_button.setFocus()
+    pictures = [path.absolute() for path in options.pictures]
+    QTimer.singleShot(0, app, lambda: app.pictures.add(list(pictures)))
+    return app
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs until the window is closed; the exit code."""
+    app = start(argv)
+    # Python sees Ctrl-C only when it runs: a timer lets it, twice a second.
+    signal.signal(signal.SIGINT, lambda *_: app.window.close())
+    ticking = QTimer(app)
+    ticking.timeout.connect(lambda: None)
+    ticking.start(500)
+    return app.application.exec()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,123 @@
+"""A run over many pictures: one after the other through the engine, each result kept at once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from PySide6.QtCore import QObject, Signal
+
+from llavao1_edge.errors import LlavaError, UsageError
+from llavao1_gui.state import messages as m
+from llavao1_gui.state.batch import Results, Row, of_csv, of_folder
+from llavao1_gui.work.link import Link
+
+
+class BatchRun(QObject):
+    """changed: counts or state. added: a Row and what was found. Numbers of answers are negative,
+    so that they are told from those of the conversation."""
+
+    changed = Signal()
+    added = Signal(object, object)
+    problem = Signal(str)
+
+    def __init__(self, link: Link, parent: QObject) -> None:
+        super().__init__(parent)
+        self.link = link
+        self.rows: list[Row] = []
+        self.results: Results | None = None
+        self.running = self.paused = False
+        self._left: list[Row] = []
+        self._number = 0
+        self._waiting = False
+        self._request: m.Ask | None = None
+        link.received.connect(self._receive)
+        link.ended.connect(self._engine_ended)
+
+    @property
+    def done(self) -> int:
+        return len(self.rows) - len(self._left)
+
+    @property
+    def failed(self) -> int:
+        found = self.results.done if self.results else {}
+        return sum(bool(found[row].get("error")) for row in self.rows if row in found)
+
+    def start(self, source: str, question: str, out: str, request: m.Ask) -> None:
+        """request: how to answer; its question and picture are replaced. Raises LlavaError."""
+        if not source.strip() or not out.strip():
+            raise UsageError("a folder or a file of results is missing", hint="Fill both fields.")
+        place = Path(source.strip()).expanduser()
+        rows = of_csv(place) if place.suffix.lower() == ".csv" else of_folder(place, question)
+        target = Path(out.strip()).expanduser()
+        if target.suffix != ".jsonl":
+            target = target.with_name(target.name + ".jsonl")
+        self.results = Results(target)
+        self.rows, self._request = list(dict.fromkeys(rows)), request
+        self._left = self.results.left(rows)
+        self.running, self.paused = True, False
+        self.changed.emit()
+        self._next()
+
+    def toggle_pause(self) -> None:
+        self.paused = not self.paused
+        self.changed.emit()
+        self._next()
+
+    def stop(self) -> None:
+        """The picture at hand is given up; the next start goes on with it."""
+        if self._waiting:
+            self.link.send(m.Stop(self._number))
+        self.running = self._waiting = False
+        self.changed.emit()
+
+    def _next(self) -> None:
+        if not self.running or self.paused or self._waiting:
+            return
+        if not self._left:
+            self.running = False
+            self.changed.emit()
+            return
+        row = self._left[0]
+        self._number -= 1
+        self._waiting = True
+        assert self._request is not None
+        self.link.send(
+            replace(self._request, number=self._number, picture=row.picture,
+                      question=row.question)
+        )  # fmt: skip
+
+    def _receive(self, message: m.Message) -> None:
+        if not self._waiting or getattr(message, "number", None) != self._number:
+            return
+        if isinstance(message, m.Answered):
+            self._add(
+                {
+                    "conclusion": message.conclusion,
+                    "seconds": round(message.seconds, 2),
+                    "error": "",
+                    "notes": list(message.notes),
+                    "stages": message.stages,
+                }
+            )
+        elif isinstance(message, m.Failed):
+            error = f"{message.message} {message.hint}".strip()
+            self._add({"conclusion": "", "seconds": None, "error": error, "notes": []})
+
+    def _engine_ended(self, how: str) -> None:
+        if self._waiting:
+            error = self.tr("The engine ended unexpectedly ({0}).").format(how)
+            self._add({"conclusion": "", "seconds": None, "error": error, "notes": []})
+
+    def _add(self, found: dict[str, object]) -> None:
+        assert self.results is not None
+        self._waiting = False
+        try:
+            self.results.add(self._left[0], found)
+        except LlavaError as error:
+            self.paused = True
+            self.problem.emit(str(error))
+        else:
+            self.added.emit(self._left.pop(0), found)
+        self.changed.emit()
+        self._next()

@@ -1,0 +1,337 @@
+"""Asking and what is kept of it: one answer at a time, saved as it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from PySide6.QtCore import QObject, QTimer, Signal
+
+from llavao1_edge.errors import LlavaError
+from llavao1_gui.pictures import Pictures
+from llavao1_gui.state import messages as m
+from llavao1_gui.state.history import Conversation, Exchange, History, HistoryError
+from llavao1_gui.state.live import LiveAnswer
+from llavao1_gui.state.preferences import Preferences
+from llavao1_gui.state.presets import preset
+from llavao1_gui.widgets.answer_card import AnswerCard
+from llavao1_gui.widgets.question_box import LONGEST
+from llavao1_gui.widgets.window import MainWindow
+from llavao1_gui.work.link import Link
+
+RETRY_MS = 5000
+CLOCK_MS = 250
+TITLE = 80  # characters of a question that become a title
+
+
+class Conversations(QObject):
+    """problem: a sentence and what to do. listed: the history changed. told: a message came."""
+
+    problem = Signal(str, str)
+    listed = Signal()
+    busy_changed = Signal(bool)
+    told = Signal(object)
+
+    def __init__(
+        self,
+        window: MainWindow,
+        pictures: Pictures,
+        history: History,
+        link: Link,
+        preferences: Callable[[], Preferences],
+        parent: QObject,
+    ) -> None:
+        super().__init__(parent)
+        self.window, self.pictures, self.history, self.link = window, pictures, history, link
+        self.preferences = preferences
+        self.current: Conversation | None = None
+        self.exchanges: list[Exchange] = []
+        self.live: LiveAnswer | None = None
+        self._card: AnswerCard | None = None
+        self._running: Exchange | None = None
+        self._owner: Conversation | None = None
+        self._unsaved: list[tuple[Conversation, Exchange]] = []
+        self._number = 0
+        self._clock = QTimer(self)
+        self._clock.setInterval(CLOCK_MS)
+        self._clock.timeout.connect(self._tick)
+        self._retry = QTimer(self)
+        self._retry.setInterval(RETRY_MS)
+        self._retry.timeout.connect(self._save_unsaved)
+        link.received.connect(self._receive)
+        link.ended.connect(self._engine_ended)
+        pictures.changed.connect(self.new)
+
+    @property
+    def busy(self) -> bool:
+        return self.live is not None and not self.live.done
+
+    # --- asking -------------------------------------------------------------------------------
+    def ask(self, question: str, *, seed: int = 0, form: tuple[str, str] | None = None) -> bool:
+        """False where it cannot be asked; the question then stays where it is."""
+        if self.busy:
+            return False
+        trouble = self._trouble(question)
+        if trouble:
+            self.problem.emit(*trouble)
+            return False
+        picture = self.pictures.active
+        assert picture is not None
+        try:
+            path = self.pictures.file_of(picture)
+        except LlavaError as error:
+            self.problem.emit(error.message, error.hint)
+            return False
+        request = self._request(seed, form)
+        message = self._message(question.strip(), str(path), request)
+        exchange = Exchange(0, question.strip(), request)
+        if self.current is None:
+            title = " ".join(question.split())[:TITLE]
+            self.current = Conversation(0, title, picture.digest, picture.name, self.pictures.part)
+        self.exchanges.append(exchange)
+        self._owner = self.current
+        self._save(self.current, exchange)
+        self.listed.emit()
+        self._begin(exchange, message)
+        return True
+
+    def _trouble(self, question: str) -> tuple[str, str] | None:
+        if not question.strip():
+            return self.tr("The question is empty."), self.tr("Ask something about the picture.")
+        if len(question) > LONGEST:
+            text = self.tr("The question has {0} characters; at most {1} fit.")
+            return text.format(len(question), LONGEST), self.tr("Shorten it.")
+        if self.pictures.active is None:
+            return (
+                self.tr("There is no picture yet."),
+                self.tr("Drop one on the window, paste one, or open one."),
+            )
+        return None
+
+    def _request(self, seed: int, form: tuple[str, str] | None) -> dict[str, Any]:
+        """Everything that decides the answer, as history keeps it."""
+        chosen = self.preferences()
+        known = preset(chosen.preset)
+        options = dict(known.options) if known else self._expert(chosen)
+        return {
+            "preset": chosen.preset,
+            "strategy": known.strategy if known else chosen.strategy,
+            "options": options,
+            "seed": seed,
+            "form": form,
+            "model": chosen.model,
+            "sampling": chosen.group("sampling"),
+            "budget": chosen.group("budget"),
+            "runtime": chosen.group("runtime"),
+        }
+
+    @staticmethod
+    def _expert(chosen: Preferences) -> dict[str, Any]:
+        """The expert's options, as far as the strategy has them."""
+        from llavao1_edge.search import STRATEGIES, options_of
+
+        known = options_of(STRATEGIES[chosen.strategy]())
+        given = {name: value for name, value in chosen.group("search").items() if name in known}
+        if chosen.scorer and "scorer" in known:
+            given["scorer"] = chosen.scorer
+        return given
+
+    def _message(self, question: str, path: str, request: dict[str, Any]) -> m.Ask:
+        self._number += 1
+        earlier = tuple(
+            (exchange.question, exchange.stages)
+            for exchange in self.exchanges
+            if exchange.status == "answered" and exchange.stages
+        )
+        return replace(
+            self.message(request),
+            number=self._number,
+            question=question,
+            picture=path,
+            crop=self.pictures.part,
+            earlier=earlier if self.preferences().remember else (),
+        )
+
+    def message(self, request: dict[str, Any] | None = None) -> m.Ask:
+        """How to answer, as chosen now; without a question."""
+        chosen = self._request(0, None) if request is None else request
+        return m.Ask(0, "", **{name: value for name, value in chosen.items() if name != "preset"})
+
+    def _begin(self, exchange: Exchange, message: m.Ask) -> None:
+        self.live = LiveAnswer(message.number)
+        self._running = exchange
+        self._card = self.window.answers.add(exchange)
+        self._connect(self._card)
+        self._card.follow(self.live)
+        self.window.answers.box.set_busy(True)
+        self._clock.start()
+        self.busy_changed.emit(True)
+        self.link.send(message)
+
+    def stop(self) -> None:
+        if self.live is not None and self.busy:
+            self.link.send(m.Stop(self.live.number))
+
+    def again(self, exchange: Exchange) -> None:
+        """The same question with the next seed."""
+        asked = [
+            e.request.get("seed", 0) for e in self.exchanges if e.question == exchange.question
+        ]
+        form = exchange.request.get("form")
+        self.ask(exchange.question, seed=max(asked, default=0) + 1,
+                 form=tuple(form) if form else None)  # fmt: skip
+
+    # --- what the engine says -----------------------------------------------------------------
+    def _receive(self, message: m.Message) -> None:
+        self.told.emit(message)
+        if self.live is None or self.live.done or self._running is None:
+            return
+        if getattr(message, "number", self.live.number) != self.live.number:
+            return
+        self.live.feed(message)
+        exchange = self._running
+        match message:
+            case m.Seen():
+                exchange.request["reused"] = message.reused
+            case m.Text() | m.Kept():
+                exchange.stages = dict(self.live.stages)
+                if exchange.id:
+                    self._write(lambda: self.history.save_stages(exchange.id, exchange.stages))
+            case m.Answered():
+                exchange.status = "stopped" if message.cancelled else "answered"
+                exchange.conclusion, exchange.stages = message.conclusion, dict(message.stages)
+                exchange.trace, exchange.notes = message.trace, message.notes
+                exchange.seconds = message.seconds
+                if not message.conclusion and not message.cancelled:
+                    exchange.error = self.tr(
+                        "The answer ended before its conclusion. Give it more tokens in the "
+                        "settings, or ask again with another seed."
+                    )
+                self._end()
+            case m.Failed():
+                exchange.status = "stopped" if message.stopped else "failed"
+                if not message.stopped:
+                    exchange.error = f"{message.message}\n{message.hint}".strip()
+                exchange.stages = dict(self.live.stages)
+                exchange.seconds = self.live.elapsed
+                self._end()
+        if self._card is not None:
+            self._card.refresh()
+
+    def _end(self) -> None:
+        assert self._owner is not None
+        assert self._running is not None
+        self._save(self._owner, self._running)
+        self._running = None
+        self._clock.stop()
+        self.window.answers.box.set_busy(False)
+        self.busy_changed.emit(False)
+        self.listed.emit()
+
+    def _engine_ended(self, how: str) -> None:
+        """The process is gone: the window says so, and the next question starts another."""
+        text = self.tr("The engine ended unexpectedly ({0}).").format(how)
+        if self.busy and self.live is not None:
+            hint = self.tr("Nothing else is lost; ask again to start it anew.")
+            self._receive(m.Failed(self.live.number, text, hint))
+        else:
+            self.problem.emit(text, self.tr("It starts again with the next question."))
+
+    def _tick(self) -> None:
+        if self._card is not None:
+            self._card.refresh()
+
+    # --- conversations ------------------------------------------------------------------------
+    def new(self) -> None:
+        """An empty conversation about the picture at hand. A running answer ends for itself."""
+        self.stop()
+        self.current, self.exchanges, self._card = None, [], None
+        self.window.answers.show_exchanges([])
+        self.listed.emit()
+
+    def open(self, number: int) -> None:
+        if self.current is not None and self.current.id == number:
+            return
+        self.stop()
+        try:
+            found = self.history.conversation(number)
+            exchanges = self.history.exchanges(number)
+        except HistoryError as error:
+            self.problem.emit(error.message, error.hint)
+            return
+        if found is None:
+            return
+        self.current, self.exchanges, self._card = found, exchanges, None
+        for card in self.window.answers.show_exchanges(exchanges):
+            self._connect(card)
+        self.pictures.reopen(found)
+
+    def delete(self, number: int) -> None:
+        self._write(lambda: self.history.delete(number))
+        if self.current is not None and self.current.id == number:
+            self.new()
+        self.listed.emit()
+
+    def restore(self, number: int) -> None:
+        self._write(lambda: self.history.restore(number))
+        self.listed.emit()
+
+    def rename(self, number: int, title: str) -> None:
+        self._write(lambda: self.history.rename(number, title))
+        if self.current is not None and self.current.id == number:
+            self.current.title = title
+        self.listed.emit()
+
+    def _connect(self, card: AnswerCard) -> None:
+        card.again.connect(self.again)
+
+    # --- saving -------------------------------------------------------------------------------
+    def _save(self, conversation: Conversation, exchange: Exchange) -> None:
+        """Now, or with the next change: nothing is lost while the program runs."""
+        if (conversation, exchange) not in self._unsaved:
+            self._unsaved.append((conversation, exchange))
+        self._save_unsaved()
+
+    def _save_unsaved(self) -> None:
+        try:
+            while self._unsaved:
+                conversation, exchange = self._unsaved[0]
+                self._save_one(conversation, exchange)
+                self._unsaved.pop(0)
+        except HistoryError as error:
+            self.problem.emit(error.message, error.hint)
+            self._retry.start()
+        else:
+            self._retry.stop()
+
+    def _save_one(self, conversation: Conversation, exchange: Exchange) -> None:
+        history = self.history
+        if not conversation.id:
+            made = history.begin(
+                conversation.title,
+                conversation.picture,
+                conversation.picture_name,
+                conversation.crop,
+            )
+            conversation.id = made.id
+        if not exchange.id:
+            made_exchange = history.ask(conversation.id, exchange.question, exchange.request)
+            exchange.id, exchange.asked = made_exchange.id, made_exchange.asked
+        if exchange.status != "asked":
+            history.save(exchange)
+
+    def _write(self, change: Callable[[], object]) -> None:
+        try:
+            change()
+        except HistoryError as error:
+            self.problem.emit(error.message, error.hint)
+
+    def flush(self) -> None:
+        """Before the end: what is running is saved as it stands."""
+        if self._running is not None and self._owner is not None:
+            self._running.status = "stopped"
+            self._save(self._owner, self._running)
+        self._save_unsaved()
+        self._retry.stop()
+        self._clock.stop()

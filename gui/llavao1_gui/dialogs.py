@@ -1,0 +1,251 @@
+"""Opens the dialogs and does what was chosen in them."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtWidgets import QDialog, QFileDialog
+
+from llavao1_edge.errors import LlavaError
+from llavao1_gui.batch_run import BatchRun
+from llavao1_gui.state import messages as m
+from llavao1_gui.state.export import file_name, write
+from llavao1_gui.state.history import Exchange
+from llavao1_gui.widgets.batch_dialog import BatchDialog
+from llavao1_gui.widgets.candidates import CandidatesDialog
+from llavao1_gui.widgets.help_dialogs import AboutDialog, ShortcutsDialog
+from llavao1_gui.widgets.models_dialog import ModelRow, ModelsDialog
+from llavao1_gui.widgets.settings_dialog import SettingsDialog
+from llavao1_gui.work.link import Link
+
+if TYPE_CHECKING:
+    from llavao1_gui.app import App
+
+
+def settings(app: App) -> SettingsDialog:
+    dialog = SettingsDialog(app.preferences, app.window)
+
+    def accept() -> None:
+        chosen = dialog.preferences
+        app.change(**{name: getattr(chosen, name) for name in vars(chosen)})
+
+    dialog.accepted.connect(accept)
+    dialog.open()
+    return dialog
+
+
+def shortcuts(app: App) -> ShortcutsDialog:
+    dialog = ShortcutsDialog(app.preferences.shortcuts, app.window)
+    dialog.accepted.connect(lambda: app.change(shortcuts=dialog.changed))
+    dialog.open()
+    return dialog
+
+
+def about(app: App) -> AboutDialog:
+    dialog = AboutDialog(app.window)
+    dialog.open()
+    return dialog
+
+
+def candidates(app: App, exchange: Exchange) -> CandidatesDialog | None:
+    if exchange.trace is None:
+        return None
+    dialog = CandidatesDialog(exchange.question, exchange.trace, app.window)
+    dialog.show()
+    return dialog
+
+
+def export(app: App) -> None:
+    """The conversation that is shown, into a file whose ending says how."""
+    talk = app.conversations
+    if talk.current is None or not talk.exchanges:
+        app.tell(app.tr("There is nothing to export yet."))
+        return
+    kinds = "Markdown (*.md);;HTML (*.html);;JSON (*.json)"
+    start = f"{file_name(talk.current.title)}.md"
+    chosen, kind = QFileDialog.getSaveFileName(app.window, app.tr("Export"), start, kinds)
+    if chosen:
+        path = Path(chosen)
+        if not path.suffix:
+            path = path.with_suffix({"H": ".html", "J": ".json"}.get(kind[:1], ".md"))
+        export_to(app, path)
+
+
+def export_to(app: App, path: Path) -> None:
+    from markdown_it import MarkdownIt
+
+    talk = app.conversations
+    assert talk.current is not None
+    digest = talk.current.picture
+    picture = None if digest is None else app.history.picture_path(digest)
+    renderer = MarkdownIt("js-default", {"html": False}).disable("image")
+    try:
+        written = write(
+            path, talk.current, talk.exchanges, picture=picture, rendered=renderer.render
+        )
+    except LlavaError as error:
+        app.tell(str(error), bad=True)
+    else:
+        names = ", ".join(found.name for found in written)
+        app.window.statusBar().showMessage(app.tr("Written: {0}").format(names), 5000)
+
+
+# --- models ---------------------------------------------------------------------------------------
+class ModelsDesk:
+    """The models dialog with what it starts."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+        self.dialog = ModelsDialog(app.window)
+        self.working: Link | None = None
+        self.looking: list[Link] = []
+        dialog = self.dialog
+        dialog.used.connect(self.use)
+        dialog.removed.connect(self.remove)
+        dialog.looked.connect(self.look)
+        dialog.work.connect(self.work)
+        dialog.cancelled.connect(self.cancel)
+        self.show_models()
+
+    def show_models(self) -> None:
+        from llavao1_edge import demo
+        from llavao1_edge.store.catalogue import Store
+
+        size = sum(path.stat().st_size for path in (demo.text_path(), demo.mmproj_path()))
+        about = self.app.tr("Built in. It knows coloured shapes and nothing else.")
+        rows = [ModelRow("demo", size, about)]
+        try:
+            store = Store()
+            rows += [ModelRow(found.name, found.n_bytes, found.source) for found in store.entries()]
+            problems = store.problems()
+        except LlavaError as error:
+            problems = [str(error)]
+        self.dialog.show_models(rows, self.app.preferences.model)
+        if problems:
+            self.dialog.end_work("\n".join(problems), bad=True)
+
+    def use(self, name: str) -> None:
+        self.app.change(model=name)
+        self.show_models()
+
+    def remove(self, name: str) -> None:
+        from llavao1_edge.store.catalogue import Store
+
+        try:
+            Store().remove(name)
+        except LlavaError as error:
+            self.dialog.end_work(str(error), bad=True)
+        self.show_models()
+
+    def look(self, name: str) -> None:
+        """Reads what a model is and needs, in a process."""
+        link = Link("llavao1_gui.work.fetching", ["describe", name], self.app)
+        self.looking.append(link)
+
+        def receive(message: m.Message) -> None:
+            found = self.dialog.rows.get(name)
+            if found is None:
+                return
+            if isinstance(message, m.Described):
+                details = (found.source, *message.details)
+                self.dialog.show_details(
+                    replace(found, details=details, needed=message.needed, free=message.free)
+                )
+            elif isinstance(message, m.Failed):
+                details = (found.source, message.message, message.hint)
+                self.dialog.show_details(replace(found, details=details))
+
+        link.received.connect(receive)
+        link.start()
+
+    def work(self, kind: str, source: str, quant: str) -> None:
+        """One piece of work at a time; a stopped one goes on where it was."""
+        if self.working is not None:
+            return
+        arguments = [kind, source, *([quant] if quant else [])]
+        link = self.working = Link("llavao1_gui.work.fetching", arguments, self.app)
+        self.dialog.begin_work(source)
+        link.received.connect(self._receive)
+        link.ended.connect(lambda how: self._end(how, bad=True))
+        link.finished.connect(self._finished)
+        link.start()
+
+    def cancel(self) -> None:
+        if self.working is not None:
+            self.working.send(m.Stop(0))
+
+    def _receive(self, message: m.Message) -> None:
+        if isinstance(message, m.Progress):
+            self.dialog.show_progress(message)
+        elif isinstance(message, m.Done):
+            text = self.app.tr("{0} is ready.").format(message.name)
+            self._end("\n".join([text, *message.notes]), bad=False)
+        elif isinstance(message, m.Failed):
+            text = f"{message.message}\n{message.hint}".strip()
+            self._end(text, bad=not message.stopped)
+
+    def _end(self, text: str, *, bad: bool) -> None:
+        self.show_models()
+        self.dialog.end_work(text, bad=bad)
+
+    def _finished(self) -> None:
+        self.working = None
+
+    def close(self) -> None:
+        for link in [*self.looking, *([self.working] if self.working else [])]:
+            with contextlib.suppress(RuntimeError):
+                link.close()
+
+
+def models(app: App) -> ModelsDesk:
+    if app.models_desk is None:
+        app.models_desk = ModelsDesk(app)
+    else:
+        app.models_desk.show_models()
+    app.models_desk.dialog.show()
+    app.models_desk.dialog.raise_()
+    return app.models_desk
+
+
+# --- many pictures --------------------------------------------------------------------------------
+class BatchDesk:
+    """The dialog for many pictures with its run, which goes on when the dialog is closed."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+        self.dialog = BatchDialog(app.window)
+        self.run = BatchRun(app.link, app)
+        self.dialog.started.connect(self.start)
+        self.dialog.paused.connect(self.run.toggle_pause)
+        self.dialog.stopped.connect(self.run.stop)
+        self.run.added.connect(self.dialog.add)
+        self.run.changed.connect(self._show)
+        self.run.problem.connect(self.dialog.show_problem)
+
+    def start(self, source: str, question: str, out: str) -> None:
+        self.dialog.show_problem("")
+        try:
+            self.run.start(source, question, out, self.app.conversations.message())
+        except LlavaError as error:
+            self.dialog.show_problem(str(error))
+
+    def _show(self) -> None:
+        run = self.run
+        self.dialog.set_running(run.running, paused=run.paused)
+        self.dialog.show_progress(run.done, len(run.rows), run.failed)
+
+
+def batch(app: App) -> BatchDesk:
+    if app.batch_desk is None:
+        app.batch_desk = BatchDesk(app)
+    app.batch_desk.dialog.show()
+    app.batch_desk.dialog.raise_()
+    return app.batch_desk
+
+
+def open_dialogs(app: App) -> list[QDialog]:
+    """All that are open now."""
+    return [found for found in app.window.findChildren(QDialog) if found.isVisible()]

@@ -1,0 +1,202 @@
+"""The pictures at hand: where they come from, which one is asked about, and what part of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import QObject, QTimer, Signal
+from PySide6.QtGui import QGuiApplication
+
+from llavao1_edge.errors import LlavaError
+from llavao1_gui.state.history import Conversation, History
+from llavao1_gui.state.sight import sight
+from llavao1_gui.widgets.region import RegionChooser
+from llavao1_gui.widgets.window import MainWindow, png_bytes
+from llavao1_gui.work.pictures import LoadedPicture, PictureLoader
+
+Part = tuple[int, int, int, int]
+SCREENSHOT_DELAY_MS = 350  # until our own window is off the screen
+TYPICAL = (560, 4)  # tiles of the 11B model, until a model has told its own
+
+
+class Pictures(QObject):
+    """changed: another picture or part is active. failed: name, message and hint of a bad one."""
+
+    changed = Signal()
+    failed = Signal(str, str, str)
+
+    def __init__(self, window: MainWindow, history: History, parent: QObject) -> None:
+        super().__init__(parent)
+        self.window, self.history = window, history
+        self.pictures: list[LoadedPicture] = []
+        self.at = -1
+        self.part: Part | None = None
+        self.tiling = TYPICAL
+        self._reopening: tuple[str, Part | None] | None = None
+        self._chooser: RegionChooser | None = None
+        self.loader = PictureLoader(history, self)
+        self.loader.loaded.connect(self._loaded)
+        self.loader.failed.connect(self.failed)
+        pane = window.picture
+        pane.chosen.connect(self.activate)
+        pane.removed.connect(self.remove)
+        pane.view.part_chosen.connect(self.set_part)
+        pane.sight_wanted.connect(lambda _: self.show_sight())
+
+    @property
+    def active(self) -> LoadedPicture | None:
+        return self.pictures[self.at] if 0 <= self.at < len(self.pictures) else None
+
+    # --- in -----------------------------------------------------------------------------------
+    def add(self, sources: list[Path | bytes]) -> None:
+        """Files, folders' files or bytes; each is opened in a thread, in this order."""
+        for source in sources:
+            name = source.name if isinstance(source, Path) else self.tr("pasted picture")
+            self.loader.load(name, source)
+
+    def reopen(self, conversation: Conversation) -> None:
+        """The picture of an earlier conversation."""
+        if conversation.picture is None:
+            return
+        self._reopening = (conversation.picture, conversation.crop)
+        for at, known in enumerate(self.pictures):
+            if known.digest == conversation.picture:
+                self._reopened(at)
+                return
+        self.loader.load(conversation.picture_name, self.history.picture_path(conversation.picture))
+
+    def _loaded(self, picture: LoadedPicture) -> None:
+        known = [found.digest for found in self.pictures]
+        if picture.digest in known:
+            at = known.index(picture.digest)
+        else:
+            at = len(self.pictures)
+            self.pictures.append(picture)
+            self.window.picture.add(picture.name, picture.image)
+        if self._reopening is not None and self._reopening[0] == picture.digest:
+            self._reopened(at)
+        else:
+            self.activate(at)
+
+    def _reopened(self, at: int) -> None:
+        assert self._reopening is not None
+        part, self._reopening = self._reopening[1], None
+        self._show(at)
+        self.part = part
+        self.window.picture.view.set_part(part)
+        self._tell_part()
+
+    def activate(self, at: int) -> None:
+        """Another picture: a new conversation begins with it."""
+        self._show(at)
+        self.part = None
+        self._tell_part()
+        self.changed.emit()
+
+    def _show(self, at: int) -> None:
+        self.at = at
+        found = self.pictures[at]
+        self.window.picture.show_picture(at, found.name, found.image, found.width, found.height)
+        self.window.answers.set_has_picture(True)
+
+    def remove(self, at: int) -> None:
+        """Out of the strip; conversations about it stay."""
+        if not 0 <= at < len(self.pictures):
+            return
+        del self.pictures[at]
+        self.window.picture.take(at)
+        if self.pictures:
+            self.activate(min(at, len(self.pictures) - 1))
+        else:
+            self.at, self.part = -1, None
+            self.window.picture.show_empty()
+            self.window.answers.set_has_picture(False)
+            self._tell_part()
+            self.changed.emit()
+
+    def step(self, by: int) -> None:
+        if self.pictures:
+            self.activate((self.at + by) % len(self.pictures))
+
+    # --- the part -----------------------------------------------------------------------------
+    def set_part(self, part: Part | None) -> None:
+        if part == self.part:
+            return
+        self.part = part
+        self.window.picture.view.set_part(part)
+        self._tell_part()
+        self.show_sight()
+        self.changed.emit()
+
+    def _tell_part(self) -> None:
+        text = ""
+        if self.part is not None:
+            left, top, right, bottom = self.part
+            text = self.tr("About a part: {0} × {1} pixels").format(right - left, bottom - top)
+        self.window.answers.box.set_part(text)
+
+    def set_tiling(self, tile: int, max_tiles: int) -> None:
+        """As the loaded model has it."""
+        self.tiling = (tile, max_tiles)
+        self.show_sight()
+
+    def show_sight(self) -> None:
+        """What the model sees, where that is wanted."""
+        pane, found = self.window.picture, self.active
+        wanted = pane.eye_button.isChecked() and found is not None
+        self.window.actions_by_name["sight"].setChecked(wanted)
+        if not wanted or found is None:
+            pane.view.set_sight(None)
+            pane.show_sight_text("")
+            return
+        left, top, right, bottom = self.part or (0, 0, found.width, found.height)
+        seen = sight(right - left, bottom - top, tile=self.tiling[0], max_tiles=self.tiling[1])
+        canvas = seen.canvas
+        pane.view.set_sight(seen)
+        text = self.tr(
+            "{0} × {1} tiles of {2} pixels. The picture becomes {3} × {4} pixels ({5} %); "
+            "the hatched rest stays empty."
+        )
+        pane.show_sight_text(
+            text.format(
+                canvas.columns, canvas.rows, seen.tile, canvas.width, canvas.height,
+                f"{100 * seen.scale:.0f}",
+            )
+        )  # fmt: skip
+
+    # --- the screen ---------------------------------------------------------------------------
+    def screenshot(self, *, region: bool) -> None:
+        """Of the screen the window is on, without the window."""
+        self.window.hide()
+        QTimer.singleShot(SCREENSHOT_DELAY_MS, self, lambda: self._grab(region))
+
+    def _grab(self, region: bool) -> None:
+        screen = self.window.screen() or QGuiApplication.primaryScreen()
+        shot = screen.grabWindow(0)
+        if shot.isNull():
+            self.window.show()
+            self.failed.emit(
+                self.tr("Screenshot"),
+                self.tr("this desktop does not let programs take screenshots"),
+                self.tr("Take one with the system's own tool and paste it here."),
+            )
+        elif region:
+            self._chooser = RegionChooser(shot, screen.geometry())
+            self._chooser.chosen.connect(self._take_shot)
+            self._chooser.left.connect(self.window.show)
+            self._chooser.show()
+        else:
+            self._take_shot(shot.toImage())
+
+    def _take_shot(self, image: object) -> None:
+        self.window.show()
+        self.loader.load(self.tr("screenshot"), png_bytes(image))  # type: ignore[arg-type]
+
+    def file_of(self, picture: LoadedPicture) -> Path:
+        """Raises LlavaError where the history's copy is gone."""
+        path = self.history.picture_path(picture.digest)
+        if not path.is_file():
+            raise LlavaError(
+                f"the stored copy of {picture.name} is gone", hint="Open the picture again."
+            )
+        return path

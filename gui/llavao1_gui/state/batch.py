@@ -1,0 +1,148 @@
+"""Many pictures, asked in one go: what is left to do, and the results as they come.
+
+Results go to a JSON Lines file that is only added to, and to a CSV beside it. A run that was
+stopped goes on where it was: rows are recognised by picture and question.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llavao1_edge.errors import LlavaError, UsageError
+
+ENDINGS = (
+    *(".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".avif"),
+    *(".heic", ".heif"),
+)
+COLUMNS = ("picture", "question", "conclusion", "seconds", "error", "notes")
+MAX_ROWS = 100_000
+
+
+@dataclass(frozen=True)
+class Row:
+    picture: str
+    question: str
+
+
+def of_folder(folder: Path, question: str) -> list[Row]:
+    """Every picture of a folder, by name. Raises UsageError where there is none."""
+    if not question.strip():
+        raise UsageError("the question is empty", hint="Ask something about the pictures.")
+    try:
+        names = sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS)
+    except OSError as error:
+        raise UsageError(
+            f"cannot read the folder {folder}: {error.strerror or error}",
+            hint="Check the path and the permissions.",
+        ) from None
+    if not names:
+        raise UsageError(f"{folder} holds no picture", hint="Choose a folder with pictures.")
+    return [Row(str(path), question) for path in names]
+
+
+def of_csv(path: Path) -> list[Row]:
+    """A CSV with the columns picture and question; pictures are looked for beside it."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise UsageError(f"cannot read {path}: {reason}", hint="Choose another file.") from None
+    reader = csv.DictReader(io.StringIO(text))
+    rows = []
+    try:
+        for record in reader:
+            if not record.get("picture") or not (record.get("question") or "").strip():
+                raise UsageError(
+                    f"{path.name}, line {reader.line_num}: no picture or no question",
+                    hint="Give the file the columns picture and question, both filled.",
+                )
+            rows.append(Row(str(path.parent / record["picture"]), record["question"]))
+            if len(rows) > MAX_ROWS:
+                raise UsageError(f"{path.name} has more than {MAX_ROWS} rows", hint="Split it.")
+    except csv.Error as error:
+        raise UsageError(f"{path.name}, line {reader.line_num}: {error}") from None
+    if not rows:
+        raise UsageError(f"{path.name} has no rows", hint="Fill picture and question.")
+    return rows
+
+
+class Results:
+    """The results of a run in `path` (.jsonl) and the CSV of the same name.
+
+    Raises LlavaError where they cannot be written; what is there already stays.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.csv_path = path, path.with_suffix(".csv")
+        self.done: dict[Row, dict[str, Any]] = {}
+        try:
+            self._read()
+            fresh = not self.csv_path.exists() or not self.csv_path.stat().st_size
+            with self.csv_path.open("a", encoding="utf-8", newline="") as file:
+                if fresh:
+                    csv.writer(file).writerow(COLUMNS)
+        except OSError as error:
+            raise self._problem(error) from error
+
+    def _read(self) -> None:
+        data = self.path.read_bytes() if self.path.exists() else b""
+        whole = 0
+        for line in data.splitlines(keepends=True):
+            try:
+                found = json.loads(line)
+                key = Row(found["picture"], found["question"])
+            except (ValueError, KeyError, TypeError):
+                break  # the line that was being written when the run was killed
+            if not line.endswith(b"\n"):
+                break
+            self.done[key] = found
+            whole += len(line)
+        if whole < len(data):
+            rest = data[whole:]
+            if b"\n" in rest:
+                raise LlavaError(f"{self.path} is no file of results", hint="Choose another file.")
+            os.truncate(self.path, whole)
+
+    def left(self, rows: Sequence[Row]) -> list[Row]:
+        return [row for row in dict.fromkeys(rows) if row not in self.done]
+
+    def add(self, row: Row, found: Mapping[str, Any]) -> None:
+        """found: conclusion, seconds, error, notes, stages."""
+        record = {"picture": row.picture, "question": row.question, **found}
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record, ensure_ascii=False) + "\n")
+            with self.csv_path.open("a", encoding="utf-8", newline="") as table:
+                csv.writer(table).writerow([_cell(record.get(name)) for name in COLUMNS])
+        except OSError as error:
+            raise self._problem(error) from error
+        self.done[row] = record
+
+    def _problem(self, error: OSError) -> LlavaError:
+        return LlavaError(
+            f"cannot write {self.path}: {error.strerror or error}",
+            hint="Free some space or choose another file, and go on.",
+        )
+
+
+def _cell(value: Any) -> str:
+    """No cell begins a formula in a spreadsheet."""
+    text = (
+        "; ".join(value) if isinstance(value, list | tuple) else str("" if value is None else value)
+    )
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@") and not _is_number(text) else text
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

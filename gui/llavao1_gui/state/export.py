@@ -1,0 +1,153 @@
+"""A conversation as a file: Markdown with its picture beside it, JSON with the trace, one HTML."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from llavao1_edge.errors import LlavaError
+from llavao1_edge.stages import STAGES
+from llavao1_gui.state.history import Conversation, Exchange
+
+FORMAT = 1
+STYLE = (
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:46em;margin:2em auto;padding:0 1em;"
+    "color-scheme:light dark}img{max-width:100%;border-radius:8px}h2{margin-top:2em}"
+    ".conclusion{font-size:1.25em}summary{cursor:pointer}.note{opacity:.7}"
+)
+SIGNATURES = {b"\x89PNG": "png", b"\xff\xd8": "jpg", b"GIF8": "gif", b"BM": "bmp", b"RIFF": "webp"}
+
+
+def picture_type(data: bytes) -> str:
+    """The usual ending of a picture's file, by its first bytes."""
+    found = (name for start, name in SIGNATURES.items() if data.startswith(start))
+    return next(found, "heic" if data[4:8] == b"ftyp" else "bin")
+
+
+def as_json(conversation: Conversation, exchanges: Sequence[Exchange]) -> str:
+    return json.dumps(
+        {
+            "format": FORMAT,
+            "title": conversation.title,
+            "picture": conversation.picture_name,
+            "picture_sha256": conversation.picture,
+            "crop": conversation.crop,
+            "exchanges": [
+                {name: value for name, value in vars(exchange).items() if name != "id"}
+                for exchange in exchanges
+            ],
+        },
+        ensure_ascii=False,
+        indent=1,
+    )
+
+
+def as_markdown(
+    conversation: Conversation, exchanges: Sequence[Exchange], *, picture: str | None
+) -> str:
+    """picture: the file's name beside the text."""
+    parts = [f"# {conversation.title}"]
+    if picture is not None:
+        alt = conversation.picture_name.replace("]", "")
+        parts.append(f"![{alt}](<{picture}>)")
+    if conversation.crop is not None:
+        parts.append(f"Part of the picture: {_crop(conversation)}")
+    for exchange in exchanges:
+        parts.append(f"## {exchange.question}")
+        parts.append(exchange.conclusion or f"*{exchange.error or exchange.status}*")
+        for name, text in _others(exchange):
+            parts.append(f"**{name.capitalize()}**\n\n{text}")
+    return "\n\n".join(parts) + "\n"
+
+
+def as_html(
+    conversation: Conversation,
+    exchanges: Sequence[Exchange],
+    *,
+    picture: bytes | None,
+    rendered: Callable[[str], str],
+) -> str:
+    """One file. rendered: Markdown → safe HTML."""
+    title = html.escape(conversation.title)
+    parts = [
+        f'<!doctype html><html><head><meta charset="utf-8"><title>{title}</title>'
+        f"<style>{STYLE}</style></head><body><h1>{title}</h1>"
+    ]
+    if picture is not None:
+        kind = picture_type(picture).replace("jpg", "jpeg")
+        data = base64.b64encode(picture).decode()
+        alt = html.escape(conversation.picture_name)
+        parts.append(f'<p><img alt="{alt}" src="data:image/{kind};base64,{data}"></p>')
+    if conversation.crop is not None:
+        parts.append(f'<p class="note">{_crop(conversation)}</p>')
+    for exchange in exchanges:
+        said = rendered(exchange.conclusion or f"*{exchange.error or exchange.status}*")
+        parts.append(f"<h2>{html.escape(exchange.question)}</h2>")
+        parts.append(f'<div class="conclusion">{said}</div>')
+        for name, text in _others(exchange):
+            parts.append(
+                f"<details><summary>{name.capitalize()}</summary>{rendered(text)}</details>"
+            )
+    return "\n".join([*parts, "</body></html>\n"])
+
+
+def write(
+    path: Path,
+    conversation: Conversation,
+    exchanges: Sequence[Exchange],
+    *,
+    picture: Path | None,
+    rendered: Callable[[str], str],
+) -> list[Path]:
+    """By the ending: .md, .json or .html. The files that were written. Raises LlavaError."""
+    written: dict[Path, bytes] = {}
+    try:
+        data = picture.read_bytes() if picture is not None and picture.is_file() else None
+        if path.suffix == ".json":
+            written[path] = as_json(conversation, exchanges).encode()
+        elif path.suffix in (".html", ".htm"):
+            page = as_html(conversation, exchanges, picture=data, rendered=rendered)
+            written[path] = page.encode()
+        elif path.suffix in (".md", ".markdown"):
+            beside = None
+            if data is not None:
+                beside = path.with_name(f"{path.stem}.{picture_type(data)}")
+                written[beside] = data
+            name = beside.name if beside else None
+            written[path] = as_markdown(conversation, exchanges, picture=name).encode()
+        else:
+            raise LlavaError(
+                f"{path.name} has an unknown ending",
+                hint="Choose .md, .json or .html.",
+            )
+        for target, content in written.items():
+            partial = target.with_name(f".{target.name}.partial")
+            partial.write_bytes(content)
+            partial.replace(target)
+    except OSError as error:
+        raise LlavaError(
+            f"cannot write {path}: {error.strerror or error}", hint="Choose another place."
+        ) from error
+    return list(written)
+
+
+def file_name(title: str) -> str:
+    """A title as a file's name without its ending."""
+    return re.sub(r"[^\w\- ]+", "", title).strip()[:60] or "conversation"
+
+
+def _others(exchange: Exchange) -> list[tuple[str, str]]:
+    return [
+        (stage.name, exchange.stages[stage.name])
+        for stage in STAGES
+        if stage.name != "conclusion" and exchange.stages.get(stage.name)
+    ]
+
+
+def _crop(conversation: Conversation) -> str:
+    left, top, right, bottom = conversation.crop or (0, 0, 0, 0)
+    return f"{left}, {top} – {right}, {bottom}"

@@ -1,0 +1,132 @@
+"""An answer while it is written: fed with messages, asked by the window what to show."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from llavao1_edge.stages import STAGES
+from llavao1_gui.state.messages import (
+    Answered,
+    CandidateDone,
+    Compared,
+    Failed,
+    Kept,
+    Loaded,
+    Loading,
+    Message,
+    Returned,
+    Seen,
+    StageBegan,
+    Text,
+)
+
+WINDOW_S = 2.0  # tokens per second are those of the last two seconds
+NAMES = tuple(stage.name for stage in STAGES)
+
+
+@dataclass
+class LiveAnswer:
+    """phase: waiting, loading, seeing, writing, judging, then answered, stopped or failed."""
+
+    number: int
+    clock: Callable[[], float] = time.monotonic
+    phase: str = "waiting"
+    stage: str = ""
+    candidates: int = 0
+    finished: int = 0
+    tokens: int = 0
+    comparisons: int = 0
+    returns: int = 0
+    reused: bool | None = None
+    stages: dict[str, str] = field(default_factory=dict)
+    """What is kept so far, by stage; the present one is what its first candidate has written."""
+    nodes: list[dict[str, Any]] = field(default_factory=list)
+    result: Answered | Failed | None = None
+    started: float = 0.0
+    ended: float | None = None
+
+    def __post_init__(self) -> None:
+        self.started = self.clock()
+        self._recent: deque[tuple[float, int]] = deque()
+        self._texts: dict[int, str] = {}
+
+    @property
+    def done(self) -> bool:
+        return self.result is not None
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the question."""
+        return (self.clock() if self.ended is None else self.ended) - self.started
+
+    @property
+    def tokens_per_second(self) -> float:
+        now = self.clock()
+        while self._recent and now - self._recent[0][0] > WINDOW_S:
+            self._recent.popleft()
+        if not self._recent:
+            return 0.0
+        return sum(n for _, n in self._recent) / max(0.2, now - self._recent[0][0])
+
+    def feed(self, message: Message) -> None:
+        """Messages of other answers are left alone."""
+        if getattr(message, "number", self.number) != self.number or self.done:
+            return
+        match message:
+            case Loading():
+                self.phase = "loading"
+            case Loaded():
+                self.phase = "seeing"
+            case Seen():
+                self.phase, self.reused = "writing", message.reused
+            case StageBegan():
+                self._begin(message)
+            case Text():
+                self._grow(message)
+            case CandidateDone():
+                self.finished += 1
+                self.nodes.append(message.node)
+            case Compared():
+                self.phase = "judging"
+                self.comparisons += 1
+            case Kept():
+                self._keep(message)
+            case Returned():
+                self.returns += 1
+            case Answered() | Failed():
+                self._end(message)
+
+    def _begin(self, message: StageBegan) -> None:
+        if message.stage != self.stage:
+            self._texts.clear()
+        self.phase, self.stage = "writing", message.stage
+        self.candidates, self.finished, self.comparisons = message.candidates, 0, 0
+
+    def _grow(self, message: Text) -> None:
+        self.phase = "writing"
+        self.tokens += message.tokens
+        self._recent.append((self.clock(), message.tokens))
+        for candidate, text in message.grown:
+            self._texts[candidate] = self._texts.get(candidate, "") + text
+        if self._texts:
+            self.stages[message.stage] = self._texts[min(self._texts)]
+
+    def _keep(self, message: Kept) -> None:
+        self.stages[message.stage] = message.text
+        self._texts.clear()
+        for node in self.nodes:
+            if node["key"] in message.keys:
+                node["kept"], node["by"] = True, message.by
+
+    def _end(self, message: Answered | Failed) -> None:
+        self.result, self.ended = message, self.clock()
+        if isinstance(message, Failed):
+            self.phase = "stopped" if message.stopped else "failed"
+            return
+        self.phase = "stopped" if message.cancelled else "answered"
+        self.stages = dict(message.stages)
+        self.nodes = list(message.trace["candidates"])

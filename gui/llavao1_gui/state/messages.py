@@ -1,0 +1,217 @@
+"""What crosses between the window and the processes behind it: typed, a line of JSON each.
+
+Large arrays never cross: pictures are named by their path.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from llavao1_edge.errors import LlavaError
+
+
+# --- to the engine's process ----------------------------------------------------------------------
+@dataclass(frozen=True)
+class Ask:
+    """A question. crop: left, top, right, bottom in original pixels. earlier: turns of the same
+    conversation, (question, stages). form: of the conclusion, ("choices", "A,B") and the like."""
+
+    number: int
+    question: str
+    picture: str | None = None
+    crop: tuple[int, int, int, int] | None = None
+    earlier: tuple[tuple[str, dict[str, str]], ...] = ()
+    strategy: str = "staged"
+    options: dict[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    sampling: dict[str, Any] = field(default_factory=dict)
+    budget: dict[str, Any] = field(default_factory=dict)
+    form: tuple[str, str] | None = None
+    model: str = "demo"
+    runtime: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Ends answer `number` within one token."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Load:
+    """Opens a model ahead of the first question."""
+
+    model: str
+    runtime: dict[str, Any] = field(default_factory=dict)
+
+
+# --- from the engine's process --------------------------------------------------------------------
+@dataclass(frozen=True)
+class Loading:
+    model: str
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """memory: lines of the memory plan. tile: pixels of a tile's side."""
+
+    model: str
+    device: str
+    memory: tuple[str, ...]
+    n_ctx: int
+    tile: int
+    max_tiles: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The picture is encoded; rows x columns tiles, width x height pixels of it on the canvas."""
+
+    number: int
+    rows: int
+    columns: int
+    width: int
+    height: int
+    reused: bool
+    milliseconds: float
+
+
+@dataclass(frozen=True)
+class StageBegan:
+    number: int
+    stage: str
+    candidates: int
+
+
+@dataclass(frozen=True)
+class Text:
+    """What candidates grew by since the last message: (candidate, text); tokens: how many."""
+
+    number: int
+    stage: str
+    grown: tuple[tuple[int, str], ...]
+    tokens: int
+
+
+@dataclass(frozen=True)
+class CandidateDone:
+    """node: as in a trace (key, parent, stage, text, mean_logprob, …)."""
+
+    number: int
+    candidate: int
+    node: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Compared:
+    number: int
+
+
+@dataclass(frozen=True)
+class Kept:
+    number: int
+    stage: str
+    keys: tuple[int, ...]
+    by: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Returned:
+    """The search went back to a stage."""
+
+    number: int
+    stage: str
+
+
+@dataclass(frozen=True)
+class Answered:
+    """trace: as `ask --json` writes it."""
+
+    number: int
+    conclusion: str
+    stages: dict[str, str]
+    trace: dict[str, Any]
+    notes: tuple[str, ...]
+    cancelled: bool
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Answer `number` has an error instead; the engine goes on."""
+
+    number: int
+    message: str
+    hint: str = ""
+    stopped: bool = False
+
+
+# --- of model work (fetching, converting) ---------------------------------------------------------
+@dataclass(frozen=True)
+class Progress:
+    """Bytes done of how many (0: not known), and what is being done."""
+
+    done: int
+    total: int
+    what: str
+
+
+@dataclass(frozen=True)
+class Done:
+    """name: of the model in the store."""
+
+    name: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Described:
+    """What a model is, in lines; needed, free: bytes of memory on this machine."""
+
+    name: str
+    details: tuple[str, ...]
+    needed: int
+    free: int
+
+
+Message = (
+    Ask | Stop | Load | Loading | Loaded | Seen | StageBegan | Text | CandidateDone | Compared
+    | Kept | Returned | Answered | Failed | Progress | Done | Described
+)  # fmt: skip
+
+KINDS: dict[str, Any] = {
+    kind.__name__: kind
+    for kind in (
+        *(Ask, Stop, Load, Loading, Loaded, Seen, StageBegan, Text, CandidateDone, Compared),
+        *(Kept, Returned, Answered, Failed, Progress, Done, Described),
+    )
+}
+
+
+def encode(message: Message) -> bytes:
+    """One line."""
+    return json.dumps({"type": type(message).__name__} | asdict(message)).encode() + b"\n"
+
+
+def decode(line: bytes) -> Message:
+    """Raises LlavaError for a line that is no message."""
+    try:
+        values = json.loads(line)
+        kind = KINDS[values.pop("type")]
+        known = {entry.name for entry in fields(kind)}
+        message: Message = kind(**{name: _frozen(v) for name, v in values.items() if name in known})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise LlavaError(
+            f"a message of the engine cannot be read ({type(error).__name__}): {line[:80]!r}"
+        ) from None
+    return message
+
+
+def _frozen(value: Any) -> Any:
+    """JSON's lists as tuples."""
+    return tuple(_frozen(entry) for entry in value) if isinstance(value, list) else value

@@ -1,0 +1,137 @@
+"""What the user chose: a JSON file in the config folder, checked value by value.
+
+A bad value is named and its default used; the others hold. Written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from llavao1_edge.errors import LlavaError, UsageError
+from llavao1_edge.scoring import SCORERS
+from llavao1_edge.search import STRATEGIES
+from llavao1_edge.settings import (
+    BudgetSettings,
+    RuntimeSettings,
+    SamplingSettings,
+    SearchSettings,
+    ranges,
+)
+from llavao1_gui.state.presets import EXPERT, PRESETS
+
+GROUPS: dict[str, Any] = {
+    "search": SearchSettings,
+    "sampling": SamplingSettings,
+    "budget": BudgetSettings,
+    "runtime": RuntimeSettings,
+}
+THEMES = ("system", "light", "dark")
+LANGUAGES = ("system", "en", "ko")
+CHOICES = {
+    "theme": THEMES,
+    "language": LANGUAGES,
+    "preset": (*(preset.name for preset in PRESETS), EXPERT),
+    "strategy": tuple(STRATEGIES),
+    "scorer": ("", *SCORERS),
+}
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """groups: group → setting → value, only what differs from the defaults. shortcuts: action →
+    keys, only those that were changed."""
+
+    theme: str = "system"
+    language: str = "system"
+    model: str = "demo"
+    preset: str = "careful"
+    strategy: str = "stage-beam"
+    scorer: str = ""
+    remember: bool = True
+    groups: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    shortcuts: Mapping[str, str] = field(default_factory=dict)
+
+    def group(self, name: str) -> dict[str, Any]:
+        return dict(self.groups.get(name, {}))
+
+    def with_setting(self, group: str, name: str, value: Any) -> Preferences:
+        """Raises UsageError for a value out of its range."""
+        default = getattr(GROUPS[group](), name)
+        GROUPS[group](**{name: value})
+        values = {**self.group(group), name: value}
+        if value == default:
+            del values[name]
+        return replace(self, groups={**self.groups, group: values})
+
+
+def read(path: Path) -> tuple[Preferences, list[str]]:
+    """The preferences and a sentence for each value that could not be used."""
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return Preferences(), []
+    except (OSError, ValueError) as error:
+        return Preferences(), [f"{path} cannot be read ({error}); the defaults are used"]
+    if not isinstance(stored, dict):
+        return Preferences(), [f"{path} holds no settings; the defaults are used"]
+    problems: list[str] = []
+    known: dict[str, Any] = {}
+    for entry in fields(Preferences):
+        if entry.name in stored and entry.name != "groups":
+            value = stored[entry.name]
+            if _fits(entry.name, value):
+                known[entry.name] = value
+            else:
+                problems.append(f"{entry.name} is {value!r} in {path.name}; the default is used")
+    known["groups"] = _groups(stored.get("groups"), path.name, problems)
+    return Preferences(**known), problems
+
+
+def _fits(name: str, value: Any) -> bool:
+    if name in CHOICES:
+        return value in CHOICES[name]
+    if name == "shortcuts":
+        return isinstance(value, dict) and all(
+            isinstance(part, str) for pair in value.items() for part in pair
+        )
+    return isinstance(value, bool if name == "remember" else str)
+
+
+def _groups(stored: Any, file: str, problems: list[str]) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for group, values in stored.items() if isinstance(stored, dict) else ():
+        if group not in GROUPS or not isinstance(values, dict):
+            problems.append(f"{group} in {file} is no group of settings; it is left out")
+            continue
+        names = [name for name, _ in ranges(GROUPS[group])]
+        for name, value in values.items():
+            try:
+                if name not in names or isinstance(value, bool | list | dict):
+                    raise UsageError(f"{name} is {value!r}")
+                GROUPS[group](**{name: value})
+                found.setdefault(group, {})[name] = value
+            except (UsageError, TypeError) as error:
+                reason = error.message if isinstance(error, UsageError) else f"{name} is {value!r}"
+                problems.append(f"{reason} in {file}; the default is used")
+    return found
+
+
+def write(path: Path, preferences: Preferences) -> None:
+    """Raises LlavaError where the folder cannot be written."""
+    text = json.dumps(vars(preferences), indent=1, ensure_ascii=False)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise LlavaError(
+            f"cannot write the settings to {path}: {error.strerror or error}",
+            hint="Free some space, or check the permissions.",
+        ) from error

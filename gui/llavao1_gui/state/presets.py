@@ -1,0 +1,29 @@
+"""Ways to search in people's words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Preset:
+    """strategy and its options; `name` is what history and preferences remember."""
+
+    name: str
+    strategy: str
+    options: Mapping[str, Any]
+
+
+FAST = Preset("fast", "staged", {})
+CAREFUL = Preset("careful", "stage-beam", {"candidates": 4})
+THOROUGH = Preset("thorough", "stage-beam", {"candidates": 8, "scorer": "judge"})
+PRESETS = (FAST, CAREFUL, THOROUGH)
+EXPERT = "expert"
+"""The settings' own strategy and options."""
+
+
+def preset(name: str) -> Preset | None:
+    """None for `expert` and for anything unknown."""
+    return next((known for known in PRESETS if known.name == name), None)

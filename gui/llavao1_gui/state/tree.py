@@ -1,0 +1,97 @@
+"""The tree of a search in columns: one a stage, candidates in the order they were made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Node = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a candidate stands where it does. kind: alone, equal, score, judge, greedy, lost, open.
+
+    wins, comparisons: of the judge's, where it was asked about this candidate.
+    """
+
+    kind: str
+    by: str = ""
+    score: float | None = None
+    wins: int = 0
+    comparisons: int = 0
+
+
+@dataclass(frozen=True)
+class Box:
+    """A candidate in the picture of the tree: column and row, and what it goes on from."""
+
+    key: int
+    parent: int
+    column: int
+    row: int
+    text: str
+    tokens: int
+    certainty: float
+    chosen: bool
+    kept: bool
+    reason: Reason
+
+
+@dataclass(frozen=True)
+class Column:
+    stage: str | None
+    boxes: tuple[Box, ...]
+
+
+def columns(trace: Mapping[str, Any]) -> tuple[Column, ...]:
+    """Of a trace as JSON. Stages that are written several times (returns, sentences) get a column
+    for each depth of the tree."""
+    nodes: Sequence[Node] = trace.get("candidates", ())
+    depth: dict[int, int] = {0: 0}
+    levels: dict[int, list[Node]] = {}
+    for node in nodes:
+        depth[node["key"]] = depth.get(node["parent"], 0) + 1
+        levels.setdefault(depth[node["key"]], []).append(node)
+    compared = list(trace.get("comparisons", ()))
+    return tuple(
+        Column(
+            level[0]["stage"],
+            tuple(_box(node, at, row, level, compared) for row, node in enumerate(level)),
+        )
+        for at, level in sorted(levels.items())
+    )
+
+
+def _box(node: Node, depth: int, row: int, level: list[Node], compared: list[Any]) -> Box:
+    return Box(
+        key=node["key"],
+        parent=node["parent"],
+        column=depth - 1,
+        row=row,
+        text=node["text"],
+        tokens=node["tokens"],
+        certainty=node["mean_logprob"],
+        chosen=bool(node.get("chosen")),
+        kept=bool(node.get("kept")),
+        reason=_reason(node, level, compared),
+    )
+
+
+def _reason(node: Node, level: list[Node], compared: list[Any]) -> Reason:
+    mine = [c for c in compared if node["key"] in (c["first"], c["second"])]
+    wins = sum(c["winner"] == node["key"] for c in mine)
+    by, score = str(node.get("by") or ""), node.get("score")
+    if len(level) == 1:
+        return Reason("alone", by, score)
+    if by == "greedy":
+        return Reason("greedy", by, score)
+    if mine:
+        return Reason("judge", by, score, wins, len(mine))
+    if score is not None:
+        return Reason("score", by, score)
+    decided = {str(other.get("by") or "") for other in level if other["parent"] == node["parent"]}
+    if any("equal" in how or "same" in how for how in decided):
+        return Reason("equal", by)
+    return Reason("open" if node.get("kept") else "lost", by, score)

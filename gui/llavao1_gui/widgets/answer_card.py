@@ -1,0 +1,206 @@
+"""A question with its answer: the conclusion first, how it got there on demand."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QFrame, QProgressBar, QSizePolicy, QVBoxLayout, QWidget
+
+from llavao1_gui.state.history import Exchange
+from llavao1_gui.state.live import NAMES, LiveAnswer
+from llavao1_gui.widgets.layouts import IconButton, Retranslated, column, label, row, set_role
+from llavao1_gui.widgets.rich_text import RichText
+from llavao1_gui.widgets.texts import preset_name, stage_name
+
+BEFORE = NAMES[:3]
+
+
+class StageSection(QWidget):
+    """A stage's name and text."""
+
+    def __init__(self, stage: str) -> None:
+        super().__init__()
+        self.stage = stage
+        self.title = label(role="stage")
+        self.text = RichText()
+        self.setLayout(column(self.title, self.text, gap=2))
+
+    def set_text(self, text: str) -> None:
+        self.text.set_markdown(text)
+        self.setVisible(bool(text))
+
+
+class AnswerCard(Retranslated):
+    """copied, candidates, again, stopped: what the user wants of this answer."""
+
+    copied = Signal(object)
+    candidates = Signal(object)
+    again = Signal(object)
+
+    def __init__(self, exchange: Exchange, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.exchange = exchange
+        self.live: LiveAnswer | None = None
+        frame = QFrame()
+        frame.setObjectName("card")
+        self.question = label(exchange.question, role="question", wrap=True, select=True)
+        self.steps = label(role="faint")
+        self.status = label(role="faint", wrap=True)
+        self.bar = QProgressBar()
+        self.bar.setTextVisible(False)
+        self.bar.setRange(0, 100)
+        self.conclusion = RichText(scale=1.35)
+        self.problem = label(role="bad", wrap=True, select=True)
+        self.notes = label(role="faint", wrap=True)
+        self.fold = IconButton("folded", checkable=True)
+        self.sections = {stage: StageSection(stage) for stage in BEFORE}
+        self.details = QWidget()
+        self.details.setLayout(column(*self.sections.values(), gap=10))
+        self.details.layout().setContentsMargins(24, 0, 0, 4)  # type: ignore[union-attr]
+        self.details.hide()
+        self.tree_button, self.again_button = IconButton("tree"), IconButton("again")
+        self.copy_button = IconButton("copy")
+        self.facts = label(role="faint")
+        self.facts.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        actions = row(self.facts, self.tree_button, self.again_button, self.copy_button, gap=2)
+        actions.setStretch(0, 1)
+        inside = column(
+            self.question,
+            self.conclusion,
+            self.problem,
+            self.steps,
+            self.bar,
+            self.status,
+            self.notes,
+            row(self.fold, None, gap=0),
+            self.details,
+            actions,
+            margin=14,
+            gap=8,
+        )
+        frame.setLayout(inside)
+        self.setLayout(QVBoxLayout())
+        self.layout().setContentsMargins(0, 0, 0, 0)  # type: ignore[union-attr]
+        self.layout().addWidget(frame)  # type: ignore[union-attr]
+        self.fold.toggled.connect(self._unfold)
+        self.tree_button.clicked.connect(lambda: self.candidates.emit(self.exchange))
+        self.again_button.clicked.connect(lambda: self.again.emit(self.exchange))
+        self.copy_button.clicked.connect(lambda: self.copied.emit(self.exchange))
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+        self.retranslate()
+
+    def retranslate(self) -> None:
+        self.fold.name(self.tr("How it got there"), shown=True)
+        self.fold.setStyleSheet("padding-left: 0")
+        self.tree_button.name(self.tr("Candidates"), tip=self.tr("What was weighed, and why"))
+        self.again_button.name(self.tr("Ask again with another seed"))
+        self.copy_button.name(self.tr("Copy the answer"))
+        self.conclusion.setAccessibleName(self.tr("Conclusion"))
+        for stage, section in self.sections.items():
+            section.title.setText(stage_name(stage))
+            section.text.setAccessibleName(stage_name(stage))
+        self.refresh()
+
+    def follow(self, live: LiveAnswer) -> None:
+        """Shows an answer while it is written; `refresh` after every message."""
+        self.live = live
+        self.refresh()
+
+    def recolour(self) -> None:
+        """After a change of the theme."""
+        for text in (self.conclusion, *(section.text for section in self.sections.values())):
+            text.refresh()
+        for made in (self.tree_button, self.again_button, self.copy_button, self.fold):
+            made.refresh()
+        self._unfold(self.fold.isChecked())
+
+    def refresh(self) -> None:
+        """Shows what is known now."""
+        live, exchange = self.live, self.exchange
+        running = live is not None and not live.done
+        stages = live.stages if running and live is not None else exchange.stages
+        said = stages.get("conclusion", "") if running else exchange.conclusion
+        self.conclusion.setVisible(bool(said))
+        self.conclusion.set_markdown(said)
+        for stage, section in self.sections.items():
+            if self.fold.isChecked():
+                section.set_text(stages.get(stage, ""))
+        self.fold.setVisible(any(stages.get(stage) for stage in BEFORE))
+        self.problem.setText(self._problem(running))
+        set_role(self.problem, "bad" if exchange.error else "faint")
+        self.problem.setVisible(bool(self.problem.text()))
+        self.notes.setText("\n".join(exchange.notes))
+        self.notes.setVisible(bool(exchange.notes) and not running)
+        for shown in (self.steps, self.bar, self.status):
+            shown.setVisible(running)
+        for made in (self.again_button, self.copy_button, self.tree_button):
+            made.setVisible(not running)
+        self.copy_button.setEnabled(bool(exchange.conclusion or exchange.stages))
+        self.tree_button.setEnabled(exchange.trace is not None)
+        self.facts.setText("" if running else self._facts())
+        if running and live is not None:
+            self._progress(live)
+
+    def _unfold(self, opened: bool) -> None:
+        self.details.setVisible(opened)
+        self.fold._icon = "unfolded" if opened else "folded"
+        self.fold.refresh()
+        self.refresh()
+
+    def _problem(self, running: bool) -> str:
+        if running:
+            return ""
+        if self.exchange.error:
+            return self.exchange.error
+        if self.exchange.status == "asked":
+            return self.tr("The program ended before this answer was finished.")
+        if self.exchange.status == "stopped" and not self.exchange.conclusion:
+            return self.tr("Stopped before the conclusion.")
+        return ""
+
+    def _progress(self, live: LiveAnswer) -> None:
+        at = NAMES.index(live.stage) if live.stage in NAMES else -1
+        marks = ["✓" if n < at else "●" if n == at else "○" for n in range(len(NAMES))]
+        self.steps.setText(
+            "   ".join(
+                f"{mark} {stage_name(name)}" for mark, name in zip(marks, NAMES, strict=True)
+            )
+        )
+        share = (live.finished / live.candidates) if live.candidates else 0
+        self.bar.setValue(int(100 * max(0.02, (max(0, at) + share) / len(NAMES))))
+        self.status.setText(self._status(live))
+
+    def _status(self, live: LiveAnswer) -> str:
+        phases = {
+            "waiting": self.tr("Waiting"),
+            "loading": self.tr("Loading the model"),
+            "seeing": self.tr("Reading the picture"),
+            "judging": self.tr("Comparing candidates"),
+        }
+        parts = [phases.get(live.phase, stage_name(live.stage))]
+        if live.phase == "writing" and live.candidates > 1:
+            done = self.tr("{0} of {1} candidates")
+            parts.append(done.format(live.finished, live.candidates))
+        if live.tokens_per_second >= 0.05 and live.phase == "writing":
+            parts.append(self.tr("{0} tokens/s").format(f"{live.tokens_per_second:.1f}"))
+        if live.returns:
+            parts.append(self.tr("went back {0} times").format(live.returns))
+        parts.append(self.tr("{0} s").format(f"{live.elapsed:.0f}"))
+        return " · ".join(parts)
+
+    def _facts(self) -> str:
+        exchange, parts = self.exchange, []
+        preset = exchange.request.get("preset")
+        if preset:
+            parts.append(preset_name(preset))
+        if exchange.seconds is not None:
+            parts.append(self.tr("{0} s").format(f"{exchange.seconds:.1f}"))
+        counters = (exchange.trace or {}).get("counters", {})
+        if counters.get("sampled_tokens"):
+            parts.append(self.tr("{0} tokens").format(counters["sampled_tokens"]))
+        if exchange.request.get("reused"):
+            parts.append(self.tr("picture already read"))
+        if exchange.request.get("seed"):
+            parts.append(self.tr("seed {0}").format(exchange.request["seed"]))
+        if exchange.status == "stopped":
+            parts.append(self.tr("stopped"))
+        return " · ".join(parts)

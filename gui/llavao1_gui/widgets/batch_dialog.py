@@ -1,0 +1,131 @@
+"""Many pictures, one question (or a table of questions): progress, pause, results as they come."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import (
+    QDialog,
+    QFileDialog,
+    QHeaderView,
+    QLineEdit,
+    QProgressBar,
+    QTableWidget,
+    QTableWidgetItem,
+    QWidget,
+)
+
+from llavao1_gui.state.batch import Row
+from llavao1_gui.widgets.layouts import button, column, label, row
+
+SHOWN = 500  # rows of results; all are in the file
+
+
+class BatchDialog(QDialog):
+    """started: (source, question, results file). Source: a folder or a .csv."""
+
+    started = Signal(str, str, str)
+    paused = Signal()
+    stopped = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle(self.tr("Many pictures at once"))
+        self.resize(860, 600)
+        self.source, self.question, self.out = QLineEdit(), QLineEdit(), QLineEdit()
+        self.source.setAccessibleName(self.tr("Folder or table"))
+        self.source.setPlaceholderText(
+            self.tr("a folder of pictures, or a .csv with the columns picture and question")
+        )
+        self.question.setAccessibleName(self.tr("Question"))
+        self.question.setPlaceholderText(self.tr("the question to every picture"))
+        self.out.setAccessibleName(self.tr("File of results"))
+        self.out.setPlaceholderText(self.tr("where results go (.jsonl, and a .csv beside it)"))
+        self.start_button = button(self.tr("Start"), self._start, main=True)
+        self.pause_button = button(self.tr("Pause"), self.paused.emit)
+        self.stop_button = button(self.tr("Stop"), self.stopped.emit)
+        self.bar = QProgressBar()
+        self.bar.setTextVisible(False)
+        self.state = label(role="faint", wrap=True)
+        self.problem = label(role="bad", wrap=True, select=True)
+        self.problem.hide()
+        self.table = QTableWidget(0, 4)
+        self.table.setAccessibleName(self.tr("Results"))
+        self.table.setHorizontalHeaderLabels(
+            [self.tr("Picture"), self.tr("Question"), self.tr("Conclusion"), self.tr("Seconds")]
+        )
+        self.table.verticalHeader().hide()
+        self.table.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
+        self.table.setSelectionBehavior(QTableWidget.SelectionBehavior.SelectRows)
+        header = self.table.horizontalHeader()
+        header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
+        header.setSectionResizeMode(2, QHeaderView.ResizeMode.Stretch)
+        self.setLayout(
+            column(
+                row(self.source, button(self.tr("Folder…"), self._folder),
+                    button(self.tr("Table…"), self._csv)),
+                self.question,
+                row(self.out, button(self.tr("Results…"), self._out)),
+                row(self.start_button, self.pause_button, self.stop_button, self.state, None),
+                self.bar, self.problem, self.table, margin=16, gap=10,
+            )
+        )  # fmt: skip
+        self.set_running(False)
+        self.source.textChanged.connect(self._source_changed)
+
+    def _folder(self) -> None:
+        if chosen := QFileDialog.getExistingDirectory(self, self.tr("A folder of pictures")):
+            self.source.setText(chosen)
+
+    def _csv(self) -> None:
+        chosen, _ = QFileDialog.getOpenFileName(self, self.tr("A table"), "", "*.csv")
+        if chosen:
+            self.source.setText(chosen)
+
+    def _out(self) -> None:
+        chosen, _ = QFileDialog.getSaveFileName(
+            self, self.tr("Results"), "results.jsonl", "*.jsonl",
+            options=QFileDialog.Option.DontConfirmOverwrite,
+        )  # fmt: skip
+        if chosen:
+            self.out.setText(chosen)
+
+    def _source_changed(self, text: str) -> None:
+        self.question.setEnabled(not text.lower().endswith(".csv"))
+
+    def _start(self) -> None:
+        self.started.emit(self.source.text(), self.question.text(), self.out.text())
+
+    # --- how it goes --------------------------------------------------------------------------
+    def set_running(self, running: bool, *, paused: bool = False) -> None:
+        self.start_button.setEnabled(not running)
+        self.stop_button.setEnabled(running)
+        self.pause_button.setEnabled(running)
+        self.pause_button.setText(self.tr("Go on") if paused else self.tr("Pause"))
+        for field in (self.source, self.out):
+            field.setEnabled(not running)
+
+    def show_problem(self, text: str) -> None:
+        self.problem.setText(text)
+        self.problem.setVisible(bool(text))
+
+    def show_progress(self, done: int, total: int, failed: int) -> None:
+        self.bar.setRange(0, max(1, total))
+        self.bar.setValue(done)
+        text = self.tr("{0} of {1} done").format(done, total)
+        if failed:
+            text += " · " + self.tr("{0} with an error").format(failed)
+        self.state.setText(text)
+
+    def add(self, asked: Row, found: dict[str, Any]) -> None:
+        """A result, newest at the top."""
+        self.table.insertRow(0)
+        said = found.get("conclusion") or f"✗ {found.get('error', '')}"
+        seconds = "" if found.get("seconds") is None else f"{found['seconds']:.1f}"
+        texts = (asked.picture.rsplit("/", 1)[-1], asked.question, said, seconds)
+        for at, text in enumerate(texts):
+            item = QTableWidgetItem(text)
+            item.setToolTip(text)
+            self.table.setItem(0, at, item)
+        self.table.setRowCount(min(SHOWN, self.table.rowCount()))

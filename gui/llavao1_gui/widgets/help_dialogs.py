@@ -1,0 +1,136 @@
+"""Keyboard shortcuts (to read and to change), and About with the licences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from PySide6.QtGui import QKeySequence
+from PySide6.QtWidgets import (
+    QDialog,
+    QDialogButtonBox,
+    QFormLayout,
+    QKeySequenceEdit,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
+
+from llavao1_edge import __version__
+from llavao1_gui.widgets.actions import ACTIONS, MENUS, action_text, menu_text
+from llavao1_gui.widgets.layouts import column, label
+from llavao1_gui.widgets.rich_text import RichText
+
+
+class ShortcutsDialog(QDialog):
+    """`changed`: action → keys, where they differ from the table's."""
+
+    def __init__(self, changed: Mapping[str, str], parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle(self.tr("Keyboard shortcuts"))
+        self.resize(520, 620)
+        self.edits: dict[str, QKeySequenceEdit] = {}
+        form = QFormLayout()
+        form.setContentsMargins(16, 12, 16, 12)
+        for menu in MENUS:
+            form.addRow(label(menu_text(menu).replace("&", ""), role="section"))
+            for entry in ACTIONS:
+                if entry.menu == menu:
+                    keys = changed.get(entry.name, entry.keys)
+                    edit = QKeySequenceEdit(QKeySequence(keys))
+                    edit.setMaximumSequenceLength(1)
+                    edit.setClearButtonEnabled(True)
+                    edit.setAccessibleName(action_text(entry.name))
+                    self.edits[entry.name] = edit
+                    form.addRow(action_text(entry.name), edit)
+        form.addRow(label(self.tr("Always the same"), role="section"))
+        for what, keys in (
+            (self.tr("Ask"), "Return"),
+            (self.tr("New line in the question"), "Shift+Return"),
+            (self.tr("Zoom the picture"), "+  −  0"),
+            (self.tr("Choose a part of the picture"), "Shift + ← ↑ → ↓"),
+        ):
+            form.addRow(what, label(keys))
+        inside = QWidget()
+        inside.setLayout(form)
+        scroll = QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setWidget(inside)
+        self.problem = label(role="bad", wrap=True)
+        self.problem.hide()
+        kinds = QDialogButtonBox.StandardButton
+        box = QDialogButtonBox(kinds.Ok | kinds.Cancel | kinds.RestoreDefaults)
+        box.accepted.connect(self.accept)
+        box.rejected.connect(self.reject)
+        box.button(kinds.RestoreDefaults).clicked.connect(self._defaults)
+        box.button(kinds.RestoreDefaults).setText(self.tr("Restore defaults"))
+        box.button(kinds.Ok).setText(self.tr("OK"))
+        box.button(kinds.Cancel).setText(self.tr("Cancel"))
+        layout = QVBoxLayout()
+        for widget in (scroll, self.problem, box):
+            layout.addWidget(widget)
+        self.setLayout(layout)
+
+    @property
+    def changed(self) -> dict[str, str]:
+        found = {}
+        for entry in ACTIONS:
+            keys = self.edits[entry.name].keySequence().toString()
+            if keys != QKeySequence(entry.keys).toString():
+                found[entry.name] = keys
+        return found
+
+    def accept(self) -> None:
+        """Stays open where two actions have the same keys."""
+        seen: dict[str, str] = {}
+        for name, edit in self.edits.items():
+            keys = edit.keySequence().toString()
+            if keys and keys in seen:
+                text = self.tr("{0} is given to both “{1}” and “{2}”.")
+                self.problem.setText(text.format(keys, action_text(seen[keys]), action_text(name)))
+                self.problem.show()
+                edit.setFocus()
+                return
+            seen[keys] = name
+        super().accept()
+
+    def _defaults(self) -> None:
+        for entry in ACTIONS:
+            self.edits[entry.name].setKeySequence(QKeySequence(entry.keys))
+
+
+LICENCES = """\
+- llavao1-edge: Apache License 2.0
+- llama.cpp and llama-cpp-python: MIT
+- Qt 6 and PySide6: LGPL 3
+- Pillow: MIT-CMU · NumPy: BSD · ziamath, markdown-it-py: MIT
+- Models made from Llama 3.2: *Llama 3.2 is licensed under the Llama 3.2 Community License,
+  Copyright © Meta Platforms, Inc. All Rights Reserved.* Built with Llama.
+"""
+
+
+class AboutDialog(QDialog):
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle(self.tr("About"))
+        self.resize(560, 420)
+        title = label("llavao1-edge " + __version__, role="heading")
+        about = RichText()
+        about.set_markdown(
+            self.tr(
+                "LLaVA-o1 on your own computer: it looks at a picture, reasons in four stages, and "
+                "shows how it got there."
+            )
+            + "\n\n"
+            + self.tr(
+                "**No telemetry, no network.** Pictures, questions and answers stay on this "
+                "computer. Only fetching a model, when you ask for it, uses the network."
+            )
+            + "\n\n"
+            + self.tr("Licences:")
+            + "\n\n"
+            + LICENCES
+        )
+        box = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
+        box.rejected.connect(self.reject)
+        box.button(QDialogButtonBox.StandardButton.Close).setText(self.tr("Close"))
+        self.setLayout(column(title, about, None, box, margin=20, gap=12))

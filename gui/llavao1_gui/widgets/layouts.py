@@ -1,0 +1,132 @@
+"""Small pieces that every window is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from PySide6.QtCore import QEvent, QObject, Qt
+from PySide6.QtWidgets import (
+    QBoxLayout,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from llavao1_gui.widgets.icons import icon
+
+Layout = TypeVar("Layout", bound=QBoxLayout)
+
+
+class Retranslated(QWidget):
+    """Calls `retranslate` when the language changes. Texts are set there and nowhere else."""
+
+    def retranslate(self) -> None:
+        raise NotImplementedError
+
+    def changeEvent(self, event: QEvent) -> None:  # noqa: N802
+        if event.type() is QEvent.Type.LanguageChange:
+            self.retranslate()
+        super().changeEvent(event)
+
+
+def column(
+    *things: QWidget | QBoxLayout | int | None, margin: int = 0, gap: int = 8
+) -> QVBoxLayout:
+    """A number is space in pixels, None takes the room that is left."""
+    return _fill(QVBoxLayout(), things, margin, gap)
+
+
+def row(*things: QWidget | QBoxLayout | int | None, margin: int = 0, gap: int = 8) -> QHBoxLayout:
+    return _fill(QHBoxLayout(), things, margin, gap)
+
+
+def _fill(
+    layout: Layout, things: tuple[QWidget | QBoxLayout | int | None, ...], margin: int, gap: int
+) -> Layout:
+    layout.setContentsMargins(margin, margin, margin, margin)
+    layout.setSpacing(gap)
+    for thing in things:
+        if thing is None:
+            layout.addStretch(1)
+        elif isinstance(thing, int):
+            layout.addSpacing(thing)
+        elif isinstance(thing, QWidget):
+            layout.addWidget(thing)
+        else:
+            layout.addLayout(thing)
+    return layout
+
+
+def label(text: str = "", *, role: str = "", wrap: bool = False, select: bool = False) -> QLabel:
+    made = QLabel(text)
+    made.setTextFormat(Qt.TextFormat.PlainText)
+    made.setWordWrap(wrap)
+    if role:
+        made.setProperty("role", role)
+    if select:
+        made.setTextInteractionFlags(
+            Qt.TextInteractionFlag.TextSelectableByMouse
+            | Qt.TextInteractionFlag.TextSelectableByKeyboard
+        )
+    return made
+
+
+def button(
+    text: str = "", clicked: Callable[[], object] | None = None, *, main: bool = False
+) -> QPushButton:
+    made = QPushButton(text)
+    if main:
+        made.setProperty("role", "main")
+    if clicked is not None:
+        made.clicked.connect(lambda: clicked())
+    return made
+
+
+class IconButton(QToolButton):
+    """An icon with a name for those who do not see it, and a tip for those who do."""
+
+    def __init__(
+        self, name: str, parent: QWidget | None = None, *, checkable: bool = False
+    ) -> None:
+        super().__init__(parent)
+        self._icon = name
+        self.setCheckable(checkable)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Draws the icon with the present colours."""
+        self.setIcon(icon(self._icon))
+
+    def name(self, text: str, *, tip: str = "", shown: bool = False) -> None:
+        self.setAccessibleName(text)
+        self.setToolTip(tip or text)
+        if shown:
+            self.setText(text)
+            self.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+
+
+def card() -> QFrame:
+    made = QFrame()
+    made.setObjectName("card")
+    return made
+
+
+def set_role(widget: QWidget, role: str) -> None:
+    """Changes what the style sheet sees."""
+    widget.setProperty("role", role)
+    widget.style().unpolish(widget)
+    widget.style().polish(widget)
+
+
+def clear(layout: QBoxLayout) -> None:
+    """Removes everything from a layout."""
+    while (item := layout.takeAt(0)) is not None:
+        found: QObject | None = item.widget()
+        if isinstance(found, QWidget):
+            found.hide()
+            found.deleteLater()

@@ -1,0 +1,249 @@
+"""Models on this computer: choose, fetch, convert, take in, remove."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import (
+    QComboBox,
+    QDialog,
+    QFileDialog,
+    QLineEdit,
+    QListWidget,
+    QListWidgetItem,
+    QMessageBox,
+    QProgressBar,
+    QWidget,
+)
+
+from llavao1_gui.state.messages import Progress
+from llavao1_gui.widgets.layouts import button, card, column, label, row, set_role
+from llavao1_gui.widgets.texts import size_text
+
+QUANTS = ("Q4_K_M", "Q4_K_S", "Q5_K_M", "Q6_K", "Q8_0", "Q4_0", "IQ4_XS", "F16")
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """details: lines on what it is; needed, free: bytes of memory; 0 for not known."""
+
+    name: str
+    n_bytes: int
+    source: str
+    details: tuple[str, ...] = ()
+    needed: int = 0
+    free: int = 0
+
+
+class ModelsDialog(QDialog):
+    """work: (kind, source, quantisation) to be started; the app runs it and tells how it goes."""
+
+    used = Signal(str)
+    removed = Signal(str)
+    looked = Signal(str)
+    work = Signal(str, str, str)
+    cancelled = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle(self.tr("Models"))
+        self.resize(820, 600)
+        self.rows: dict[str, ModelRow] = {}
+        self.current = "demo"
+        self._started, self._first = 0.0, 0
+        self.list = QListWidget()
+        self.list.setAccessibleName(self.tr("Models on this computer"))
+        self.name = label(role="question", wrap=True)
+        self.details = label(role="faint", wrap=True, select=True)
+        self.memory = label(wrap=True)
+        self.use_button = button(self.tr("Use this model"), self._use, main=True)
+        self.remove_button = button(self.tr("Remove…"), self._remove)
+        chosen = card()
+        chosen.setLayout(
+            column(
+                self.name, self.details, self.memory, None,
+                row(self.use_button, self.remove_button, None), margin=14,
+            )
+        )  # fmt: skip
+        top = row(self.list, chosen, gap=12)
+        top.setStretch(0, 2)
+        top.setStretch(1, 3)
+        self.problem = label(role="bad", wrap=True, select=True)
+        self.problem.hide()
+        self.setLayout(
+            column(
+                label(self.tr("On this computer"), role="section"), top,
+                label(self.tr("Get another one"), role="section"), self._getting(),
+                self._progress(), self.problem, margin=16, gap=10,
+            )
+        )  # fmt: skip
+        self.list.currentRowChanged.connect(self._show)
+        self.list.itemActivated.connect(lambda _: self._use())
+
+    def _getting(self) -> QWidget:
+        self.repo = QLineEdit()
+        self.repo.setPlaceholderText("owner/name")
+        self.repo.setAccessibleName(self.tr("Name on the hub"))
+        self.quant = QComboBox()
+        self.quant.addItems(list(QUANTS))
+        self.quant.setAccessibleName(self.tr("Quantisation"))
+        self.pull_button = button(self.tr("Fetch from the hub"), self._pull)
+        self.repo.returnPressed.connect(self._pull)
+        self.folder_button = button(self.tr("Convert a checkpoint folder…"), self._convert_folder)
+        self.file_button = button(self.tr("Convert an old GGUF file…"), self._convert_file)
+        self.import_button = button(self.tr("Take a pair of files in…"), self._import)
+        self.ollama_button = button(self.tr("Convert from Ollama"), self._convert_ollama)
+        made = QWidget()
+        made.setLayout(
+            column(
+                row(self.repo, self.quant, self.pull_button),
+                row(self.folder_button, self.file_button, self.import_button,
+                    self.ollama_button, None),
+                label(
+                    self.tr("Only fetching uses the network. The 11B model takes about 8 GB on "
+                            "disk (Q4_K_M) and as much memory."),
+                    role="faint", wrap=True,
+                ),
+            )
+        )  # fmt: skip
+        return made
+
+    def _progress(self) -> QWidget:
+        self.bar = QProgressBar()
+        self.bar.setTextVisible(False)
+        self.doing = label(role="faint", wrap=True)
+        self.cancel_button = button(self.tr("Cancel"), self.cancelled.emit)
+        self.working = QWidget()
+        inside = column(self.bar, self.doing, gap=4)
+        layout = row(inside, self.cancel_button)
+        layout.setStretch(0, 1)
+        self.working.setLayout(layout)
+        self.working.hide()
+        return self.working
+
+    # --- what is there ------------------------------------------------------------------------
+    def show_models(self, rows: list[ModelRow], current: str) -> None:
+        self.rows, self.current = {found.name: found for found in rows}, current
+        self.list.clear()
+        for found in rows:
+            mark = "✓ " if found.name == current else ""
+            item = QListWidgetItem(f"{mark}{found.name}\n{size_text(found.n_bytes)}")
+            item.setData(Qt.ItemDataRole.UserRole, found.name)
+            self.list.addItem(item)
+        names = [found.name for found in rows]
+        self.list.setCurrentRow(names.index(current) if current in names else 0)
+
+    def chosen(self) -> ModelRow | None:
+        item = self.list.currentItem()
+        return None if item is None else self.rows.get(item.data(Qt.ItemDataRole.UserRole))
+
+    def show_details(self, found: ModelRow) -> None:
+        """More about a model, once it is known."""
+        self.rows[found.name] = found
+        if (now := self.chosen()) is not None and now.name == found.name:
+            self._show()
+
+    def _show(self, *_: object) -> None:
+        found = self.chosen()
+        if found is None:
+            return
+        if not found.details:
+            self.looked.emit(found.name)
+        self.name.setText(found.name)
+        self.details.setText("\n".join(found.details or (found.source,)))
+        self.use_button.setEnabled(found.name != self.current)
+        self.remove_button.setEnabled(found.name not in ("demo", self.current))
+        fits = not found.needed or found.needed <= found.free
+        self.memory.setVisible(bool(found.needed))
+        text = (
+            self.tr("Needs {0} of memory; {1} are free.")
+            if fits
+            else self.tr("Needs {0} of memory, only {1} are free: it will not fit.")
+        )
+        self.memory.setText(
+            ("✓ " if fits else "✗ ") + text.format(size_text(found.needed), size_text(found.free))
+        )
+        set_role(self.memory, "good" if fits else "bad")
+
+    def _use(self) -> None:
+        found = self.chosen()
+        if found is not None and found.name != self.current:
+            self.used.emit(found.name)
+
+    def _remove(self) -> None:
+        found = self.chosen()
+        if found is None or not self.remove_button.isEnabled():
+            return
+        asked = QMessageBox(self)
+        asked.setIcon(QMessageBox.Icon.Question)
+        text = self.tr("Remove {0} and free {1}?")
+        asked.setText(text.format(found.name, size_text(found.n_bytes)))
+        yes = asked.addButton(self.tr("Remove"), QMessageBox.ButtonRole.DestructiveRole)
+        asked.addButton(self.tr("Cancel"), QMessageBox.ButtonRole.RejectRole)
+        asked.exec()
+        if asked.clickedButton() is yes:
+            self.removed.emit(found.name)
+
+    # --- getting another ----------------------------------------------------------------------
+    def _pull(self) -> None:
+        if self.repo.text().strip():
+            self.work.emit("pull", self.repo.text().strip(), self.quant.currentText())
+
+    def _convert_folder(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, self.tr("A checkpoint folder"))
+        if folder:
+            self.work.emit("convert", folder, self.quant.currentText())
+
+    def _convert_file(self) -> None:
+        name, _ = QFileDialog.getOpenFileName(self, self.tr("An old GGUF file"), "", "*.gguf")
+        if name:
+            self.work.emit("convert", name, "")
+
+    def _convert_ollama(self) -> None:
+        self.work.emit("convert", "ollama:llama3.2-vision", "")
+
+    def _import(self) -> None:
+        name, _ = QFileDialog.getOpenFileName(self, self.tr("The text file"), "", "*.gguf")
+        if name:
+            self.work.emit("import", name, "")
+
+    # --- how it goes --------------------------------------------------------------------------
+    def begin_work(self, what: str) -> None:
+        self.problem.hide()
+        self.bar.setRange(0, 0)
+        self.doing.setText(what)
+        self._started, self._first = time.monotonic(), -1
+        self._set_working(True)
+
+    def show_progress(self, progress: Progress) -> None:
+        """Share, speed and time left."""
+        if self._first < 0:
+            self._first, self._started = progress.done, time.monotonic()
+        seconds = max(0.5, time.monotonic() - self._started)
+        speed = (progress.done - self._first) / seconds
+        parts = [progress.what, self.tr("{0}/s").format(size_text(speed))]
+        if progress.total:
+            self.bar.setRange(0, 1000)
+            self.bar.setValue(int(1000 * progress.done / progress.total))
+            done = self.tr("{0} of {1}")
+            parts.insert(1, done.format(size_text(progress.done), size_text(progress.total)))
+            if speed > 0:
+                left = (progress.total - progress.done) / speed
+                parts.append(self.tr("{0} s left").format(f"{left:.0f}"))
+        else:
+            self.bar.setRange(0, 0)
+        self.doing.setText(" · ".join(parts))
+
+    def end_work(self, text: str, *, bad: bool) -> None:
+        self._set_working(False)
+        self.problem.setText(text)
+        set_role(self.problem, "bad" if bad else "good")
+        self.problem.setVisible(bool(text))
+
+    def _set_working(self, working: bool) -> None:
+        self.working.setVisible(working)
+        for made in (self.pull_button, self.folder_button, self.file_button, self.import_button,
+                     self.ollama_button):  # fmt: skip
+            made.setEnabled(not working)

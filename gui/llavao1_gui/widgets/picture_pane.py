@@ -1,0 +1,202 @@
+"""The left half: the picture, what can be done with it, and the other pictures at hand."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtGui import QIcon, QImage, QPixmap
+from PySide6.QtWidgets import (
+    QListWidget,
+    QListWidgetItem,
+    QPushButton,
+    QStackedWidget,
+    QWidget,
+)
+
+from llavao1_gui.widgets.layouts import (
+    IconButton,
+    Retranslated,
+    button,
+    card,
+    column,
+    label,
+    row,
+)
+from llavao1_gui.widgets.picture_view import PictureView
+
+THUMBNAIL = 56
+
+
+class EmptyState(Retranslated):
+    """What a first start shows: how to begin, and pictures to try."""
+
+    opened = Signal()
+    pasted = Signal()
+    screenshot = Signal()
+    sample = Signal(int)
+
+    def __init__(self, samples: list[tuple[QImage, str]], parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.heading = label(role="heading", wrap=True)
+        self.heading.setAlignment(Qt.AlignmentFlag.AlignHCenter)
+        self.about = label(role="faint", wrap=True)
+        self.about.setAlignment(Qt.AlignmentFlag.AlignHCenter)
+        self.open_button = button(clicked=self.opened.emit, main=True)
+        self.paste_button = button(clicked=self.pasted.emit)
+        self.screen_button = button(clicked=self.screenshot.emit)
+        self.try_label = label(role="section")
+        self.demo = label(role="faint", wrap=True)
+        frame = card()
+        self.samples: list[QPushButton] = []
+        for number, (image, question) in enumerate(samples):
+            made = button(question, lambda number=number: self.sample.emit(number))  # type: ignore[misc]
+            made.setProperty("role", "sample")
+            made.setIcon(QIcon(QPixmap.fromImage(image)))
+            made.setIconSize(QSize(44, 44))
+            made.setToolTip(question)
+            self.samples.append(made)
+        frame.setLayout(column(self.try_label, *self.samples, self.demo, margin=14, gap=6))
+        frame.setVisible(bool(samples))
+        frame.setMaximumWidth(460)
+        buttons = row(None, self.open_button, self.paste_button, self.screen_button, None)
+        middle = row(None, frame, None)
+        middle.setStretch(1, 8)
+        self.setLayout(
+            column(None, self.heading, self.about, 4, buttons, 16, middle, None, margin=16, gap=8)
+        )
+        self.retranslate()
+
+    def retranslate(self) -> None:
+        self.heading.setText(self.tr("Drop a picture here"))
+        self.about.setText(self.tr("Then ask about it. Everything stays on this computer."))
+        self.open_button.setText(self.tr("Open…"))
+        self.paste_button.setText(self.tr("Paste"))
+        self.screen_button.setText(self.tr("Screenshot"))
+        self.try_label.setText(self.tr("Or try one of these"))
+        self.demo.setText(
+            self.tr(
+                "The built-in demo model answers: it knows coloured shapes like these and nothing "
+                "else. For real pictures, get a model under Models."
+            )
+        )
+
+
+class PicturePane(Retranslated):
+    """chosen, removed: the position of a picture in the strip."""
+
+    opened = Signal()
+    pasted = Signal()
+    screenshot = Signal(str)
+    chosen = Signal(int)
+    removed = Signal(int)
+    sight_wanted = Signal(bool)
+
+    def __init__(self, samples: list[tuple[QImage, str]], parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.empty = EmptyState(samples)
+        self.view = PictureView()
+        self.name = label(role="faint")
+        self.name.setMinimumWidth(40)
+        self.open_button, self.crop_button = IconButton("open"), IconButton("crop", checkable=True)
+        self.eye_button, self.fit_button = IconButton("eye", checkable=True), IconButton("fit")
+        self.remove_button = IconButton("close")
+        self.sight_text = label(role="faint", wrap=True)
+        self.sight_text.hide()
+        self.strip = QListWidget()
+        self.strip.setFlow(QListWidget.Flow.LeftToRight)
+        self.strip.setViewMode(QListWidget.ViewMode.IconMode)
+        self.strip.setWrapping(False)
+        self.strip.setMovement(QListWidget.Movement.Static)
+        self.strip.setIconSize(QSize(THUMBNAIL, THUMBNAIL))
+        self.strip.setFixedHeight(THUMBNAIL + 34)
+        self.strip.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.strip.hide()
+        tools = row(
+            self.name, None, self.crop_button, self.eye_button, self.fit_button,
+            self.open_button, self.remove_button, gap=2,
+        )  # fmt: skip
+        shown = QWidget()
+        shown.setLayout(column(tools, self.view, self.sight_text, self.strip, margin=10, gap=6))
+        self.pages = QStackedWidget()
+        self.pages.addWidget(self.empty)
+        self.pages.addWidget(shown)
+        self.setLayout(column(self.pages))
+        self._connect()
+        self.retranslate()
+
+    def _connect(self) -> None:
+        self.empty.opened.connect(self.opened)
+        self.empty.pasted.connect(self.pasted)
+        self.empty.screenshot.connect(lambda: self.screenshot.emit("screen"))
+        self.open_button.clicked.connect(self.opened)
+        self.fit_button.clicked.connect(self.view.fit)
+        self.crop_button.toggled.connect(self.view.set_selecting)
+        self.eye_button.toggled.connect(self.sight_wanted)
+        self.view.part_chosen.connect(lambda _: self.crop_button.setChecked(False))
+        self.strip.currentRowChanged.connect(self._choose)
+        self.remove_button.clicked.connect(lambda: self.removed.emit(self.strip.currentRow()))
+
+    def retranslate(self) -> None:
+        self.open_button.name(self.tr("Open pictures"))
+        self.crop_button.name(
+            self.tr("Ask about a part"), tip=self.tr("Draw a rectangle to ask about a part")
+        )
+        self.eye_button.name(self.tr("What the model sees"))
+        self.fit_button.name(self.tr("Fit the picture"))
+        self.remove_button.name(self.tr("Put the picture away"))
+        self.strip.setAccessibleName(self.tr("Pictures"))
+        self.view.setAccessibleName(self.tr("Picture"))
+        self.view.setAccessibleDescription(
+            self.tr("Plus and minus zoom, 0 fits. With Shift, the arrows choose a part.")
+        )
+
+    def add(self, name: str, image: QImage) -> None:
+        """At the end of the strip, which shows itself from the second picture on."""
+        small = image.scaled(
+            THUMBNAIL * 2,
+            THUMBNAIL * 2,
+            Qt.AspectRatioMode.KeepAspectRatio,
+            Qt.TransformationMode.SmoothTransformation,
+        )
+        item = QListWidgetItem(QIcon(QPixmap.fromImage(small)), "")
+        item.setToolTip(name)
+        item.setData(Qt.ItemDataRole.AccessibleTextRole, name)
+        self.strip.blockSignals(True)
+        self.strip.addItem(item)
+        self.strip.blockSignals(False)
+        self.strip.setVisible(self.strip.count() > 1)
+
+    def take(self, at: int) -> None:
+        self.strip.blockSignals(True)
+        self.strip.takeItem(at)
+        self.strip.blockSignals(False)
+        self.strip.setVisible(self.strip.count() > 1)
+
+    def show_picture(self, at: int, name: str, image: QImage, width: int, height: int) -> None:
+        self.pages.setCurrentIndex(1)
+        self.strip.blockSignals(True)
+        self.strip.setCurrentRow(at)
+        self.strip.blockSignals(False)
+        self.eye_button.setChecked(False)
+        self.show_sight_text("")
+        self.view.show_picture(image, width, height)
+        shown = self.name.fontMetrics().elidedText(name, Qt.TextElideMode.ElideMiddle, 220)
+        self.name.setText(f"{shown}  {width} × {height}")
+        self.name.setToolTip(name)
+
+    def show_empty(self) -> None:
+        self.pages.setCurrentIndex(0)
+        self.view.clear()
+
+    def show_sight_text(self, text: str) -> None:
+        self.sight_text.setText(text)
+        self.sight_text.setVisible(bool(text))
+
+    def recolour(self) -> None:
+        for made in (self.open_button, self.crop_button, self.eye_button, self.fit_button,
+                     self.remove_button):  # fmt: skip
+            made.refresh()
+        self.view.update()
+
+    def _choose(self, at: int) -> None:
+        if at >= 0:
+            self.chosen.emit(at)

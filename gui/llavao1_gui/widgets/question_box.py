@@ -1,0 +1,165 @@
+"""Where a question is written, and how it is to be answered."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtGui import QKeyEvent, QTextOption
+from PySide6.QtWidgets import QComboBox, QFrame, QLineEdit, QPlainTextEdit, QSizePolicy, QWidget
+
+from llavao1_gui.state.presets import EXPERT, PRESETS
+from llavao1_gui.widgets.layouts import (
+    IconButton,
+    Retranslated,
+    button,
+    column,
+    label,
+    row,
+)
+from llavao1_gui.widgets.texts import preset_help, preset_name
+
+LONGEST = 20_000  # characters: more does not fit any model's context
+FORMS = ("", "choices", "number", "yes-no", "json")
+
+
+class QuestionField(QPlainTextEdit):
+    """Return asks, Shift+Return starts a new line; it grows with its text."""
+
+    asked = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("question")
+        self.setTabChangesFocus(True)
+        self.setWordWrapMode(QTextOption.WrapMode.WrapAtWordBoundaryOrAnywhere)
+        self.textChanged.connect(self._grow)
+        self._grow()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
+        plain = not event.modifiers() & Qt.KeyboardModifier.ShiftModifier
+        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and plain:
+            self.asked.emit()
+        else:
+            super().keyPressEvent(event)
+
+    def _grow(self) -> None:
+        lines = min(6, max(2, int(self.document().size().height())))
+        self.setFixedHeight(self.fontMetrics().lineSpacing() * lines + 14)
+
+
+class QuestionBox(Retranslated):
+    """asked: the question. form: ("choices", "A,B") and the like, or None."""
+
+    asked = Signal(str)
+    stopped = Signal()
+    preset_chosen = Signal(str)
+    part_dropped = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        frame = QFrame()
+        frame.setObjectName("questionBox")
+        self.field = QuestionField()
+        self.preset = QComboBox()
+        self.preset.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
+        self.form_kind = QComboBox()
+        self.choices = QLineEdit()
+        self.choices.hide()
+        self.ask_button = button(main=True)
+        self.stop_button = IconButton("stop")
+        self.stop_button.setIconSize(QSize(16, 16))
+        self.stop_button.hide()
+        self.part = label(role="faint")
+        self.whole_button = IconButton("close")
+        self._part_row = QWidget()
+        self._part_row.setLayout(row(self.part, self.whole_button, None, gap=4))
+        self._part_row.hide()
+        self.hint = label(role="faint")
+        controls = row(
+            self.preset, self.form_kind, self.choices, None, self.stop_button, self.ask_button
+        )
+        frame.setLayout(column(self._part_row, self.field, controls, margin=8, gap=6))
+        self.setLayout(column(frame, self.hint, gap=4))
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+        self._busy = False
+        self.field.asked.connect(self._ask)
+        self.field.textChanged.connect(self._changed)
+        self.ask_button.clicked.connect(self._ask)
+        self.stop_button.clicked.connect(self.stopped)
+        self.preset.activated.connect(
+            lambda: self.preset_chosen.emit(str(self.preset.currentData()))
+        )
+        self.form_kind.currentIndexChanged.connect(self._form_changed)
+        self.whole_button.clicked.connect(self.part_dropped)
+        self.retranslate()
+        self._changed()
+
+    def retranslate(self) -> None:
+        self.field.setPlaceholderText(self.tr("Ask something about the picture"))
+        self.field.setAccessibleName(self.tr("Question"))
+        self.ask_button.setText(self.tr("Ask"))
+        self.stop_button.name(self.tr("Stop"), shown=True)
+        self.whole_button.name(self.tr("Ask about the whole picture"))
+        self.preset.setAccessibleName(self.tr("How carefully to answer"))
+        self.form_kind.setAccessibleName(self.tr("Form of the answer"))
+        self.choices.setAccessibleName(self.tr("Choices"))
+        self.choices.setPlaceholderText(self.tr("A, B, C, D"))
+        self.hint.setText(self.tr("Return asks, Shift+Return starts a new line"))
+        chosen = self.preset.currentData()
+        self.preset.clear()
+        for number, name in enumerate([*(known.name for known in PRESETS), EXPERT]):
+            self.preset.addItem(preset_name(name), name)
+            self.preset.setItemData(number, preset_help(name), Qt.ItemDataRole.ToolTipRole)
+        self.set_preset(str(chosen or "careful"))
+        texts = {
+            "": self.tr("Free answer"),
+            "choices": self.tr("One of…"),
+            "number": self.tr("A number"),
+            "yes-no": self.tr("Yes or no"),
+            "json": "JSON",
+        }
+        at = max(0, self.form_kind.currentIndex())
+        self.form_kind.blockSignals(True)
+        self.form_kind.clear()
+        for form in FORMS:
+            self.form_kind.addItem(texts[form], form)
+        self.form_kind.setCurrentIndex(at)
+        self.form_kind.blockSignals(False)
+
+    @property
+    def form(self) -> tuple[str, str] | None:
+        kind = self.form_kind.currentData()
+        if not kind:
+            return None
+        if kind != "choices":
+            return ("answer", str(kind))
+        parts = [part.strip() for part in self.choices.text().split(",") if part.strip()]
+        return ("choices", ",".join(parts)) if parts else None
+
+    def set_preset(self, name: str) -> None:
+        self.preset.setCurrentIndex(max(0, self.preset.findData(name)))
+        self.preset.setToolTip(preset_help(name))
+
+    def set_busy(self, busy: bool) -> None:
+        """While an answer is written: Stop instead of Ask."""
+        self._busy = busy
+        self.ask_button.setVisible(not busy)
+        self.stop_button.setVisible(busy)
+        self._changed()
+
+    def set_part(self, text: str) -> None:
+        """What part of the picture is asked about; empty for all of it."""
+        self.part.setText(text)
+        self._part_row.setVisible(bool(text))
+
+    def set_text(self, text: str) -> None:
+        self.field.setPlainText(text)
+
+    def _changed(self) -> None:
+        self.ask_button.setEnabled(bool(self.field.toPlainText().strip()))
+
+    def _form_changed(self) -> None:
+        self.choices.setVisible(self.form_kind.currentData() == "choices")
+
+    def _ask(self) -> None:
+        if not self._busy:
+            self.asked.emit(self.field.toPlainText())

@@ -1,0 +1,46 @@
+"""Words that several widgets use, translated where they are shown."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QCoreApplication
+
+
+def stage_name(stage: str | None) -> str:
+    """A stage's name for people; the model's own word for one that is not known."""
+    t = QCoreApplication.translate
+    names = {
+        "summary": t("Stages", "Summary"),
+        "caption": t("Stages", "Caption"),
+        "reasoning": t("Stages", "Reasoning"),
+        "conclusion": t("Stages", "Conclusion"),
+    }
+    return names.get(stage or "", stage or t("Stages", "Answer"))
+
+
+def preset_name(name: str) -> str:
+    t = QCoreApplication.translate
+    names = {
+        "fast": t("Presets", "Fast"),
+        "careful": t("Presets", "Careful"),
+        "thorough": t("Presets", "Thorough"),
+        "expert": t("Presets", "Expert"),
+    }
+    return names.get(name, name)
+
+
+def preset_help(name: str) -> str:
+    t = QCoreApplication.translate
+    helps = {
+        "fast": t("Presets", "One answer in four stages"),
+        "careful": t("Presets", "Four candidates at every stage, the best goes on"),
+        "thorough": t("Presets", "Eight candidates at every stage, compared by the model itself"),
+        "expert": t("Presets", "Strategy and scorer as chosen in the settings"),
+    }
+    return helps.get(name, "")
+
+
+def size_text(n_bytes: float) -> str:
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if n_bytes >= factor:
+            return f"{n_bytes / factor:.1f} {unit}"
+    return f"{n_bytes:.0f} B"

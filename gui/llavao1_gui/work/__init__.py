@@ -1,0 +1,1 @@
+"""Processes and threads behind the window; only messages and finished pictures come out."""

@@ -1,0 +1,53 @@
+"""The other end of a pipe to the window: messages in and out as lines (no Qt, no model).
+
+Standard output belongs to messages alone: whatever else writes there (native libraries do) is sent
+to standard error. When the window goes away, so does the process.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+import threading
+from typing import BinaryIO
+
+from llavao1_gui.state.messages import Message, Stop, decode, encode
+
+GRACE_S = 5.0  # until a process whose window is gone ends itself, whatever it does
+
+
+class Channel:
+    """`inbox` yields commands; `stopped` holds the numbers of answers that are to end."""
+
+    def __init__(self) -> None:
+        self.inbox: queue.Queue[Message | None] = queue.Queue()
+        self.closed = threading.Event()
+        self._stops: set[int] = set()
+        self._lock = threading.Lock()
+        self._out: BinaryIO = os.fdopen(os.dup(1), "wb", buffering=0)
+        os.dup2(2, 1)
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        for line in sys.stdin.buffer:
+            message = decode(line)
+            if isinstance(message, Stop):
+                self._stops.add(message.number)
+            else:
+                self.inbox.put(message)
+        self.closed.set()
+        self.inbox.put(None)
+        threading.Timer(GRACE_S, os._exit, (0,)).start()
+
+    def is_stopped(self, number: int) -> bool:
+        return self.closed.is_set() or number in self._stops
+
+    def send(self, message: Message) -> None:
+        data = encode(message)
+        try:
+            with self._lock:
+                while data:
+                    data = data[self._out.write(data) :]
+        except OSError:
+            self.closed.set()

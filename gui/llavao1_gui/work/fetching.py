@@ -1,0 +1,141 @@
+"""Model work in a process of its own: fetching from the hub, converting, taking in.
+
+    python -m llavao1_gui.work.fetching pull owner/name[@revision] [QUANT]
+    python -m llavao1_gui.work.fetching convert SOURCE [QUANT]
+    python -m llavao1_gui.work.fetching import TEXT.gguf
+    python -m llavao1_gui.work.fetching describe NAME
+
+Stopped or killed, the same work goes on where it was.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from llavao1_edge.errors import Cancelled, LlavaError
+from llavao1_gui.state import messages as m
+from llavao1_gui.work.channel import Channel
+
+EVERY_S = 0.1
+NUMBER = 0  # a process does one piece of work
+
+
+class Report:
+    """Progress, ten times a second at most."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel, self._last = channel, 0.0
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self._last >= EVERY_S or done == total:
+            self._last = now
+            self.channel.send(m.Progress(done, total, what))
+
+    def stop(self) -> bool:
+        return self.channel.is_stopped(NUMBER)
+
+
+def pull(repo: str, quant: str | None, report: Report) -> m.Done:
+    """A ready pair is fetched; a checkpoint is converted."""
+    from llavao1_edge.store.catalogue import Store
+    from llavao1_edge.store.hub import open_repository
+    from llavao1_edge.store.pull import choose_pair, no_model, pull_pair, ready_pairs
+
+    repository = open_repository(repo)
+    pairs = ready_pairs(repository)
+    if pairs:
+        pair = choose_pair(pairs, quant, repo=repository.name)
+        entry = pull_pair(Store(), repository, pair, stop=report.stop, report=report)
+        return m.Done(entry.name)
+    if any(name.endswith(".safetensors") for name in repository.files):
+        return convert(repo, quant, report)
+    raise no_model(repository)
+
+
+def convert(source: str, quant: str | None, report: Report) -> m.Done:
+    """A checkpoint's folder, a hub id or an old file becomes a model of the store."""
+    from llavao1_convert.conversion import run
+    from llavao1_convert.sources import Request, plan_source
+    from llavao1_edge.store.catalogue import Store
+
+    store = Store()
+    key = f"convert {source} {quant}"
+    folder = store.staging(key)
+    with store.locked(key, stop=report.stop):
+        plan = plan_source(Request(source=source, out=folder, quant=quant), stop=report.stop)
+        if not (plan.text.path.is_file() and plan.mmproj.path.is_file()):
+            store.check_free(plan.text.path.stem)
+            for step in run(plan, report=lambda done: report("download", done, 0)):
+                if report.stop():
+                    raise Cancelled("stopped; the same work goes on from here")
+                report(step.tensor, step.done, step.total)
+        entry = store.add(
+            plan.text.path, plan.mmproj.path, source=source, revision=plan.revision, move=True,
+            stop=report.stop,
+        )  # fmt: skip
+    return m.Done(entry.name, tuple(plan.notes))
+
+
+def take(text: str, _: str | None, report: Report) -> m.Done:
+    """A pair of files is copied into the store."""
+    from llavao1_edge.locate import model_paths
+    from llavao1_edge.store.catalogue import Store
+
+    paths = model_paths(str(Path(text).resolve()))
+    total = sum(path.stat().st_size for path in paths)
+    entry = Store().add(
+        *paths,
+        source=str(paths[0]),
+        stop=report.stop,
+        report=lambda done: report(paths[0].name, done, total),
+    )
+    return m.Done(entry.name)
+
+
+def describe(name: str, _: str | None, __: Report) -> m.Described:
+    """What a model is and needs here; nothing is loaded."""
+    from llavao1_edge.engine.machine import read_machine
+    from llavao1_edge.engine.memory import describe as read
+    from llavao1_edge.engine.runtime import machine_devices
+    from llavao1_edge.locate import model_paths
+
+    found = read(*model_paths(name))
+    machine = read_machine(machine_devices())
+    keys = ("architecture", "weights", "quantisation", "sizes")
+    gpus = [device.description for device in machine_devices() if device.is_gpu]
+    lines = [str(found[key]) for key in keys] + ([f"GPU: {', '.join(gpus)}"] if gpus else ["CPU"])
+    needed = int(found["memory"][0]["gb"] * 1e9)
+    return m.Described(name, tuple(lines), needed, machine.free)
+
+
+WORK: dict[str, Callable[[str, str | None, Report], m.Message]] = {
+    "pull": pull,
+    "convert": convert,
+    "import": take,
+    "describe": describe,
+}
+
+
+def main() -> None:
+    kind, source, *rest = sys.argv[1:]
+    channel = Channel()
+    report = Report(channel)
+    try:
+        channel.send(WORK[kind](source, rest[0] if rest else None, report))
+    except Cancelled as error:
+        channel.send(m.Failed(NUMBER, error.message, stopped=True))
+    except LlavaError as error:
+        channel.send(m.Failed(NUMBER, error.message, error.hint))
+    except Exception as error:
+        channel.send(m.Failed(NUMBER, f"unexpected {type(error).__name__}: {error}"))
+    threading.Timer(1.0, os._exit, (0,)).start()  # a thread of a library must not hold us
+
+
+if __name__ == "__main__":
+    main()

@@ -117,7 +117,7 @@ class App(QObject):
         box.part_dropped.connect(lambda: self.pictures.set_part(None))
         window.answers.banner.acted.connect(self._act_banner)
         self.pictures.failed.connect(self._picture_failed)
-        self.pictures.changed.connect(self._load_ahead)
+        self.pictures.changed.connect(self._picture_changed)
         talk.problem.connect(lambda text, hint: self.tell(f"{text}\n{hint}".strip(), bad=True))
         talk.listed.connect(self.refresh_history)
         talk.told.connect(self._told)
@@ -129,7 +129,7 @@ class App(QObject):
     def act(self, name: str) -> None:
         """An action of the table (`widgets.actions`)."""
         window, talk = self.window, self.conversations
-        {
+        actions: dict[str, Callable[[], object]] = {
             "open": self.open_pictures,
             "paste": self.paste,
             "screenshot": lambda: self.pictures.screenshot(region=False),
@@ -156,7 +156,8 @@ class App(QObject):
             "settings": lambda: dialogs.settings(self),
             "shortcuts": lambda: dialogs.shortcuts(self),
             "about": lambda: dialogs.about(self),
-        }[name]()
+        }
+        actions[name]()
 
     def open_pictures(self) -> None:
         names, _ = QFileDialog.getOpenFileNames(self.window, self.tr("Open pictures"))
@@ -251,8 +252,8 @@ class App(QObject):
     def _listen(self) -> None:
         """Cards are made anew with every conversation."""
         for card in self.window.answers.all_cards():
-            if card.property("heard") is None:
-                card.setProperty("heard", True)
+            if not card.heard:
+                card.heard = True
                 card.copied.connect(self.copy)
                 card.candidates.connect(self.show_candidates)
 
@@ -284,6 +285,11 @@ class App(QObject):
 
     def _show_busy(self, busy: bool) -> None:
         self.window.state_label.setText(self.tr("Answering…") if busy else self.tr("Ready"))
+
+    def _picture_changed(self) -> None:
+        self._load_ahead()
+        if self.pictures.active is not None and not self.window.picture.view.hasFocus():
+            self.window.answers.box.field.setFocus()
 
     def _load_ahead(self) -> None:
         """The model is opened while the question is still being written."""

@@ -266,6 +266,7 @@ class Conversations(QObject):
         for card in self.window.answers.show_exchanges(exchanges):
             self._connect(card)
         self.pictures.reopen(found)
+        self.listed.emit()
 
     def delete(self, number: int) -> None:
         self._write(lambda: self.history.delete(number))

@@ -85,57 +85,75 @@ class ScriptedSession(Closing):
         **_: Any,
     ) -> Generator[Event, None, None]:
         """The events of an answer. Raises what the script wants raised."""
-        script = self.engine.script
-        if not question.strip():
-            raise UsageError("the question is empty", hint="Ask something about the picture.")
-        for part, message in script.fail.items():
-            if part in question:
-                raise BackendError(message, hint="The script wanted it so.")
+        self._refuse(question)
         if self.picture is not None:
             yield self.engine.see(self.picture)
         strategy = search or Staged()
-        texts = dict(script.texts)
-        for part, other in script.answers.items():
-            if part in question:
-                texts |= other
-        texts = {name: said[seed % len(said) :] + said[: seed % len(said)] for name, said in
-                 texts.items()}  # fmt: skip
-        drafter = ScriptedDrafter(texts, logprobs=dict(script.logprobs))
-        recorder, counters = Recorder(), Counters()
-        search_run = strategy.run(drafter.root(), drafter)
-        chosen: Branch | None = None
-        while True:
-            try:
-                event = next(search_run)
-            except StopIteration as finished:
-                chosen = finished.value
-                break
-            recorder.feed(event)
-            if isinstance(event, Token):
-                if stop():
-                    drafter.cancel_after = 0
-                time.sleep(script.token_s)
-                if script.dies and script.dies in question and drafter.sampled > 3:
-                    os.abort()
-                event = Token(event.stage, event.candidate, event.text + " ")
-            yield event
+        drafter = ScriptedDrafter(
+            self._texts(question, seed), logprobs=dict(self.engine.script.logprobs)
+        )
+        recorder = Recorder()
+        chosen = yield from self._search(question, strategy, drafter, recorder, stop)
         path = recorder.chosen(chosen)
         if stop() and not path:
             raise Cancelled("stopped before the answer began")
-        counters.sampled_tokens, counters.candidates = drafter.sampled, len(recorder.nodes)
-        stages = {stage.name: text for stage, text in chosen.stages}
         trace = Trace(
             strategy.name,
             options_of(strategy),
             seed,
-            counters,
+            Counters(sampled_tokens=drafter.sampled, candidates=len(recorder.nodes)),
             recorder.nodes,
             recorder.comparisons,
             tuple(recorder.remarks),
         )
         notes = ("stopped; this is the best there was",) if stop() else ()
+        stages = {stage.name: text for stage, text in chosen.stages}
         self.turns.append(question)
         yield Answered(Answer(stages.get("conclusion", ""), stages, trace, notes, stop()))
+
+    def _refuse(self, question: str) -> None:
+        if not question.strip():
+            raise UsageError("the question is empty", hint="Ask something about the picture.")
+        for part, message in self.engine.script.fail.items():
+            if part in question:
+                raise BackendError(message, hint="The script wanted it so.")
+
+    def _texts(self, question: str, seed: int) -> dict[str, list[str]]:
+        """What is said to a question; another seed begins at another text."""
+        texts = dict(self.engine.script.texts)
+        for part, other in self.engine.script.answers.items():
+            if part in question:
+                texts |= other
+        return {
+            name: said[seed % len(said) :] + said[: seed % len(said)]
+            for name, said in texts.items()
+        }
+
+    def _search(
+        self,
+        question: str,
+        strategy: Strategy,
+        drafter: ScriptedDrafter,
+        recorder: Recorder,
+        stop: Callable[[], bool],
+    ) -> Generator[Event, None, Branch]:
+        script = self.engine.script
+        run = strategy.run(drafter.root(), drafter)
+        while True:
+            try:
+                event = next(run)
+            except StopIteration as finished:
+                branch: Branch = finished.value
+                return branch
+            recorder.feed(event)
+            if isinstance(event, Token):
+                if stop():
+                    drafter.cancel_after = 0
+                time.sleep(script.token_s)
+                if script.dies and script.dies in question and drafter.sampled > 30:
+                    os.abort()
+                event = Token(event.stage, event.candidate, event.text + " ")
+            yield event
 
 
 class ScriptedEngine(Closing):

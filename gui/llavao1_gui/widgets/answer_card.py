@@ -40,6 +40,7 @@ class AnswerCard(Retranslated):
         super().__init__(parent)
         self.exchange = exchange
         self.live: LiveAnswer | None = None
+        self.heard = False  # somebody listens to its signals
         frame = QFrame()
         frame.setObjectName("card")
         self.question = label(exchange.question, role="question", wrap=True, select=True)
@@ -48,7 +49,7 @@ class AnswerCard(Retranslated):
         self.bar = QProgressBar()
         self.bar.setTextVisible(False)
         self.bar.setRange(0, 100)
-        self.conclusion = RichText(scale=1.35)
+        self.conclusion = RichText(scale=1.6)
         self.problem = label(role="bad", wrap=True, select=True)
         self.notes = label(role="faint", wrap=True)
         self.fold = IconButton("folded", checkable=True)

@@ -6,6 +6,7 @@ Text on every surface has a contrast of at least 4.5 : 1 (a test computes it).
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor, QGuiApplication, QPalette
@@ -92,7 +93,8 @@ QProgressBar {{ background: {raised}; border: none; border-radius: 3px; max-heig
 QProgressBar::chunk {{ background: {accent}; border-radius: 3px; }}
 QStatusBar {{ background: {back}; color: {faint}; border-top: 1px solid {line}; }}
 QStatusBar QLabel {{ color: {faint}; padding: 2px 8px; }}
-QComboBox::drop-down {{ border: none; width: 18px; }}
+QComboBox::drop-down {{ border: none; width: 20px; }}
+QComboBox::down-arrow {{ image: url({arrow}); width: 12px; height: 12px; }}
 QComboBox QAbstractItemView {{ background: {surface}; border: 1px solid {line};
   selection-background-color: {note_back}; selection-color: {text}; }}
 QStatusBar::item {{ border: none; }}
@@ -117,6 +119,7 @@ QMenuBar {{ background: {back}; }}
 QMenuBar::item:selected {{ background: {raised}; border-radius: 4px; }}
 """
 
+RESOURCES = Path(__file__).parent.parent / "resources"
 _current = LIGHT
 
 
@@ -139,7 +142,8 @@ def apply(choice: str) -> Theme:
     assert isinstance(application, QApplication)
     application.setPalette(_palette(_current))
     colours = {entry.name: getattr(_current, entry.name) for entry in fields(_current)}
-    application.setStyleSheet(SHEET.format(**colours))
+    arrow = (RESOURCES / f"arrow-{_current.name}.svg").as_posix()
+    application.setStyleSheet(SHEET.format(arrow=arrow, **colours))
     return _current
 
 

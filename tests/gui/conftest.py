@@ -1,0 +1,93 @@
+"""The window as users meet it: started by `app.start`, as `main` does, with real events."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("PySide6")
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+from pytestqt.qtbot import QtBot
+
+from llavao1_edge import demo
+from llavao1_gui import app as gui
+from llavao1_gui.state import preferences
+
+SHAPES = demo.samples()[0].picture
+OTHER = demo.samples()[1].picture
+
+
+class Window:
+    """An app with what tests do to it."""
+
+    def __init__(self, app: gui.App, qtbot: QtBot) -> None:
+        self.app, self.qtbot = app, qtbot
+        self.window, self.talk, self.pictures = app.window, app.conversations, app.pictures
+
+    def wait(self, until: Callable[[], bool], seconds: float = 30) -> None:
+        self.qtbot.waitUntil(until, timeout=int(seconds * 1000))
+
+    def open(self, *paths: Path) -> None:
+        before = len(self.pictures.pictures)
+        self.pictures.add(list(paths))
+        self.wait(lambda: len(self.pictures.pictures) == before + len(paths))
+
+    def type(self, text: str) -> None:
+        """Into the question, key by key, with Return at the end."""
+        from PySide6.QtCore import Qt
+
+        field = self.window.answers.box.field
+        field.setFocus()
+        self.qtbot.keyClicks(field, text)
+        self.qtbot.keyClick(field, Qt.Key.Key_Return)
+
+    def ask(self, text: str) -> Any:
+        """Asks and waits for the answer; the exchange."""
+        self.type(text)
+        self.wait(lambda: bool(self.talk.exchanges) and not self.talk.busy)
+        return self.talk.exchanges[-1]
+
+    @property
+    def cards(self) -> list[Any]:
+        return self.window.answers.all_cards()
+
+    @property
+    def banner(self) -> str:
+        banner = self.window.answers.banner
+        return banner.text.text() if banner.isVisible() else ""
+
+
+@pytest.fixture
+def make_window(
+    qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Window]]:
+    """A function that starts the app: script (None: the real engine), then its arguments."""
+    monkeypatch.setenv("LLAVAO1_MODELS", str(tmp_path / "models"))
+    settings = tmp_path / "home" / "settings.json"
+    started: list[gui.App] = []
+
+    def make(script: dict[str, Any] | None = {}, *arguments: str) -> Window:  # noqa: B006
+        if not settings.exists():
+            preferences.write(settings, preferences.Preferences(language="en", theme="light"))
+        home = ["--data", str(tmp_path / "home"), "--config", str(tmp_path / "home")]
+        if script is not None:
+            (tmp_path / "script.json").write_text(json.dumps(script))
+            home += ["--script", str(tmp_path / "script.json")]
+        app = gui.start([*home, *arguments])
+        started.append(app)
+        qtbot.waitExposed(app.window)
+        return Window(app, qtbot)
+
+    yield make
+    for app in started:
+        app.window.close()
+        app.history.close()
+        app.deleteLater()
+        app.window.deleteLater()
+    qtbot.wait(1)

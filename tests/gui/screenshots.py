@@ -1,0 +1,164 @@
+"""Takes a picture of every state of the window, with the demo model.
+
+    python -m tests.gui.screenshots docs/images            all of them
+    python -m tests.gui.screenshots FOLDER --theme dark --language ko --scale 2
+
+Looking at them is the test that no program can do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+VARIANTS = (("light", "en", 1), ("dark", "en", 1), ("light", "ko", 1), ("dark", "ko", 2))
+
+
+def take(folder: Path, theme: str, language: str, scale: int) -> None:
+    from dataclasses import replace
+
+    from PySide6.QtGui import QImage
+    from PySide6.QtWidgets import QWidget
+
+    from llavao1_edge import demo
+    from llavao1_gui import dialogs
+    from llavao1_gui.app import start
+    from llavao1_gui.state import messages as m
+    from llavao1_gui.state import preferences
+    from llavao1_gui.state.batch import Row
+
+    folder.mkdir(parents=True, exist_ok=True)
+    home = Path(tempfile.mkdtemp())
+    os.environ["LLAVAO1_MODELS"] = str(home / "models")
+    chosen = replace(preferences.Preferences(), theme=theme, language=language)
+    preferences.write(home / "settings.json", chosen)
+    app = start(["--data", str(home), "--config", str(home)])
+    window, talk = app.window, app.conversations
+    suffix = "" if (theme, language, scale) == ("light", "en", 1) else f"-{theme}-{language}"
+    suffix += f"-{100 * scale}" if scale > 1 else ""
+
+    def wait(until: Callable[[], bool], seconds: float = 60) -> None:
+        end = time.monotonic() + seconds
+        while not until():
+            assert time.monotonic() < end, "it did not come"
+            app.application.processEvents()
+            time.sleep(0.002)
+
+    def settle() -> None:
+        end = time.monotonic() + 0.25
+        wait(lambda: time.monotonic() > end)
+
+    def shoot(name: str, widget: QWidget = window) -> None:
+        settle()
+        path = folder / f"{name}{suffix}.png"
+        widget.grab().save(str(path))
+        print(path)
+
+    def ask(question: str, until: Callable[[], bool] = lambda: not talk.busy) -> None:
+        window.answers.box.set_text(question)
+        app.ask(question)
+        wait(until)
+
+    settle()
+    shoot("empty")
+    app.pictures.add([sample.picture for sample in demo.samples()[:4]])
+    wait(lambda: len(app.pictures.pictures) == 4)
+    app.pictures.activate(0)
+    for number, question in enumerate(
+        ("How many red objects are there?", demo.samples()[0].question)
+    ):
+        app.change(preset="careful" if number else "thorough")
+        ask(question)
+    window.answers.all_cards()[-1].fold.setChecked(True)
+    shoot("answer")
+    app.pictures.activate(3)
+    live = lambda: talk.live is not None and talk.live.stage == "caption"  # noqa: E731
+    ask(demo.samples()[3].question, live)
+    talk.stop()
+    card = window.answers.all_cards()[-1]
+    card.fold.setChecked(True)
+    window.grab()
+    wait(lambda: not talk.busy)
+    app.pictures.activate(1)
+    window.picture.view.choose_part((20, 150, 330, 460))
+    shoot("part")
+    window.picture.eye_button.setChecked(True)
+    shoot("sight")
+    window.picture.eye_button.setChecked(False)
+    wide = QImage(str(demo.samples()[0].picture)).scaled(900, 500)
+    wide.save(str(home / "wide.png"))
+    app.pictures.add([home / "wide.png"])
+    wait(lambda: len(app.pictures.pictures) == 5)
+    window.picture.eye_button.setChecked(True)
+    shoot("sight-wide")
+    talk.open(app.history.conversations()[-1].id)
+    wait(lambda: bool(window.answers.all_cards()))
+    traced = next(found for found in talk.exchanges if found.trace)
+    dialog = dialogs.candidates(app, traced)
+    assert dialog is not None
+    shoot("candidates", dialog)
+    dialog.close()
+    (home / "broken.jpg").write_bytes(b"no picture")
+    app.pictures.add([home / "broken.jpg"])
+    wait(lambda: window.answers.banner.isVisible())
+    talk._engine_ended("signal 9")
+    shoot("error")
+    window.answers.banner.hide()
+    settings = dialogs.settings(app)
+    shoot("settings", settings)
+    settings.tabs.setCurrentIndex(1)
+    shoot("settings-search", settings)
+    settings.reject()
+    desk = dialogs.models(app)
+    wait(lambda: bool(desk.dialog.rows["demo"].details))
+    shoot("models", desk.dialog)
+    desk.dialog.begin_work("Xkev/Llama-3.2V-11B-cot")
+    desk.dialog.show_progress(m.Progress(0, 7_800_000_000, "model-00001-of-00005.safetensors"))
+    time.sleep(1)
+    desk.dialog.show_progress(
+        m.Progress(61_000_000, 7_800_000_000, "model-00001-of-00005.safetensors")
+    )
+    shoot("models-fetching", desk.dialog)
+    desk.dialog.close()
+    batch = dialogs.batch(app)
+    batch.dialog.source.setText(str(demo.samples()[0].picture.parent))
+    batch.dialog.question.setText("How many red objects are there?")
+    batch.dialog.out.setText(str(home / "results.jsonl"))
+    batch.start(batch.dialog.source.text(), batch.dialog.question.text(), batch.dialog.out.text())
+    wait(lambda: not batch.run.running)
+    batch.dialog.add(Row("gone.png", "How many?"), {"error": "cannot read picture gone.png"})
+    shoot("batch", batch.dialog)
+    batch.dialog.close()
+    for name, made in (("shortcuts", dialogs.shortcuts(app)), ("about", dialogs.about(app))):
+        shoot(name, made)
+        made.reject()
+    window.resize(900, 600)
+    shoot("small")
+    window.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--theme", choices=("light", "dark"))
+    parser.add_argument("--language", choices=("en", "ko"), default="en")
+    parser.add_argument("--scale", type=int, default=1)
+    options = parser.parse_args()
+    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+    if options.theme:
+        take(options.folder, options.theme, options.language, options.scale)
+        return
+    for theme, language, scale in VARIANTS:
+        command = [sys.executable, "-m", "tests.gui.screenshots", str(options.folder)]
+        command += ["--theme", theme, "--language", language, "--scale", str(scale)]
+        subprocess.run(command, check=True, env=os.environ | {"QT_SCALE_FACTOR": str(scale)})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,392 @@
+"""Pictures in, questions, answers, and what goes wrong; with the scripted engine's process."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from PySide6.QtGui import QDragEnterEvent, QDropEvent, QGuiApplication, QImage
+from PySide6.QtWidgets import QApplication, QInputDialog
+
+from llavao1_gui.widgets.question_box import LONGEST
+from tests.gui.conftest import OTHER, SHAPES, Window
+
+Make = Callable[..., Window]
+
+
+def drop(window: Window, data: QMimeData) -> None:
+    """As a file manager does it."""
+    target, at = window.window, QPoint(300, 300)
+    actions, button = Qt.DropAction.CopyAction, Qt.MouseButton.LeftButton
+    none = Qt.KeyboardModifier.NoModifier
+    QApplication.sendEvent(target, QDragEnterEvent(at, actions, data, button, none))
+    QApplication.sendEvent(target, QDropEvent(QPointF(at), actions, data, button, none))
+
+
+def urls(*names: Path | str) -> QMimeData:
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(n)) if isinstance(n, Path) else QUrl(n) for n in names])
+    return data
+
+
+# --- pictures in ----------------------------------------------------------------------------------
+def test_dropped_files_are_shown_and_a_bad_one_says_why(make_window: Make, tmp_path: Path) -> None:
+    window = make_window()
+    assert window.window.picture.pages.currentIndex() == 0
+    bad = tmp_path / "notes.png"
+    bad.write_text("no picture")
+    drop(window, urls(SHAPES, bad, OTHER))
+    window.wait(lambda: len(window.pictures.pictures) == 2)
+    assert window.window.picture.pages.currentIndex() == 1
+    assert window.window.picture.strip.isVisible()
+    assert "notes.png" in window.banner
+    assert "not a picture" in window.banner
+    assert window.pictures.active is not None
+    assert window.pictures.active.name == OTHER.name
+
+
+def test_a_picture_of_another_computer_is_refused_with_a_way_out(make_window: Make) -> None:
+    window = make_window()
+    drop(window, urls("https://example.org/a.png"))
+    assert "https://example.org/a.png is not on this computer" in window.banner
+
+
+def test_raw_picture_data_and_the_clipboard(make_window: Make) -> None:
+    window = make_window()
+    data = QMimeData()
+    data.setData("image/png", SHAPES.read_bytes())
+    drop(window, data)
+    window.wait(lambda: len(window.pictures.pictures) == 1)
+    image = QImage(40, 30, QImage.Format.Format_RGB32)
+    image.fill(Qt.GlobalColor.red)
+    QGuiApplication.clipboard().setImage(image)
+    window.qtbot.keyClick(window.window, Qt.Key.Key_V, Qt.KeyboardModifier.ControlModifier)
+    window.wait(lambda: len(window.pictures.pictures) == 2)
+    found = window.pictures.active
+    assert found is not None
+    assert (found.width, found.height) == (40, 30)
+    QGuiApplication.clipboard().setText("only text")
+    window.app.paste()
+    assert window.window.answers.box.field.toPlainText() == "only text"
+
+
+def test_the_same_picture_twice_is_one(make_window: Make) -> None:
+    window = make_window()
+    window.open(SHAPES)
+    window.pictures.add([SHAPES, OTHER])
+    window.wait(lambda: len(window.pictures.pictures) == 2)
+
+
+def test_exif_and_transparency_go_through_the_same_loader(
+    make_window: Make, tmp_path: Path
+) -> None:
+    exif = Image.Exif()
+    exif[274] = 6  # turned by 90 degrees
+    Image.new("RGB", (40, 20), "red").save(tmp_path / "turned.jpg", exif=exif)
+    Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(tmp_path / "clear.png")
+    window = make_window({}, str(tmp_path / "turned.jpg"), str(tmp_path / "clear.png"))
+    window.wait(lambda: len(window.pictures.pictures) == 2)
+    turned, clear = window.pictures.pictures
+    assert (turned.width, turned.height) == (20, 40)
+    assert clear.image.pixelColor(4, 4).name() == "#ffffff"
+
+
+def test_a_picture_with_too_many_pixels_is_refused(make_window: Make, tmp_path: Path) -> None:
+    Image.new("1", (20_000, 10_000)).save(tmp_path / "huge.png")
+    window = make_window({}, str(tmp_path / "huge.png"))
+    window.wait(lambda: "million pixels" in window.banner)
+
+
+# --- asking ---------------------------------------------------------------------------------------
+def test_a_question_is_answered_and_the_next_one_reuses_the_picture(make_window: Make) -> None:
+    window = make_window()
+    window.open(SHAPES)
+    first = window.ask("How many shapes?")
+    assert (first.status, first.conclusion) == ("answered", "3")
+    assert window.cards[0].conclusion.markdown == "3"
+    assert not window.cards[0].details.isVisible()
+    window.qtbot.mouseClick(window.cards[0].fold, Qt.MouseButton.LeftButton)
+    assert "three shapes" in window.cards[0].sections["caption"].text.toPlainText()
+    second = window.ask("And now?")
+    assert second.request["reused"] is True
+    assert "picture already read" in window.cards[1].facts.text()
+    assert second.trace["strategy"] == "stage-beam"
+    assert window.window.answers.box.field.toPlainText() == ""
+
+
+def test_what_cannot_be_asked_is_said_and_the_question_stays(make_window: Make) -> None:
+    window = make_window()
+    box = window.window.answers.box
+    assert not box.ask_button.isEnabled()
+    window.type("Anything there?")
+    assert "no picture" in window.banner
+    assert box.field.toPlainText() == "Anything there?"
+    window.open(SHAPES)
+    box.set_text("   ")
+    window.app.ask("   ")
+    assert "empty" in window.banner
+    box.set_text("x" * 100_000)
+    window.app.ask(box.field.toPlainText())
+    assert f"at most {LONGEST}" in window.banner
+    assert len(box.field.toPlainText()) == 100_000
+    assert window.talk.exchanges == []
+
+
+def test_stop_ends_the_answer_and_keeps_what_there_was(make_window: Make) -> None:
+    window = make_window({"token_s": 0.02})
+    window.open(SHAPES)
+    window.type("How many?")
+    window.wait(lambda: window.talk.live is not None and window.talk.live.stage == "caption")
+    box = window.window.answers.box
+    assert box.stop_button.isVisible()
+    assert not box.ask_button.isVisible()
+    tokens = window.talk.live.tokens  # type: ignore[union-attr]
+    window.qtbot.mouseClick(box.stop_button, Qt.MouseButton.LeftButton)
+    window.wait(lambda: not window.talk.busy)
+    found = window.talk.exchanges[-1]
+    assert found.status == "stopped"
+    assert found.stages["summary"]
+    assert window.talk.live.tokens - tokens < 12  # type: ignore[union-attr]
+    assert box.ask_button.isVisible()
+    assert window.ask("Again?").status == "answered"
+
+
+def test_progress_is_shown_while_it_thinks(make_window: Make) -> None:
+    window = make_window({"token_s": 0.01})
+    window.open(SHAPES)
+    window.type("How many?")
+    window.wait(lambda: window.talk.live is not None and window.talk.live.stage == "reasoning")
+    card = window.cards[0]
+    assert card.steps.isVisible()
+    assert "● Reasoning" in card.steps.text()
+    assert "✓ Summary" in card.steps.text()
+    window.wait(
+        lambda: "tokens/s" in card.status.text() and "of 4 candidates" in card.status.text()
+    )
+    window.wait(lambda: not window.talk.busy)
+    assert not card.steps.isVisible()
+
+
+def test_an_engine_that_dies_leaves_the_window_and_starts_again(make_window: Make) -> None:
+    window = make_window({"dies": "crash", "token_s": 0.005})
+    window.open(SHAPES)
+    assert window.ask("Fine?").status == "answered"
+    failed = window.ask("Please crash now")
+    assert failed.status == "failed"
+    assert "ended unexpectedly" in failed.error
+    assert "signal 6" in failed.error
+    assert failed.stages  # what was written so far
+    assert window.ask("Fine again?").conclusion == "3"
+
+
+def test_a_killed_engine_between_questions_is_told_and_started_again(make_window: Make) -> None:
+    window = make_window()
+    window.open(SHAPES)
+    window.ask("One?")
+    os.kill(window.app.link.pid, signal.SIGKILL)
+    window.wait(lambda: "ended unexpectedly (signal 9" in window.banner)
+    assert window.ask("Two?").status == "answered"
+
+
+def test_an_error_of_the_engine_is_shown_with_its_hint(make_window: Make) -> None:
+    window = make_window({"fail": {"memory": "not enough memory"}})
+    window.open(SHAPES)
+    assert window.ask("About memory").error == "not enough memory\nThe script wanted it so."
+    assert "not enough memory" in window.cards[0].problem.text()
+    assert window.ask("Fine?").status == "answered"
+
+
+def test_again_takes_another_seed(make_window: Make) -> None:
+    window = make_window()
+    window.app.change(preset="fast")
+    window.open(SHAPES)
+    assert window.ask("How many?").conclusion == "3"
+    window.qtbot.mouseClick(window.cards[0].again_button, Qt.MouseButton.LeftButton)
+    window.wait(lambda: len(window.talk.exchanges) == 2 and not window.talk.busy)
+    assert window.talk.exchanges[1].request["seed"] == 1
+    assert window.talk.exchanges[1].conclusion == "2"
+    assert "seed 1" in window.cards[1].facts.text()
+
+
+def test_presets_and_expert_settings_decide_the_search(make_window: Make) -> None:
+    window = make_window()
+    window.open(SHAPES)
+    for preset, expected in (
+        ("fast", {}),
+        ("careful", {"candidates": 4}),
+        ("thorough", {"candidates": 8, "scorer": "judge"}),
+    ):
+        box = window.window.answers.box
+        box.preset.setCurrentIndex(box.preset.findData(preset))
+        box.preset.activated.emit(box.preset.currentIndex())
+        found = window.ask(f"{preset}?")
+        assert found.status == "answered", found.error
+        assert found.trace["options"] | expected == found.trace["options"]
+    window.app.change(preset="expert", strategy="best-of-n", groups={"search": {"candidates": 3}})
+    found = window.ask("expert?")
+    assert found.trace["strategy"] == "best-of-n"
+    assert found.trace["options"]["candidates"] == 3
+
+
+def test_copying_an_answer(make_window: Make) -> None:
+    window = make_window()
+    window.open(SHAPES)
+    window.ask("How many?")
+    window.qtbot.mouseClick(window.cards[0].copy_button, Qt.MouseButton.LeftButton)
+    assert QGuiApplication.clipboard().text() == "3"
+
+
+# --- a part, and what the model sees --------------------------------------------------------------
+def test_a_part_is_drawn_with_the_mouse_and_asked_about(make_window: Make) -> None:
+    window = make_window()
+    window.open(SHAPES)
+    window.ask("All?")
+    pane = window.window.picture
+    window.qtbot.mouseClick(pane.crop_button, Qt.MouseButton.LeftButton)
+    target = pane.view.target()
+    start = target.topLeft().toPoint() + QPoint(10, 10)
+    end = (target.topLeft() + QPointF(target.width() / 2, target.height() / 2)).toPoint()
+    window.qtbot.mousePress(pane.view, Qt.MouseButton.LeftButton, pos=start)
+    window.qtbot.mouseMove(pane.view, end)
+    window.qtbot.mouseRelease(pane.view, Qt.MouseButton.LeftButton, pos=end)
+    part = window.pictures.part
+    assert part is not None
+    assert abs(part[2] - 240) <= 2  # half of 480 original pixels
+    assert not pane.crop_button.isChecked()
+    assert "About a part" in window.window.answers.box.part.text()
+    assert window.talk.exchanges == []  # a part is another conversation
+    window.ask("This part?")
+    assert window.talk.current is not None
+    assert window.talk.current.crop == part
+    window.qtbot.mouseClick(window.window.answers.box.whole_button, Qt.MouseButton.LeftButton)
+    assert window.pictures.part is None
+
+
+def test_a_part_can_be_chosen_with_the_keyboard(make_window: Make) -> None:
+    window = make_window()
+    window.open(SHAPES)
+    view = window.window.picture.view
+    view.setFocus()
+    window.qtbot.keyClick(view, Qt.Key.Key_Right, Qt.KeyboardModifier.ShiftModifier)
+    assert window.pictures.part is not None
+    window.qtbot.keyClick(view, Qt.Key.Key_Escape)
+    assert window.pictures.part is None
+
+
+def test_what_the_model_sees(make_window: Make) -> None:
+    window = make_window()
+    window.open(SHAPES)
+    window.wait(lambda: window.pictures.tiling == (56, 4))  # the model told its own
+    window.app.act("sight")
+    pane = window.window.picture
+    assert pane.view.sight is not None
+    assert "2 × 2 tiles of 56 pixels" in pane.sight_text.text()
+    assert pane.view.grab().toImage().pixelColor(5, 5).isValid()
+    window.app.act("sight")
+    assert pane.view.sight is None
+
+
+# --- history --------------------------------------------------------------------------------------
+def test_history_is_searched_renamed_deleted_and_brought_back(
+    make_window: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = make_window()
+    window.open(SHAPES)
+    window.ask("How many circles?")
+    window.open(OTHER)
+    window.ask("Where is the square?")
+    sidebar = window.window.sidebar
+    titles = lambda: [found.title for found in sidebar.model.conversations]  # noqa: E731
+    assert titles() == ["Where is the square?", "How many circles?"]
+    window.app.act("search")
+    window.qtbot.keyClicks(sidebar.search, "CIRC")
+    assert titles() == ["How many circles?"]
+    sidebar.search.clear()
+    monkeypatch.setattr(QInputDialog, "getText", lambda *_: ("Square", True))
+    window.app.act("rename")
+    assert "Square" in titles()
+    window.app.act("delete")
+    assert titles() == ["How many circles?"]
+    assert window.talk.exchanges == []
+    assert "deleted" in window.banner
+    action = window.window.answers.banner.action
+    window.qtbot.mouseClick(action, Qt.MouseButton.LeftButton)
+    assert titles() == ["Square", "How many circles?"]
+
+
+def test_a_conversation_opens_again_with_its_picture_and_part(make_window: Make) -> None:
+    window = make_window()
+    window.open(SHAPES)
+    window.pictures.set_part((10, 20, 200, 220))
+    window.ask("In this part?")
+    window.window.close()
+    again = make_window()
+    assert again.window.picture.pages.currentIndex() == 0
+    sidebar = again.window.sidebar
+    sidebar.list.clicked.emit(sidebar.model.index(0))
+    again.wait(lambda: again.pictures.active is not None)
+    assert again.pictures.part == (10, 20, 200, 220)
+    assert again.cards[0].conclusion.markdown == "3"
+    follow = again.ask("And then?")
+    assert follow.status == "answered"
+    assert len(again.talk.exchanges) == 2
+
+
+def test_the_stored_copy_outlives_the_file(make_window: Make, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.png"
+    copy.write_bytes(SHAPES.read_bytes())
+    window = make_window()
+    window.open(copy)
+    copy.unlink()  # between drop and question
+    assert window.ask("Still there?").status == "answered"
+    window.app.history.picture_path(window.pictures.active.digest).unlink()  # type: ignore[union-attr]
+    window.type("And now?")
+    assert "stored copy" in window.banner
+
+
+def test_what_another_window_blocks_is_saved_later(
+    make_window: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llavao1_gui.state.history.BUSY_S", 0.05)
+    monkeypatch.setattr("llavao1_gui.conversations.RETRY_MS", 100)
+    window = make_window()
+    window.open(SHAPES)
+    other = sqlite3.connect(tmp_path / "home" / "history.sqlite", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    found = window.ask("Blocked?")
+    assert found.conclusion == "3"
+    assert "another window is writing" in window.banner
+    assert found.id == 0
+    other.execute("ROLLBACK")
+    other.close()
+    window.wait(lambda: found.id > 0)
+    assert window.app.history.exchanges(1)[0].conclusion == "3"
+
+
+def test_a_conversation_left_while_it_is_answered_is_saved_as_stopped(make_window: Make) -> None:
+    window = make_window({"token_s": 0.01})
+    window.open(SHAPES)
+    window.type("Slow?")
+    window.wait(lambda: window.talk.live is not None and bool(window.talk.live.stages))
+    window.app.act("new")
+    window.wait(lambda: not window.talk.busy)
+    assert window.app.history.exchanges(1)[0].status == "stopped"
+    assert window.ask("Next?").status == "answered"
+
+
+def test_a_damaged_history_and_bad_settings_are_told(make_window: Make, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "history.sqlite").write_bytes(b"damaged" * 1000)
+    (home / "settings.json").write_text(json.dumps({"theme": "pink", "language": "en"}))
+    window = make_window()
+    assert "set aside" in window.banner
+    assert "theme is 'pink'" in window.banner
+    assert list(home.glob("history-damaged-*"))

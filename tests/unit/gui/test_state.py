@@ -1,0 +1,341 @@
+"""What the window shows and keeps, without Qt."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llavao1_edge.errors import LlavaError, UsageError
+from llavao1_edge.settings import ranges
+from llavao1_gui.state import batch, export, preferences
+from llavao1_gui.state import messages as m
+from llavao1_gui.state.formulas import extract
+from llavao1_gui.state.history import MIGRATIONS, Conversation, Exchange, History, HistoryError
+from llavao1_gui.state.live import LiveAnswer
+from llavao1_gui.state.preferences import GROUPS, Preferences
+from llavao1_gui.state.sight import sight
+from llavao1_gui.state.tree import columns
+
+
+# --- messages -------------------------------------------------------------------------------------
+def test_every_message_comes_back_as_it_was_sent() -> None:
+    sent: list[m.Message] = [
+        m.Ask(1, "Wie viele?", "/a/b.png", (1, 2, 3, 4), (("q", {"caption": "c"}),), seed=3),
+        m.Text(1, "caption", ((0, "a\nb"), (1, "\u2028")), 2),
+        m.Answered(1, "2", {"conclusion": "2"}, {"candidates": []}, ("note",), False, 1.5),
+        m.Failed(1, "it failed", "try again"),
+        m.Stop(7),
+    ]
+    for message in sent:
+        line = m.encode(message)
+        assert line.count(b"\n") == 1
+        assert m.decode(line) == message
+
+
+@pytest.mark.parametrize(
+    "line", [b"", b"no json", b"[]", b'{"type": "Nothing"}', b'{"type":"Ask"}']
+)
+def test_a_line_that_is_no_message_is_an_error(line: bytes) -> None:
+    with pytest.raises(LlavaError, match="cannot be read"):
+        m.decode(line)
+
+
+# --- live -----------------------------------------------------------------------------------------
+def test_a_live_answer_follows_its_messages() -> None:
+    now = [0.0]
+    live = LiveAnswer(1, clock=lambda: now[0])
+    live.feed(m.Loading("demo"))
+    assert live.phase == "loading"
+    live.feed(m.Seen(1, 1, 1, 5, 5, True, 0.0))
+    assert live.reused
+    live.feed(m.StageBegan(1, "caption", 2))
+    now[0] = 1.0
+    live.feed(m.Text(1, "caption", ((1, "second"), (0, "first")), 4))
+    live.feed(m.Text(2, "caption", ((0, "of another answer"),), 1))
+    assert live.stages == {"caption": "first"}
+    assert live.tokens == 4
+    assert live.tokens_per_second == pytest.approx(20)  # four in the shortest window, 0.2 s
+    live.feed(m.CandidateDone(1, 0, {"key": 5}))
+    live.feed(m.Compared(1))
+    assert (live.finished, live.candidates, live.phase) == (1, 2, "judging")
+    live.feed(m.Kept(1, "caption", (5,), "judge", "second"))
+    assert live.stages == {"caption": "second"}
+    assert live.nodes[0]["by"] == "judge"
+    now[0] = 9.0
+    live.feed(m.Failed(1, "gone", stopped=True))
+    now[0] = 20.0
+    assert (live.phase, live.elapsed, live.done) == ("stopped", 9.0, True)
+
+
+# --- tree -----------------------------------------------------------------------------------------
+def node(key: int, parent: int, stage: str, **more: Any) -> dict[str, Any]:
+    return {"key": key, "parent": parent, "stage": stage, "text": f"t{key}", "tokens": 3,
+            "mean_logprob": -0.1} | more  # fmt: skip
+
+
+def test_the_tree_says_why_each_candidate_stands_where_it_does() -> None:
+    trace = {
+        "candidates": [
+            node(1, 0, "summary", by="only one", kept=True, chosen=True),
+            node(2, 1, "caption", by="all equal", kept=True, chosen=True),
+            node(3, 1, "caption"),
+            node(4, 2, "reasoning", by="judge", kept=True, chosen=True),
+            node(5, 2, "reasoning"),
+            node(6, 4, "conclusion", by="logprob", score=-0.1, kept=True, chosen=True),
+            node(7, 4, "conclusion", by="logprob", score=-0.2),
+        ],
+        "comparisons": [{"first": 4, "second": 5, "winner": 4}],
+    }
+    found = columns(trace)
+    assert [column.stage for column in found] == ["summary", "caption", "reasoning", "conclusion"]
+    kinds = [[box.reason.kind for box in column.boxes] for column in found]
+    assert kinds == [["alone"], ["equal", "equal"], ["judge", "judge"], ["score", "score"]]
+    assert (found[2].boxes[0].reason.wins, found[2].boxes[1].reason.wins) == (1, 0)
+    assert [box.row for box in found[1].boxes] == [0, 1]
+    assert columns({"candidates": []}) == ()
+
+
+# --- history --------------------------------------------------------------------------------------
+def test_a_conversation_is_found_again_as_it_was(tmp_path: Path) -> None:
+    with History(tmp_path) as history:
+        digest = history.keep_picture(b"\x89PNG picture")
+        talk = history.begin("How many?", digest, "a.png", (1, 2, 3, 4))
+        exchange = history.ask(talk.id, "How many 100%_?", {"seed": 1})
+        history.save_stages(exchange.id, {"caption": "half"})
+    with History(tmp_path) as history:
+        assert history.exchanges(talk.id)[0].stages == {"caption": "half"}
+        exchange.status, exchange.conclusion, exchange.trace = "answered", "Zwölf", {"a": 1}
+        history.save(exchange)
+        assert history.exchanges(talk.id) == [exchange]
+        assert history.conversation(talk.id).crop == (1, 2, 3, 4)  # type: ignore[union-attr]
+        assert history.picture_path(digest).read_bytes() == b"\x89PNG picture"
+        for part in ("MANY", "100%_", "zwölf"[1:], "a.PNG"):
+            assert [found.id for found in history.conversations(part)] == [talk.id], part
+        assert history.conversations("100x") == []
+        history.rename(talk.id, "Shapes")
+        assert history.conversations()[0].title == "Shapes"
+        history.delete(talk.id)
+        assert history.conversations() == []
+        history.restore(talk.id)
+        assert len(history.conversations()) == 1
+
+
+def test_what_was_deleted_long_ago_is_forgotten(tmp_path: Path) -> None:
+    now = [1000.0]
+    with History(tmp_path, clock=lambda: now[0]) as history:
+        talk = history.begin("x", None, "x")
+        history.ask(talk.id, "x", {})
+        history.delete(talk.id)
+    now[0] += 40 * 24 * 3600
+    with History(tmp_path, clock=lambda: now[0]) as history:
+        history.restore(talk.id)
+        assert history.conversations() == []
+        assert history.exchanges(talk.id) == []
+
+
+@pytest.mark.parametrize(
+    "content", [b"this is no database" * 100, b"SQLite format 3\0" + b"\7" * 5000]
+)
+def test_a_damaged_database_is_set_aside_and_never_deleted(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "history.sqlite").write_bytes(content)
+    with History(tmp_path) as history:
+        assert history.set_aside is not None
+        assert history.set_aside.read_bytes() == content
+        assert history.begin("new", None, "x").id == 1
+
+
+def test_a_newer_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+    with History(tmp_path) as history:
+        history.begin("x", None, "x")
+    db = sqlite3.connect(tmp_path / "history.sqlite")
+    db.execute(f"PRAGMA user_version={len(MIGRATIONS) + 1}")
+    db.close()
+    with pytest.raises(HistoryError, match="newer version"):
+        History(tmp_path)
+    assert (tmp_path / "history.sqlite").exists()
+
+
+def test_another_window_and_a_full_disk_are_sentences(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llavao1_gui.state.history.BUSY_S", 0.05)
+    with History(tmp_path) as history:
+        other = sqlite3.connect(tmp_path / "history.sqlite", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(HistoryError, match="another window"):
+            history.begin("x", None, "x")
+        other.execute("ROLLBACK")
+        other.close()
+        pages = history._db.execute("PRAGMA page_count").fetchone()[0]
+        history._db.execute(f"PRAGMA max_page_count={pages}")
+        with pytest.raises(HistoryError, match="full"):
+            history.begin("x" * 50_000, None, "x")
+
+
+# --- preferences ----------------------------------------------------------------------------------
+def test_preferences_come_back_and_bad_values_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "config" / "settings.json"
+    assert preferences.read(path) == (Preferences(), [])
+    chosen = Preferences(theme="dark", shortcuts={"open": "Ctrl+P"}).with_setting(
+        "sampling", "temperature", 0.5
+    )
+    preferences.write(path, chosen)
+    assert preferences.read(path) == (chosen, [])
+    stored = json.loads(path.read_text())
+    stored |= {"theme": "pink", "remember": "yes", "unknown": 1}
+    stored["groups"] = {"sampling": {"temperature": 77, "top_p": 0.5, "x": 1}, "y": {}}
+    path.write_text(json.dumps(stored))
+    found, problems = preferences.read(path)
+    assert (found.theme, found.remember) == ("system", True)
+    assert found.group("sampling") == {"top_p": 0.5}
+    assert len(problems) == 5
+    for value in ("pink", "yes", "77", "x is 1", "y in"):
+        assert any(value in problem for problem in problems), value
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '"x"', "\0"])
+def test_unreadable_settings_are_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "s.json").write_text(text)
+    found, problems = preferences.read(tmp_path / "s.json")
+    assert found == Preferences()
+    assert "s.json" in problems[0]
+
+
+def test_a_default_is_not_stored_and_a_bad_value_is_refused() -> None:
+    changed = Preferences().with_setting("search", "candidates", 8)
+    assert changed.group("search") == {"candidates": 8}
+    assert changed.with_setting("search", "candidates", None).group("search") == {}
+    with pytest.raises(UsageError, match="candidates is 1000"):
+        Preferences().with_setting("search", "candidates", 1000)
+
+
+def test_every_setting_has_a_name_and_a_help_that_can_be_translated() -> None:
+    pytest.importorskip("PySide6")
+    from llavao1_gui.widgets.settings_texts import HELP, NAMES
+
+    for kind in GROUPS.values():
+        for name, limits in ranges(kind):
+            assert name in NAMES
+            assert limits.help in HELP
+    assert len(HELP) == sum(len(fields(kind)) for kind in GROUPS.values())
+
+
+# --- formulas and sight ---------------------------------------------------------------------------
+def test_formulas_are_found_but_not_in_code() -> None:
+    text, found = extract(r"So \( \frac{a}{b} \) and `\(x\)` and \[ x^2 \] and \( \) end")
+    assert [(one.tex, one.block) for one in found] == [(r"\frac{a}{b}", False), ("x^2", True)]
+    assert r"`\(x\)`" in text
+    assert all(one.mark in text for one in found)
+
+
+@given(st.text(alphabet=r"\()[]`ab$ " + "\ue000\ue0010\n", max_size=60))
+def test_no_text_is_lost(text: str) -> None:
+    marked, found = extract(text)
+    clean = text.replace("\ue000", "").replace("\ue001", "")
+    for one in found:
+        mark = f"\n\n{one.mark}\n\n" if one.block else one.mark
+        marked = marked.replace(mark, one.source, 1)
+    assert marked == clean
+
+
+def test_sight_follows_the_models_tiling() -> None:
+    seen = sight(900, 500, tile=56, max_tiles=4)
+    assert (seen.canvas.rows, seen.canvas.columns, seen.canvas.width) == (2, 2, 112)
+    assert seen.scale == pytest.approx(112 / 900)
+
+
+# --- export ---------------------------------------------------------------------------------------
+TALK = Conversation(1, "How <many>?", "d", "a [1].png", (0, 0, 5, 5))
+SAID = [
+    Exchange(
+        1, "How <many>?", {}, "answered", "**2**", {"caption": "<b>x</b>"}, {"candidates": []}
+    ),
+    Exchange(2, "And now?", {}, "failed", error="it broke"),
+]
+
+
+@pytest.mark.parametrize("ending", ["md", "html", "json"])
+def test_an_export_holds_everything(tmp_path: Path, ending: str) -> None:
+    picture = tmp_path / "stored"
+    picture.write_bytes(b"\x89PNG data")
+    written = export.write(
+        tmp_path / f"out.{ending}", TALK, SAID, picture=picture, rendered=lambda t: f"[{t}]"
+    )
+    text = written[-1].read_text() if ending != "md" else (tmp_path / "out.md").read_text()
+    assert "it broke" in text
+    if ending == "md":
+        assert (tmp_path / "out.png").read_bytes() == b"\x89PNG data"
+        assert "out.png" in text
+    elif ending == "html":
+        assert "data:image/png;base64,iVBORyBkYXRh" in text
+        assert "<many>" not in text
+        assert "&lt;many&gt;" in text
+    else:
+        assert json.loads(text)["exchanges"][0]["trace"] == {"candidates": []}
+    assert not list(tmp_path.glob(".*partial"))
+
+
+def test_an_export_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(LlavaError, match="unknown ending"):
+        export.write(tmp_path / "a.doc", TALK, SAID, picture=None, rendered=str)
+    with pytest.raises(LlavaError, match="cannot write"):
+        export.write(tmp_path / "no" / "a.md", TALK, SAID, picture=None, rendered=str)
+    assert list(tmp_path.iterdir()) == []
+    assert export.file_name('a/b: "c"?') == "ab c"
+
+
+# --- batch ----------------------------------------------------------------------------------------
+def test_rows_of_a_folder_and_of_a_table(tmp_path: Path) -> None:
+    for name in ("b.PNG", "a.jpg", "notes.txt"):
+        (tmp_path / name).write_bytes(b"")
+    assert [Path(row.picture).name for row in batch.of_folder(tmp_path, "?")] == ["a.jpg", "b.PNG"]
+    table = tmp_path / "t.csv"
+    table.write_text("picture,question\na.jpg,How many?\n", encoding="utf-8-sig")
+    assert batch.of_csv(table) == [batch.Row(str(tmp_path / "a.jpg"), "How many?")]
+
+
+def test_bad_sources_are_named(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("picture,question\na.jpg,\n")
+    (tmp_path / "empty.csv").write_text("picture,question\n")
+    (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00")
+    for call, said in (
+        (lambda: batch.of_folder(tmp_path / "none", "?"), "cannot read the folder"),
+        (lambda: batch.of_folder(tmp_path, "?"), "holds no picture"),
+        (lambda: batch.of_folder(tmp_path, " "), "question is empty"),
+        (lambda: batch.of_csv(tmp_path / "x.csv"), "x.csv, line 2"),
+        (lambda: batch.of_csv(tmp_path / "empty.csv"), "no rows"),
+        (lambda: batch.of_csv(tmp_path / "binary.csv"), "UTF-8"),
+        (lambda: batch.of_csv(tmp_path / "none.csv"), "cannot read"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            call()
+
+
+def test_results_go_on_after_a_kill(tmp_path: Path) -> None:
+    rows = [batch.Row("a", "q"), batch.Row("b", "q"), batch.Row("a", "q")]
+    results = batch.Results(tmp_path / "r.jsonl")
+    results.add(rows[0], {"conclusion": "=1+1", "error": "", "notes": ["x"], "seconds": 1.0})
+    with (tmp_path / "r.jsonl").open("a") as file:
+        file.write('{"picture": "b", "ques')  # killed while writing
+    again = batch.Results(tmp_path / "r.jsonl")
+    assert again.left(rows) == [rows[1]]
+    again.add(rows[1], {"conclusion": "-5", "error": "", "notes": [], "seconds": 1.0})
+    assert batch.Results(tmp_path / "r.jsonl").left(rows) == []
+    table = (tmp_path / "r.csv").read_text().splitlines()
+    assert table[0].startswith("picture,question,conclusion")
+    assert "'=1+1" in table[1]  # no formula
+    assert ",-5," in table[2]
+
+
+def test_a_file_of_something_else_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "r.jsonl").write_text("my\nnotes\n")
+    with pytest.raises(LlavaError, match="no file of results"):
+        batch.Results(tmp_path / "r.jsonl")
+    assert (tmp_path / "r.jsonl").read_text() == "my\nnotes\n"

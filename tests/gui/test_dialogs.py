@@ -1,0 +1,340 @@
+"""Dialogs: candidates, settings, shortcuts, models, many pictures, export; languages and themes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QColor, QKeySequence
+from PySide6.QtWidgets import (
+    QAbstractButton,
+    QAbstractItemView,
+    QComboBox,
+    QLineEdit,
+    QPlainTextEdit,
+    QTextBrowser,
+    QWidget,
+)
+
+from llavao1_edge import demo
+from llavao1_edge.store.catalogue import Store
+from llavao1_gui import dialogs
+from llavao1_gui.state import messages as m
+from llavao1_gui.widgets import theme
+from llavao1_gui.widgets.actions import ACTIONS
+from tests.gui.conftest import OTHER, SHAPES, Window
+
+Make = Callable[..., Window]
+
+
+# --- candidates -----------------------------------------------------------------------------------
+def test_the_tree_shows_every_candidate_and_the_kept_path(make_window: Make) -> None:
+    window = make_window({"logprobs": {"There are two shapes.": -0.1}})
+    window.open(SHAPES)
+    exchange = window.ask("How many?")
+    dialog = dialogs.candidates(window.app, exchange)
+    assert dialog is not None
+    tree = dialog.tree
+    assert len(tree.items_by_key) == len(exchange.trace["candidates"]) == 16
+    chosen = [item for item in tree.items_by_key.values() if item.box.chosen]
+    assert [item.box.column for item in chosen] == [0, 1, 2, 3]
+    assert chosen[1].box.text == "There are two shapes."
+    assert chosen[1].note.startswith("combined")
+    window.qtbot.keyClick(tree, Qt.Key.Key_Left)
+    assert tree.current is not None
+    assert tree.current.box.column == 2
+    tree.pick(chosen[1])
+    assert dialog.text.markdown == "There are two shapes."
+    assert "part of the answer" in dialog.why.text()
+    at = tree.mapFromScene(next(i for i in tree.items_by_key.values() if i.box.column == 1
+                                and not i.box.chosen).sceneBoundingRect().center())  # fmt: skip
+    window.qtbot.mouseClick(tree.viewport(), Qt.MouseButton.LeftButton, pos=at)
+    assert "not part of the answer" in dialog.why.text()
+    dialog.close()
+
+
+# --- settings -------------------------------------------------------------------------------------
+def test_settings_are_checked_kept_and_used(make_window: Make, tmp_path: Path) -> None:
+    window = make_window()
+    dialog = dialogs.settings(window.app)
+    fields = {field.name: field for field in dialog.fields}
+    assert set(fields) >= {"candidates", "temperature", "token_budget", "gpu_layers"}
+    for wrong, said in (("77", "temperature is 77"), ("warm", "warm is no number")):
+        fields["temperature"].edit.setText(wrong)  # type: ignore[union-attr]
+        dialog.accept()
+        assert dialog.isVisible()
+        assert said in fields["temperature"].problem.text()
+        assert dialog.tabs.tabText(dialog.tabs.currentIndex()) == "Sampling"
+    fields["temperature"].edit.setText("0.5")  # type: ignore[union-attr]
+    dialog.combos["theme"].setCurrentIndex(dialog.combos["theme"].findData("dark"))
+    dialog.accept()
+    assert not dialog.isVisible()
+    assert theme.current() is theme.DARK
+    stored = json.loads((tmp_path / "home" / "settings.json").read_text())
+    assert stored["groups"]["sampling"] == {"temperature": 0.5}
+    window.open(SHAPES)
+    assert window.ask("Warm?").request["sampling"] == {"temperature": 0.5}
+    again = dialogs.settings(window.app)
+    again._defaults()
+    again.accept()
+    assert window.app.preferences.groups["sampling"] == {}
+
+
+def test_settings_that_cannot_be_written_are_told(make_window: Make, tmp_path: Path) -> None:
+    window = make_window()
+    (tmp_path / "home" / "settings.json").unlink()
+    (tmp_path / "home" / "settings.json").mkdir()
+    window.app.change(preset="fast")
+    assert "cannot write the settings" in window.banner
+    assert window.app.preferences.preset == "fast"
+
+
+def test_shortcuts_are_listed_changed_and_never_double(make_window: Make) -> None:
+    window = make_window()
+    dialog = dialogs.shortcuts(window.app)
+    assert set(dialog.edits) == {entry.name for entry in ACTIONS}
+    dialog.edits["models"].setKeySequence(QKeySequence("Ctrl+O"))
+    dialog.accept()
+    assert "both" in dialog.problem.text()
+    dialog.edits["models"].setKeySequence(QKeySequence("Ctrl+Shift+M"))
+    dialog.accept()
+    assert window.app.preferences.shortcuts == {"models": "Ctrl+Shift+M"}
+    assert window.window.actions_by_name["models"].shortcut().toString() == "Ctrl+Shift+M"
+    keys = [entry.keys for entry in ACTIONS if entry.keys]
+    assert len(keys) == len(set(keys))
+
+
+# --- models ---------------------------------------------------------------------------------------
+def test_a_pair_is_taken_in_used_and_removed(make_window: Make, tmp_path: Path) -> None:
+    window = make_window()
+    desk = dialogs.models(window.app)
+    window.wait(lambda: bool(desk.dialog.rows["demo"].details))
+    assert "mllama" in desk.dialog.details.text()
+    assert desk.dialog.memory.text().startswith("✓ Needs")
+    assert not desk.dialog.remove_button.isEnabled()
+    desk.work("import", str(demo.text_path()), "")
+    assert not desk.dialog.pull_button.isEnabled()
+    window.wait(lambda: desk.working is None)
+    assert "is ready" in desk.dialog.problem.text()
+    (name,) = [found for found in desk.dialog.rows if found != "demo"]
+    desk.dialog.list.setCurrentRow(1)
+    window.qtbot.mouseClick(desk.dialog.use_button, Qt.MouseButton.LeftButton)
+    assert window.app.preferences.model == name
+    assert not desk.dialog.remove_button.isEnabled()  # not while it is used
+    desk.use("demo")
+    desk.remove(name)
+    assert Store().entries() == []
+    assert list(desk.dialog.rows) == ["demo"]
+    desk.dialog.close()
+
+
+def test_model_work_that_fails_says_why(
+    make_window: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    window = make_window()
+    desk = dialogs.models(window.app)
+    for kind, source, said in (
+        ("pull", "owner/name", "offline"),
+        ("convert", str(tmp_path / "nothing"), "nothing"),
+        ("import", str(tmp_path / "no.gguf"), "no.gguf"),
+    ):
+        desk.work(kind, source, "")
+        window.wait(lambda: desk.working is None)
+        assert said in desk.dialog.problem.text().lower(), kind
+        assert desk.dialog.pull_button.isEnabled()
+    desk.dialog.close()
+
+
+def test_progress_has_speed_and_time_left(
+    make_window: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = make_window()
+    dialog = dialogs.models(window.app).dialog
+    now = [100.0]
+    monkeypatch.setattr("llavao1_gui.widgets.models_dialog.time.monotonic", lambda: now[0])
+    dialog.begin_work("x")
+    dialog.show_progress(m.Progress(50_000_000, 250_000_000, "file"))  # had come earlier
+    now[0] += 10
+    dialog.show_progress(m.Progress(150_000_000, 250_000_000, "file"))
+    assert dialog.doing.text() == "file · 150.0 MB of 250.0 MB · 10.0 MB/s · 10 s left"
+    dialog.close()
+
+
+# --- many pictures --------------------------------------------------------------------------------
+def test_a_folder_is_answered_and_goes_on_where_it_was(make_window: Make, tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(4):
+        (folder / f"{number}.png").write_bytes(SHAPES.read_bytes())
+    (folder / "2.png").write_text("no picture")
+    window = make_window({"token_s": 0.003})
+    desk = dialogs.batch(window.app)
+    dialog, out = desk.dialog, tmp_path / "out.jsonl"
+    dialog.source.setText(str(folder))
+    dialog.question.setText("How many?")
+    window.qtbot.mouseClick(dialog.start_button, Qt.MouseButton.LeftButton)
+    assert "missing" in dialog.problem.text()
+    dialog.out.setText(str(out))
+    window.qtbot.mouseClick(dialog.start_button, Qt.MouseButton.LeftButton)
+    window.wait(lambda: desk.run.done >= 1)
+    window.qtbot.mouseClick(dialog.stop_button, Qt.MouseButton.LeftButton)
+    assert not desk.run.running
+    done = desk.run.done
+    assert done < 4
+    window.qtbot.mouseClick(dialog.start_button, Qt.MouseButton.LeftButton)
+    window.wait(lambda: not desk.run.running)
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert len(rows) == 4
+    assert [row["conclusion"] for row in rows if not row["error"]] == ["3"] * 3
+    (bad,) = [row for row in rows if row["error"]]
+    assert bad["picture"].endswith("2.png")
+    assert "1 with an error" in dialog.state.text()
+    assert len(out.with_suffix(".csv").read_text().splitlines()) == 5
+    dialog.close()
+
+
+def test_pause_holds_the_run(make_window: Make, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(
+        f"picture,question\n{SHAPES},one?\n{OTHER},two?\n{SHAPES},three?\n"
+    )
+    window = make_window({"token_s": 0.003})
+    desk = dialogs.batch(window.app)
+    desk.start(str(tmp_path / "t.csv"), "", str(tmp_path / "r"))
+    desk.run.toggle_pause()
+    window.wait(lambda: desk.run.done == 1)
+    window.qtbot.wait(150)
+    assert desk.run.done == 1
+    assert desk.dialog.pause_button.text() == "Go on"
+    window.qtbot.mouseClick(desk.dialog.pause_button, Qt.MouseButton.LeftButton)
+    window.wait(lambda: desk.run.done == 3)
+    assert (tmp_path / "r.jsonl").exists()
+    desk.dialog.close()
+
+
+# --- export ---------------------------------------------------------------------------------------
+def test_a_conversation_is_exported(make_window: Make, tmp_path: Path) -> None:
+    window = make_window()
+    window.app.export()
+    assert "nothing to export" in window.banner
+    window.open(SHAPES)
+    window.ask("How <many>?")
+    for name in ("a.md", "a.html", "a.json"):
+        dialogs.export_to(window.app, tmp_path / name)
+    assert (tmp_path / "a.png").read_bytes() == SHAPES.read_bytes()
+    page = (tmp_path / "a.html").read_text()
+    assert "How &lt;many&gt;?" in page
+    assert "data:image/png;base64" in page
+    assert json.loads((tmp_path / "a.json").read_text())["exchanges"][0]["trace"]["candidates"]
+    dialogs.export_to(window.app, tmp_path / "none" / "a.md")
+    assert "cannot write" in window.banner
+
+
+# --- rich text ------------------------------------------------------------------------------------
+def test_markdown_and_formulas_are_drawn_and_bad_ones_shown_as_they_are(make_window: Make) -> None:
+    said = r"**So** \( \frac{1}{2} \) and \( \frac{ \) and ![x](file:///etc/passwd) <b>y</b>"
+    window = make_window({"texts": {"summary": ["s"], "caption": ["c"], "reasoning": ["r"],
+                                    "conclusion": [said]}})  # fmt: skip
+    window.open(SHAPES)
+    window.ask("Half?")
+    text = window.cards[0].conclusion
+    window.app.formulas.wait()
+    window.wait(lambda: "\ufffc" in text.toPlainText())  # a formula is a picture in the text
+    assert r"\( \frac{ \)" in text.toPlainText()
+    assert "**" not in text.toPlainText()
+    assert "<b>y</b>" in text.toPlainText()
+    assert text.markdown == said
+
+
+# --- looks ----------------------------------------------------------------------------------------
+def contrast(first: str, second: str) -> float:
+    """WCAG 2.2's ratio."""
+
+    def light(name: str) -> float:
+        parts = [QColor(name).redF(), QColor(name).greenF(), QColor(name).blueF()]
+        r, g, b = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b
+
+    bright, dark = sorted((light(first), light(second)), reverse=True)
+    return (bright + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("chosen", [theme.LIGHT, theme.DARK], ids=lambda t: t.name)
+def test_text_has_enough_contrast_everywhere(chosen: theme.Theme) -> None:
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    for back in (chosen.back, chosen.surface, chosen.raised, chosen.note_back):
+        for text in (chosen.text, chosen.faint):
+            assert contrast(text, back) >= 4.5, (text, back)
+    for text, back in (
+        (chosen.on_accent, chosen.accent),
+        (chosen.accent, chosen.note_back),
+        (chosen.good, chosen.surface),
+        (chosen.bad, chosen.surface),
+        (chosen.text, chosen.bad_back),
+    ):
+        assert contrast(text, back) >= 4.5, (text, back)
+
+
+CONTROLS = (QAbstractButton, QComboBox, QLineEdit, QPlainTextEdit, QTextBrowser, QAbstractItemView)
+
+
+def ancestors(widget: QWidget) -> list[QWidget]:
+    found, parent = [], widget.parentWidget()
+    while parent is not None:
+        found.append(parent)
+        parent = parent.parentWidget()
+    return found
+
+
+def unnamed(widget: QWidget) -> list[str]:
+    """Controls that a screen reader could not name; insides of Qt's own controls are Qt's."""
+    found = []
+    for control in widget.findChildren(QWidget):
+        inner = any(isinstance(one, QComboBox | QLineEdit) for one in ancestors(control))
+        if not isinstance(control, CONTROLS) or inner or control.isHidden():
+            continue
+        text = control.text() if isinstance(control, QAbstractButton) else ""
+        own = control.objectName().startswith("qt_")
+        if not (control.accessibleName() or text or own):
+            found.append(f"{type(control).__name__} in {type(control.parentWidget()).__name__}")
+    return found
+
+
+def test_every_control_has_a_name(make_window: Make) -> None:
+    window = make_window()
+    window.open(SHAPES, OTHER)
+    window.ask("How many?")
+    app = window.app
+    shown: list[QWidget] = [
+        window.window,
+        dialogs.settings(app),
+        dialogs.models(app).dialog,
+        dialogs.batch(app).dialog,
+        dialogs.about(app),
+    ]
+    for widget in shown:
+        assert unnamed(widget) == [], type(widget).__name__
+    for widget in shown[1:]:
+        widget.close()
+
+
+def test_the_theme_changes_at_once(make_window: Make) -> None:
+    window = make_window()
+    window.open(SHAPES)
+    window.ask("How many?")
+    colours = []
+    for name in ("light", "dark"):
+        window.app.change(theme=name)
+        colours.append(window.window.sidebar.grab().toImage().pixelColor(5, 300).name())
+    assert colours == [theme.LIGHT.back, theme.DARK.back]
+
+
+def test_the_history_hides_in_a_narrow_window(make_window: Make) -> None:
+    window = make_window()
+    window.window.resize(900, 600)
+    window.wait(lambda: not window.window.sidebar.isVisible())
+    window.window.resize(1200, 700)
+    window.wait(lambda: window.window.sidebar.isVisible())

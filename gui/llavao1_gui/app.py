@@ -113,6 +113,7 @@ class App(QObject):
         box = window.answers.box
         box.asked.connect(self.ask)
         box.stopped.connect(talk.stop)
+        box.field.picture_given.connect(window.take)
         box.preset_chosen.connect(lambda name: self.change(preset=name))
         box.part_dropped.connect(lambda: self.pictures.set_part(None))
         window.answers.banner.acted.connect(self._act_banner)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from PySide6.QtCore import QCoreApplication
 from PySide6.QtWidgets import QDialog, QFileDialog
 
 from llavao1_edge.errors import LlavaError
@@ -62,11 +63,13 @@ def export(app: App) -> None:
     """The conversation that is shown, into a file whose ending says how."""
     talk = app.conversations
     if talk.current is None or not talk.exchanges:
-        app.tell(app.tr("There is nothing to export yet."))
+        app.tell(QCoreApplication.translate("Dialogs", "There is nothing to export yet."))
         return
     kinds = "Markdown (*.md);;HTML (*.html);;JSON (*.json)"
     start = f"{file_name(talk.current.title)}.md"
-    chosen, kind = QFileDialog.getSaveFileName(app.window, app.tr("Export"), start, kinds)
+    chosen, kind = QFileDialog.getSaveFileName(
+        app.window, QCoreApplication.translate("Dialogs", "Export"), start, kinds
+    )
     if chosen:
         path = Path(chosen)
         if not path.suffix:
@@ -90,7 +93,9 @@ def export_to(app: App, path: Path) -> None:
         app.tell(str(error), bad=True)
     else:
         names = ", ".join(found.name for found in written)
-        app.window.statusBar().showMessage(app.tr("Written: {0}").format(names), 5000)
+        app.window.statusBar().showMessage(
+            QCoreApplication.translate("Dialogs", "Written: {0}").format(names), 5000
+        )
 
 
 # --- models ---------------------------------------------------------------------------------------
@@ -115,7 +120,9 @@ class ModelsDesk:
         from llavao1_edge.store.catalogue import Store
 
         size = sum(path.stat().st_size for path in (demo.text_path(), demo.mmproj_path()))
-        about = self.app.tr("Built in. It knows coloured shapes and nothing else.")
+        about = QCoreApplication.translate(
+            "Dialogs", "Built in. It knows coloured shapes and nothing else."
+        )
         rows = [ModelRow("demo", size, about)]
         try:
             store = Store()
@@ -181,7 +188,7 @@ class ModelsDesk:
         if isinstance(message, m.Progress):
             self.dialog.show_progress(message)
         elif isinstance(message, m.Done):
-            text = self.app.tr("{0} is ready.").format(message.name)
+            text = QCoreApplication.translate("Dialogs", "{0} is ready.").format(message.name)
             self._end("\n".join([text, *message.notes]), bad=False)
         elif isinstance(message, m.Failed):
             text = f"{message.message}\n{message.hint}".strip()

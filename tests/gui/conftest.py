@@ -88,6 +88,7 @@ def make_window(
     for app in started:
         app.window.close()
         app.history.close()
+        app.language.use("en")
         app.deleteLater()
         app.window.deleteLater()
     qtbot.wait(1)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QColor, QKeySequence
+from PySide6.QtGui import QColor, QFontDatabase, QKeySequence
 from PySide6.QtWidgets import (
     QAbstractButton,
     QAbstractItemView,
@@ -23,6 +24,7 @@ from llavao1_edge import demo
 from llavao1_edge.store.catalogue import Store
 from llavao1_gui import dialogs
 from llavao1_gui.state import messages as m
+from llavao1_gui.translate import KOREAN_FONTS, catalogues
 from llavao1_gui.widgets import theme
 from llavao1_gui.widgets.actions import ACTIONS
 from tests.gui.conftest import OTHER, SHAPES, Window
@@ -338,3 +340,47 @@ def test_the_history_hides_in_a_narrow_window(make_window: Make) -> None:
     window.wait(lambda: not window.window.sidebar.isVisible())
     window.window.resize(1200, 700)
     window.wait(lambda: window.window.sidebar.isVisible())
+
+
+# --- languages ------------------------------------------------------------------------------------
+def test_catalogues_are_complete_and_fresh() -> None:
+    assert catalogues.problems() == []
+
+
+def test_every_placeholder_is_translated() -> None:
+    for (_, text), said in catalogues.texts(catalogues.FOLDER / "ko.ts").items():
+        assert said is not None
+        assert sorted(re.findall(r"\{\d\}", text)) == sorted(re.findall(r"\{\d\}", said)), text
+
+
+def test_the_language_changes_at_once_and_back(make_window: Make) -> None:
+    window = make_window()
+    window.open(SHAPES)
+    window.ask("How many?")
+    box, sidebar = window.window.answers.box, window.window.sidebar
+    window.app.change(language="ko")
+    window.wait(lambda: box.ask_button.text() == "묻기")
+    assert window.window.state_label.text() == "준비됨"
+    assert sidebar.title.text() == "대화"
+    assert window.window.actions_by_name["open"].text() == "그림 열기…"
+    assert "꼼꼼히" in window.cards[0].facts.text()
+    dialog = dialogs.settings(window.app)
+    assert dialog.windowTitle() == "설정"
+    dialog.reject()
+    window.app.change(language="en")
+    window.wait(lambda: box.ask_button.text() == "Ask")
+    assert window.window.state_label.text() == "Ready"
+
+
+def test_korean_letters_have_shapes(make_window: Make) -> None:
+    """Two different letters look different; boxes for missing glyphs would look the same."""
+    window = make_window()
+    if not set(KOREAN_FONTS) & set(QFontDatabase.families()):
+        pytest.skip("no Korean font is installed")
+    window.app.change(language="ko")
+    button = window.window.answers.box.ask_button
+    seen = []
+    for text in ("가", "힣"):
+        button.setText(text)
+        seen.append(button.grab().toImage())
+    assert seen[0] != seen[1]

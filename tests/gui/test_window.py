@@ -77,6 +77,19 @@ def test_raw_picture_data_and_the_clipboard(make_window: Make) -> None:
     assert window.window.answers.box.field.toPlainText() == "only text"
 
 
+def test_a_picture_pasted_into_the_question_is_a_picture(make_window: Make) -> None:
+    window = make_window()
+    field = window.window.answers.box.field
+    QGuiApplication.clipboard().setMimeData(urls(SHAPES))
+    field.setFocus()
+    window.qtbot.keyClick(field, Qt.Key.Key_V, Qt.KeyboardModifier.ControlModifier)
+    window.wait(lambda: len(window.pictures.pictures) == 1)
+    assert field.toPlainText() == ""
+    QGuiApplication.clipboard().setText("words")
+    window.qtbot.keyClick(field, Qt.Key.Key_V, Qt.KeyboardModifier.ControlModifier)
+    assert field.toPlainText() == "words"
+
+
 def test_the_same_picture_twice_is_one(make_window: Make) -> None:
     window = make_window()
     window.open(SHAPES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from PySide6.QtCore import QCoreApplication
@@ -48,44 +49,49 @@ MENUS = ("file", "picture", "answer", "view", "tools", "help")
 
 
 def menu_text(name: str) -> str:
-    t = QCoreApplication.translate
+    translate = QCoreApplication.translate
     return {
-        "file": t("Actions", "&File"),
-        "picture": t("Actions", "&Picture"),
-        "answer": t("Actions", "&Answer"),
-        "view": t("Actions", "&View"),
-        "tools": t("Actions", "&Tools"),
-        "help": t("Actions", "&Help"),
+        "file": translate("Actions", "&File"),
+        "picture": translate("Actions", "&Picture"),
+        "answer": translate("Actions", "&Answer"),
+        "view": translate("Actions", "&View"),
+        "tools": translate("Actions", "&Tools"),
+        "help": translate("Actions", "&Help"),
     }[name]
 
 
+def plain_menu_text(name: str) -> str:
+    """Without the mark of its key."""
+    return re.sub(r"\(&.\)|&", "", menu_text(name))
+
+
 def action_text(name: str) -> str:
-    t = QCoreApplication.translate
+    translate = QCoreApplication.translate
     return {
-        "open": t("Actions", "Open pictures…"),
-        "paste": t("Actions", "Paste a picture"),
-        "screenshot": t("Actions", "Screenshot of the screen"),
-        "region": t("Actions", "Screenshot of a region"),
-        "new": t("Actions", "New conversation"),
-        "export": t("Actions", "Export the conversation…"),
-        "quit": t("Actions", "Quit"),
-        "part": t("Actions", "Ask about a part"),
-        "whole": t("Actions", "Ask about the whole picture"),
-        "sight": t("Actions", "What the model sees"),
-        "next_picture": t("Actions", "Next picture"),
-        "previous_picture": t("Actions", "Previous picture"),
-        "question": t("Actions", "Go to the question"),
-        "stop": t("Actions", "Stop"),
-        "again": t("Actions", "Ask again with another seed"),
-        "copy": t("Actions", "Copy the answer"),
-        "candidates": t("Actions", "Show the candidates"),
-        "search": t("Actions", "Search conversations"),
-        "sidebar": t("Actions", "Show the conversations"),
-        "rename": t("Actions", "Rename the conversation…"),
-        "delete": t("Actions", "Delete the conversation"),
-        "batch": t("Actions", "Many pictures at once…"),
-        "models": t("Actions", "Models…"),
-        "settings": t("Actions", "Settings…"),
-        "shortcuts": t("Actions", "Keyboard shortcuts"),
-        "about": t("Actions", "About"),
+        "open": translate("Actions", "Open pictures…"),
+        "paste": translate("Actions", "Paste a picture"),
+        "screenshot": translate("Actions", "Screenshot of the screen"),
+        "region": translate("Actions", "Screenshot of a region"),
+        "new": translate("Actions", "New conversation"),
+        "export": translate("Actions", "Export the conversation…"),
+        "quit": translate("Actions", "Quit"),
+        "part": translate("Actions", "Ask about a part"),
+        "whole": translate("Actions", "Ask about the whole picture"),
+        "sight": translate("Actions", "What the model sees"),
+        "next_picture": translate("Actions", "Next picture"),
+        "previous_picture": translate("Actions", "Previous picture"),
+        "question": translate("Actions", "Go to the question"),
+        "stop": translate("Actions", "Stop"),
+        "again": translate("Actions", "Ask again with another seed"),
+        "copy": translate("Actions", "Copy the answer"),
+        "candidates": translate("Actions", "Show the candidates"),
+        "search": translate("Actions", "Search conversations"),
+        "sidebar": translate("Actions", "Show the conversations"),
+        "rename": translate("Actions", "Rename the conversation…"),
+        "delete": translate("Actions", "Delete the conversation"),
+        "batch": translate("Actions", "Many pictures at once…"),
+        "models": translate("Actions", "Models…"),
+        "settings": translate("Actions", "Settings…"),
+        "shortcuts": translate("Actions", "Keyboard shortcuts"),
+        "about": translate("Actions", "About"),
     }[name]

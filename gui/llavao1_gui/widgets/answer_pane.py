@@ -29,6 +29,7 @@ class Banner(QFrame):
         self.setObjectName("banner")
         self.text = label(wrap=True, select=True)
         self.action = button(clicked=self._act)
+        self.action.hide()
         self.close_button = IconButton("close")
         self.close_button.clicked.connect(self.hide)
         self.setLayout(row(self.text, self.action, self.close_button, margin=8))

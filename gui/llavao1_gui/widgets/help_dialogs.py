@@ -16,7 +16,7 @@ from PySide6.QtWidgets import (
 )
 
 from llavao1_edge import __version__
-from llavao1_gui.widgets.actions import ACTIONS, MENUS, action_text, menu_text
+from llavao1_gui.widgets.actions import ACTIONS, MENUS, action_text, plain_menu_text
 from llavao1_gui.widgets.layouts import column, label
 from llavao1_gui.widgets.rich_text import RichText
 
@@ -32,7 +32,7 @@ class ShortcutsDialog(QDialog):
         form = QFormLayout()
         form.setContentsMargins(16, 12, 16, 12)
         for menu in MENUS:
-            form.addRow(label(menu_text(menu).replace("&", ""), role="section"))
+            form.addRow(label(plain_menu_text(menu), role="section"))
             for entry in ACTIONS:
                 if entry.menu == menu:
                     keys = changed.get(entry.name, entry.keys)
@@ -115,6 +115,7 @@ class AboutDialog(QDialog):
         self.resize(560, 420)
         title = label("llavao1-edge " + __version__, role="heading")
         about = RichText()
+        about.setAccessibleName(self.tr("About"))
         about.set_markdown(
             self.tr(
                 "LLaVA-o1 on your own computer: it looks at a picture, reasons in four stages, and "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtCore import QMimeData, QSize, Qt, Signal
 from PySide6.QtGui import QKeyEvent, QTextOption
 from PySide6.QtWidgets import QComboBox, QFrame, QLineEdit, QPlainTextEdit, QSizePolicy, QWidget
 
@@ -25,6 +25,7 @@ class QuestionField(QPlainTextEdit):
     """Return asks, Shift+Return starts a new line; it grows with its text."""
 
     asked = Signal()
+    picture_given = Signal(object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -41,9 +42,23 @@ class QuestionField(QPlainTextEdit):
         else:
             super().keyPressEvent(event)
 
+    def canInsertFromMimeData(self, data: QMimeData) -> bool:  # noqa: N802
+        return holds_picture(data) or super().canInsertFromMimeData(data)
+
+    def insertFromMimeData(self, data: QMimeData) -> None:  # noqa: N802
+        """A picture that is pasted or dropped here is a picture, not the text of its path."""
+        if holds_picture(data):
+            self.picture_given.emit(data)
+        else:
+            super().insertFromMimeData(data)
+
     def _grow(self) -> None:
         lines = min(6, max(2, int(self.document().size().height())))
         self.setFixedHeight(self.fontMetrics().lineSpacing() * lines + 14)
+
+
+def holds_picture(data: QMimeData) -> bool:
+    return data.hasImage() or any(url.isLocalFile() for url in data.urls())
 
 
 class QuestionBox(Retranslated):

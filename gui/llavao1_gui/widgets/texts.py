@@ -7,34 +7,36 @@ from PySide6.QtCore import QCoreApplication
 
 def stage_name(stage: str | None) -> str:
     """A stage's name for people; the model's own word for one that is not known."""
-    t = QCoreApplication.translate
+    translate = QCoreApplication.translate
     names = {
-        "summary": t("Stages", "Summary"),
-        "caption": t("Stages", "Caption"),
-        "reasoning": t("Stages", "Reasoning"),
-        "conclusion": t("Stages", "Conclusion"),
+        "summary": translate("Stages", "Summary"),
+        "caption": translate("Stages", "Caption"),
+        "reasoning": translate("Stages", "Reasoning"),
+        "conclusion": translate("Stages", "Conclusion"),
     }
-    return names.get(stage or "", stage or t("Stages", "Answer"))
+    return names.get(stage or "", stage or translate("Stages", "Answer"))
 
 
 def preset_name(name: str) -> str:
-    t = QCoreApplication.translate
+    translate = QCoreApplication.translate
     names = {
-        "fast": t("Presets", "Fast"),
-        "careful": t("Presets", "Careful"),
-        "thorough": t("Presets", "Thorough"),
-        "expert": t("Presets", "Expert"),
+        "fast": translate("Presets", "Fast"),
+        "careful": translate("Presets", "Careful"),
+        "thorough": translate("Presets", "Thorough"),
+        "expert": translate("Presets", "Expert"),
     }
     return names.get(name, name)
 
 
 def preset_help(name: str) -> str:
-    t = QCoreApplication.translate
+    translate = QCoreApplication.translate
     helps = {
-        "fast": t("Presets", "One answer in four stages"),
-        "careful": t("Presets", "Four candidates at every stage, the best goes on"),
-        "thorough": t("Presets", "Eight candidates at every stage, compared by the model itself"),
-        "expert": t("Presets", "Strategy and scorer as chosen in the settings"),
+        "fast": translate("Presets", "One answer in four stages"),
+        "careful": translate("Presets", "Four candidates at every stage, the best goes on"),
+        "thorough": translate(
+            "Presets", "Eight candidates at every stage, compared by the model itself"
+        ),
+        "expert": translate("Presets", "Strategy and scorer as chosen in the settings"),
     }
     return helps.get(name, "")
 

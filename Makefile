@@ -1,24 +1,27 @@
 # Verbs for people and for CI. Everything is installed into .venv; nothing outside it is touched.
 #   make demo    install, then answer a question about a sample picture with the embedded model
 #   make test    run the tests        make check   format, lint, types
+#   make gui     install, then open the window
 #   make oracle  also install torch and transformers, for training and the live comparison
 #   make format  apply the formatter            make clean   remove .venv and caches
+#   make translations  texts of the window into the catalogues, and compile them
+#   make screenshots   every state of the window into docs/images
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SAMPLES := llavao1_edge/demo/samples
 
-.PHONY: demo test check format oracle clean help
+.PHONY: demo gui test check format oracle translations screenshots clean help
 
 help:
-	@sed -n '2,5s/^# *//p' Makefile
+	@sed -n '2,8s/^# *//p' Makefile
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
 	$(PYTHON) -m venv $(VENV)
 	@echo "Installing. llama-cpp-python is compiled once, which takes about five minutes."
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[gui]'
 	@touch $@
 
 $(VENV)/testing: $(VENV)/installed
@@ -34,6 +37,9 @@ demo: $(VENV)/installed
 	@echo "Question: How many small circles do you see?"
 	@$(BIN)/llavao1-edge ask $(SAMPLES)/1-count.png "How many small circles do you see?" --show-stages --temperature 0
 
+gui: $(VENV)/installed
+	@$(BIN)/llavao1-edge gui
+
 test: $(VENV)/testing
 	$(BIN)/python -m pytest
 
@@ -45,6 +51,12 @@ check: $(VENV)/testing
 format: $(VENV)/testing
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+translations: $(VENV)/testing
+	$(BIN)/python -m llavao1_gui.translate.catalogues
+
+screenshots: $(VENV)/testing
+	$(BIN)/python -m tests.gui.screenshots docs/images
 
 oracle: $(VENV)/oracle
 

@@ -9,6 +9,7 @@ Looking at them is the test that no program can do.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -23,6 +24,7 @@ VARIANTS = (("light", "en", 1), ("dark", "en", 1), ("light", "ko", 1), ("dark", 
 def take(folder: Path, theme: str, language: str, scale: int) -> None:
     from dataclasses import replace
 
+    from PIL import Image
     from PySide6.QtGui import QImage
     from PySide6.QtWidgets import QWidget
 
@@ -54,10 +56,13 @@ def take(folder: Path, theme: str, language: str, scale: int) -> None:
         end = time.monotonic() + 0.25
         wait(lambda: time.monotonic() > end)
 
-    def shoot(name: str, widget: QWidget = window) -> None:
+    def shoot(name: str, widget: QWidget | None = None) -> None:
         settle()
         path = folder / f"{name}{suffix}.png"
-        widget.grab().save(str(path))
+        (widget or window).grab().save(str(path))
+        with Image.open(path) as taken:
+            small = taken.convert("RGB").quantize(255)
+        small.save(path, optimize=True)
         print(path)
 
     def ask(question: str, until: Callable[[], bool] = lambda: not talk.busy) -> None:
@@ -77,14 +82,6 @@ def take(folder: Path, theme: str, language: str, scale: int) -> None:
         ask(question)
     window.answers.all_cards()[-1].fold.setChecked(True)
     shoot("answer")
-    app.pictures.activate(3)
-    live = lambda: talk.live is not None and talk.live.stage == "caption"  # noqa: E731
-    ask(demo.samples()[3].question, live)
-    talk.stop()
-    card = window.answers.all_cards()[-1]
-    card.fold.setChecked(True)
-    window.grab()
-    wait(lambda: not talk.busy)
     app.pictures.activate(1)
     window.picture.view.choose_part((20, 150, 330, 460))
     shoot("part")
@@ -140,6 +137,21 @@ def take(folder: Path, theme: str, language: str, scale: int) -> None:
         made.reject()
     window.resize(900, 600)
     shoot("small")
+    window.close()
+    slow = home / "slow.json"
+    slow.write_text(json.dumps({"token_s": 0.03, "load_s": 1.5}))
+    app = start(["--data", str(home / "slow"), "--config", str(home), "--script", str(slow)])
+    window, talk = app.window, app.conversations
+    app.pictures.add([demo.samples()[0].picture])
+    wait(lambda: app.pictures.active is not None)
+    ask(
+        "How many shapes are there?", lambda: talk.live is not None and talk.live.phase == "loading"
+    )
+    shoot("loading", window)
+    wait(lambda: talk.live is not None and talk.live.stage == "caption")
+    window.answers.all_cards()[0].fold.setChecked(True)
+    wait(lambda: talk.live is not None and talk.live.stage == "reasoning")
+    shoot("thinking", window)
     window.close()
 
 

@@ -282,7 +282,7 @@ class App(QObject):
             shown = f"{shown} · {self._loaded.device}"
             self.window.model_label.setToolTip("\n".join(self._loaded.memory))
         self.window.model_label.setText(shown)
-        self.window.state_label.setText(self.tr("Ready"))
+        self._show_busy(self.conversations.busy)
 
     def _show_busy(self, busy: bool) -> None:
         self.window.state_label.setText(self.tr("Answering…") if busy else self.tr("Ready"))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -124,7 +125,11 @@ def take(folder: Path, theme: str, language: str, scale: int) -> None:
     shoot("models-fetching", desk.dialog)
     desk.dialog.close()
     batch = dialogs.batch(app)
-    batch.dialog.source.setText(str(demo.samples()[0].picture.parent))
+    folder_of_pictures = home / "pictures of shapes"
+    folder_of_pictures.mkdir()
+    for sample in demo.samples():
+        shutil.copy(sample.picture, folder_of_pictures)
+    batch.dialog.source.setText(str(folder_of_pictures))
     batch.dialog.question.setText("How many red objects are there?")
     batch.dialog.out.setText(str(home / "results.jsonl"))
     batch.start(batch.dialog.source.text(), batch.dialog.question.text(), batch.dialog.out.text())
@@ -135,6 +140,14 @@ def take(folder: Path, theme: str, language: str, scale: int) -> None:
     for name, made in (("shortcuts", dialogs.shortcuts(app)), ("about", dialogs.about(app))):
         shoot(name, made)
         made.reject()
+    app.pictures.activate(3)
+    app.change(preset="expert", groups={"search": {"candidates": 64}})
+    question = demo.samples()[3].question
+    ask(question, lambda: talk.live is not None and talk.live.stage == "caption")
+    window.answers.all_cards()[0].fold.setChecked(True)
+    wait(lambda: talk.live is not None and talk.live.stage == "reasoning")
+    shoot("thinking")
+    wait(lambda: not talk.busy)
     window.resize(900, 600)
     shoot("small")
     window.close()
@@ -148,10 +161,6 @@ def take(folder: Path, theme: str, language: str, scale: int) -> None:
         "How many shapes are there?", lambda: talk.live is not None and talk.live.phase == "loading"
     )
     shoot("loading", window)
-    wait(lambda: talk.live is not None and talk.live.stage == "caption")
-    window.answers.all_cards()[0].fold.setChecked(True)
-    wait(lambda: talk.live is not None and talk.live.stage == "reasoning")
-    shoot("thinking", window)
     window.close()
 
 

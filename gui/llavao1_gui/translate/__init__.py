@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from PySide6.QtCore import QLibraryInfo, QLocale, QTranslator
-from PySide6.QtGui import QFontDatabase, QGuiApplication
+from PySide6.QtGui import QFontDatabase, QFontInfo, QGuiApplication
 
 FOLDER = Path(__file__).parent
 LANGUAGES = {"en": "English", "ko": "한국어"}
@@ -20,7 +20,8 @@ class Language:
     def __init__(self, application: QGuiApplication) -> None:
         self._application = application
         self._installed: list[QTranslator] = []
-        self._family = application.font().family()
+        # The font that is really drawn: a name that stands for another one would be skipped.
+        self._family = QFontInfo(application.font()).family()
 
     def use(self, choice: str) -> str:
         """`system`, `en` or `ko`; the language that is used now."""

@@ -330,6 +330,7 @@ class App(QObject):
 
     def close(self) -> None:
         """Ends the engine; what was not saved yet is tried once more."""
+        self.window.hide()
         self.conversations.stop()
         self.conversations.flush()
         self.pictures.loader.wait()

@@ -244,8 +244,8 @@ class Conversations(QObject):
 
     # --- conversations ------------------------------------------------------------------------
     def new(self) -> None:
-        """An empty conversation about the picture at hand. A running answer ends for itself."""
-        self.stop()
+        """An empty conversation about the picture at hand. A running answer goes on unseen, and is
+        saved in its own conversation."""
         self.current, self.exchanges, self._card = None, [], None
         self.window.answers.show_exchanges([])
         self.listed.emit()
@@ -253,7 +253,6 @@ class Conversations(QObject):
     def open(self, number: int) -> None:
         if self.current is not None and self.current.id == number:
             return
-        self.stop()
         try:
             found = self.history.conversation(number)
             exchanges = self.history.exchanges(number)
@@ -263,8 +262,14 @@ class Conversations(QObject):
         if found is None:
             return
         self.current, self.exchanges, self._card = found, exchanges, None
+        running = self._running if self._owner is not None and self._owner.id == number else None
+        if running is not None:  # it is still being written: the same object goes on being filled
+            exchanges[:] = [running if one.id == running.id else one for one in exchanges]
         for card in self.window.answers.show_exchanges(exchanges):
             self._connect(card)
+            if running is not None and card.exchange is running and self.live is not None:
+                self._card = card
+                card.follow(self.live)
         self.pictures.reopen(found)
         self.listed.emit()
 

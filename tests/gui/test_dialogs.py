@@ -384,3 +384,16 @@ def test_korean_letters_have_shapes(make_window: Make) -> None:
         button.setText(text)
         seen.append(button.grab().toImage())
     assert seen[0] != seen[1]
+
+
+def test_a_model_that_was_removed_elsewhere_is_an_error_with_a_way_out(make_window: Make) -> None:
+    window = make_window(None)
+    window.app.change(preset="fast", model="gone")
+    window.open(SHAPES)
+    failed = window.ask("How many circles are there?")
+    assert failed.status == "failed"
+    assert "gone" in failed.error
+    dialogs.models(window.app).use("demo")
+    assert window.ask("How many circles are there?").status == "answered"
+    assert window.app.models_desk is not None
+    window.app.models_desk.dialog.close()

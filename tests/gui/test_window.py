@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
-from PySide6.QtGui import QDragEnterEvent, QDropEvent, QGuiApplication, QImage
+from PySide6.QtCore import QMimeData, QPoint, QPointF, QRect, Qt, QUrl
+from PySide6.QtGui import QDragEnterEvent, QDropEvent, QGuiApplication, QImage, QPixmap, QScreen
 from PySide6.QtWidgets import QApplication, QInputDialog
 
 from llavao1_gui.widgets.question_box import LONGEST
+from llavao1_gui.widgets.region import RegionChooser
 from tests.gui.conftest import OTHER, SHAPES, Window
 
 Make = Callable[..., Window]
@@ -293,6 +294,41 @@ def test_a_part_can_be_chosen_with_the_keyboard(make_window: Make) -> None:
     assert window.pictures.part is None
 
 
+def test_a_region_of_the_screen_is_chosen_with_the_mouse(make_window: Make) -> None:
+    window = make_window()
+    shot = QPixmap(400, 200)
+    shot.fill(Qt.GlobalColor.blue)
+    for escape in (True, False):
+        chooser = RegionChooser(shot, QRect(0, 0, 200, 100))  # a desktop scaled by two
+        chooser.chosen.connect(window.pictures._take_shot)
+        chooser.left.connect(window.window.show)
+        window.window.hide()
+        chooser.show()
+        if escape:
+            window.qtbot.keyClick(chooser, Qt.Key.Key_Escape)
+            assert window.window.isVisible()
+            continue
+        window.qtbot.mousePress(chooser, Qt.MouseButton.LeftButton, pos=QPoint(10, 10))
+        window.qtbot.mouseMove(chooser, QPoint(60, 40))
+        window.qtbot.mouseRelease(chooser, Qt.MouseButton.LeftButton, pos=QPoint(60, 40))
+    window.wait(lambda: window.pictures.active is not None)
+    assert window.window.isVisible()
+    found = window.pictures.active
+    assert found is not None
+    assert abs(found.width - 100) <= 2  # twice the 50 of the widget
+    assert abs(found.height - 60) <= 2
+
+
+def test_a_screenshot_that_the_desktop_refuses_says_so(
+    make_window: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = make_window()
+    monkeypatch.setattr(QScreen, "grabWindow", lambda *_: QPixmap())
+    window.app.act("region")
+    window.wait(lambda: "does not let programs take screenshots" in window.banner)
+    assert window.window.isVisible()
+
+
 def test_what_the_model_sees(make_window: Make) -> None:
     window = make_window()
     window.open(SHAPES)
@@ -383,15 +419,22 @@ def test_what_another_window_blocks_is_saved_later(
     assert window.app.history.exchanges(1)[0].conclusion == "3"
 
 
-def test_a_conversation_left_while_it_is_answered_is_saved_as_stopped(make_window: Make) -> None:
+def test_an_answer_goes_on_when_its_conversation_is_left_and_opened_again(
+    make_window: Make,
+) -> None:
     window = make_window({"token_s": 0.01})
     window.open(SHAPES)
     window.type("Slow?")
     window.wait(lambda: window.talk.live is not None and bool(window.talk.live.stages))
     window.app.act("new")
+    assert window.cards == []
+    window.talk.open(1)
+    window.wait(lambda: window.cards[0].steps.isVisible())  # still being written, and shown
+    window.app.act("new")
     window.wait(lambda: not window.talk.busy)
-    assert window.app.history.exchanges(1)[0].status == "stopped"
+    assert window.app.history.exchanges(1)[0].conclusion == "3"
     assert window.ask("Next?").status == "answered"
+    assert len(window.app.history.conversations()) == 2
 
 
 def test_a_damaged_history_and_bad_settings_are_told(make_window: Make, tmp_path: Path) -> None:

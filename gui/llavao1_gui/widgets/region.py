@@ -15,6 +15,7 @@ class RegionChooser(QWidget):
 
     def __init__(self, shot: QPixmap, geometry: QRect) -> None:
         super().__init__(None, Qt.WindowType.FramelessWindowHint | Qt.WindowType.Tool)
+        self.setAttribute(Qt.WidgetAttribute.WA_QuitOnClose, False)  # the window is hidden now
         self._shot = shot
         self._from: QPoint | None = None
         self._to = QPoint()

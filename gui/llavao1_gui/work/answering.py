@@ -25,6 +25,7 @@ from llavao1_edge.search import (
     Judged,
     PictureReady,
     Retraced,
+    StageBeam,
     StageKept,
     StageStarted,
     Strategy,
@@ -37,6 +38,7 @@ from llavao1_gui.state import messages as m
 from llavao1_gui.work.channel import Channel
 
 TEXT_EVERY_S = 1 / 30
+WIDEST = 8  # candidates of the widest preset
 MAX_SESSIONS = 8  # conversations that are kept ready
 
 
@@ -189,8 +191,10 @@ class Desk:
 
             text, mmproj = model_paths(ask.model)
             settings = RuntimeSettings(**ask.runtime)
+            # Room for the widest preset too: a model is not loaded again for another search.
+            roomy = StageBeam(candidates=max(search.width, WIDEST))
             self.engine = Engine.open(
-                text=text, mmproj=mmproj, settings=settings, search=search, stop=stop
+                text=text, mmproj=mmproj, settings=settings, search=roomy, stop=stop
             )
             runtime = self.engine.runtime
             tiling = runtime.shape.tiling

@@ -200,6 +200,8 @@ def claims(table: Table) -> Iterator[str]:
         ("more candidates help (4 against 2)", "stage-beam/4", "stage-beam/2"),
         ("more candidates help (16 against 4)", "stage-beam/16", "stage-beam/4"),
         ("retracing beats stage beam (N = 4)", "retrace/4", "stage-beam/4"),
+        ("retracing (2) beats stage beam (4) for fewer tokens", "retrace/2", "stage-beam/4"),
+        ("greedy stages beat one sample", "staged/greedy", "staged/1"),
         ("retracing beats best-of-N (N = 8)", "retrace/8", "best-of-n/8"),
     )
     yield "| claim | difference (95 %) | holds here |"

@@ -28,6 +28,7 @@ from llavao1_gui.translate import KOREAN_FONTS, catalogues
 from llavao1_gui.widgets import theme
 from llavao1_gui.widgets.actions import ACTIONS
 from tests.gui.conftest import OTHER, SHAPES, Window
+from tests.hub import BadDay, Hub
 
 Make = Callable[..., Window]
 
@@ -347,6 +348,18 @@ def test_catalogues_are_complete_and_fresh() -> None:
     assert catalogues.problems() == []
 
 
+def test_a_text_that_a_catalogue_lacks_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = (catalogues.FOLDER / "ko.ts").read_text(encoding="utf-8")
+    lacking = re.sub(r"<message>\s*<source>Undo</source>.*?</message>", "", whole, flags=re.DOTALL)
+    assert lacking != whole
+    (tmp_path / "ko.ts").write_text(lacking, encoding="utf-8")
+    monkeypatch.setattr(catalogues, "FOLDER", tmp_path)
+    found = catalogues.problems()
+    assert "ko.ts: new text ('App', 'Undo')" in found
+
+
 def test_every_placeholder_is_translated() -> None:
     for (_, text), said in catalogues.texts(catalogues.FOLDER / "ko.ts").items():
         assert said is not None
@@ -397,3 +410,32 @@ def test_a_model_that_was_removed_elsewhere_is_an_error_with_a_way_out(make_wind
     assert window.ask("How many circles are there?").status == "answered"
     assert window.app.models_desk is not None
     window.app.models_desk.dialog.close()
+
+
+def test_a_pull_is_cancelled_and_goes_on_where_it_was(
+    make_window: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    files = {path.name: path.read_bytes() for path in (demo.text_path(), demo.mmproj_path())}
+    name = demo.text_path().name
+    with Hub({"Someone/Shapes-GGUF": files}) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+        window = make_window()
+        desk = dialogs.models(window.app)
+        hub.bad[name] = BadDay(delay=0.1)
+        desk.dialog.repo.setText("Someone/Shapes-GGUF")
+        window.qtbot.mouseClick(desk.dialog.pull_button, Qt.MouseButton.LeftButton)
+        window.wait(lambda: desk.dialog.bar.value() > 100 or desk.working is None)  # of 1000
+        assert desk.working is not None, desk.dialog.problem.text()
+        assert "MB/s" in desk.dialog.doing.text() or "kB/s" in desk.dialog.doing.text()
+        window.qtbot.mouseClick(desk.dialog.cancel_button, Qt.MouseButton.LeftButton)
+        window.wait(lambda: desk.working is None)
+        assert Store().entries() == []
+        assert "what has come is kept" in desk.dialog.problem.text()
+        hub.bad.clear()
+        desk.dialog.repo.returnPressed.emit()
+        window.wait(lambda: desk.working is None)
+        assert "is ready" in desk.dialog.problem.text()
+        assert [entry.name for entry in Store().entries()] == [demo.text_path().stem]
+        assert hub.sent[name] < 1.6 * len(files[name])  # not all of it again
+        desk.dialog.close()

@@ -170,6 +170,7 @@ def test_ctrl_c_while_converting_leaves_no_model_and_goes_on(
 import os, signal, sys
 from llavao1_convert.work import Work
 from llavao1_edge.cli.main import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell ignores it
 original = Work.finish
 def slow(self, job):
     original(self, job)

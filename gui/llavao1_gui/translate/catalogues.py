@@ -23,7 +23,10 @@ def update(catalogue: Path) -> None:
     """Takes the texts of the sources in; what is gone from them is dropped."""
     files = [str(path) for path in sorted(SOURCES.rglob("*.py"))]
     command = [str(TOOLS / "pyside6-lupdate"), "-no-obsolete", "-locations", "none", "-silent"]
-    subprocess.run([*command, *files, "-ts", str(catalogue)], check=True, capture_output=True)
+    whole = [*command, *files, "-ts", str(catalogue)]
+    done = subprocess.run(whole, check=True, capture_output=True, text=True)
+    if "won't be updated" in done.stdout + done.stderr:  # it says so and succeeds
+        raise RuntimeError(f"{catalogue.name}: {done.stdout}{done.stderr}")
 
 
 def release(catalogue: Path, target: Path) -> None:

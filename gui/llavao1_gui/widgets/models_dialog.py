@@ -87,7 +87,9 @@ class ModelsDialog(QDialog):
         self.repo.setPlaceholderText("owner/name")
         self.repo.setAccessibleName(self.tr("Name on the hub"))
         self.quant = QComboBox()
-        self.quant.addItems(list(QUANTS))
+        self.quant.addItem(self.tr("automatic"), "")
+        for name in QUANTS:
+            self.quant.addItem(name, name)
         self.quant.setAccessibleName(self.tr("Quantisation"))
         self.pull_button = button(self.tr("Fetch from the hub"), self._pull)
         self.repo.returnPressed.connect(self._pull)
@@ -189,12 +191,12 @@ class ModelsDialog(QDialog):
     # --- getting another ----------------------------------------------------------------------
     def _pull(self) -> None:
         if self.repo.text().strip():
-            self.work.emit("pull", self.repo.text().strip(), self.quant.currentText())
+            self.work.emit("pull", self.repo.text().strip(), self.quant.currentData())
 
     def _convert_folder(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, self.tr("A checkpoint folder"))
         if folder:
-            self.work.emit("convert", folder, self.quant.currentText())
+            self.work.emit("convert", folder, self.quant.currentData())
 
     def _convert_file(self) -> None:
         name, _ = QFileDialog.getOpenFileName(self, self.tr("An old GGUF file"), "", "*.gguf")

@@ -159,14 +159,14 @@ def _report(
     plan: Plan, found: Questions, rows: Rows, out: Path, options: argparse.Namespace
 ) -> None:
     from llavao1_edge.evaluation import output
-    from llavao1_edge.evaluation.report import make_report, markdown
+    from llavao1_edge.evaluation.report import make_report, markdown, timing
     from llavao1_edge.evaluation.runs import of_plan
 
     mine = of_plan(plan, found, rows.known.values())
     report = make_report(plan.dataset.stem, mine, found.malformed)
     items = {item.key: item for item in found.items}
     output.write_report(report, out)
-    print(markdown(report), end="")
+    print(f"{markdown(report)}\n{timing(report)}", end="")
     if not output.write_plots(report, out):
         print("no plots: matplotlib is not installed (pip install matplotlib)", file=sys.stderr)
     if not options.no_pages:

@@ -12,7 +12,7 @@ from typing import Any
 
 from llavao1_edge.errors import UsageError
 from llavao1_edge.evaluation.items import Item
-from llavao1_edge.evaluation.report import Report, markdown
+from llavao1_edge.evaluation.report import Report, markdown, timing
 
 Row = Mapping[str, Any]
 MOST_PAGES = 500
@@ -22,6 +22,7 @@ def write_report(report: Report, folder: Path) -> None:
     _write(folder / "report.md", markdown(report))
     text = json.dumps(report.as_dict(), ensure_ascii=False, indent=1, sort_keys=True)
     _write(folder / "report.json", text + "\n")
+    _write(folder / "timing.md", timing(report))
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,6 +1,7 @@
 """Tables of a run: numbers from rows, Markdown and JSON from numbers. Pure and repeatable.
 
-Seconds are the machine's; everything else depends on the rows alone, and so does the report.
+Seconds are the machine's and kept apart: the report is the same, byte for byte, whether a run was
+interrupted or not.
 """
 
 from __future__ import annotations
@@ -38,7 +39,6 @@ class Line:
     high: float
     gain: tuple[float, float, float] | None
     circular: float | None
-    seconds: float
     sampled_tokens: float
     judge_tokens: float
     format_failures: float
@@ -49,16 +49,20 @@ class Line:
 
 @dataclass(frozen=True)
 class Report:
-    """All tables. categories: category → search → accuracy and number of questions."""
+    """All tables. categories: category → search → accuracy and number of questions. seconds:
+    pair and search → mean seconds of a question without its picture; not part of `as_dict`."""
 
     title: str
     lines: list[Line]
     categories: dict[str, dict[str, tuple[float, int]]]
     agreement: dict[str, float]
     malformed: list[Malformed] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        found = asdict(self)
+        del found["seconds"]
+        return found
 
 
 def make_report(title: str, rows: Sequence[Row], malformed: Sequence[Malformed]) -> Report:
@@ -70,7 +74,12 @@ def make_report(title: str, rows: Sequence[Row], malformed: Sequence[Malformed])
     for (pair, cell), mine in by_cell.items():
         bases.setdefault(pair, mine)
         lines.append(_line(pair, cell, mine, bases[pair]))
-    return Report(title, lines, _categories(by_cell), _agreement(by_cell), list(malformed))
+    seconds = {
+        f"{pair} {cell}": _mean(r["seconds"] - r["picture_seconds"] for r in mine if not r["error"])
+        for (pair, cell), mine in by_cell.items()
+    }
+    found = _categories(by_cell), _agreement(by_cell)
+    return Report(title, lines, *found, list(malformed), seconds)
 
 
 def _line(pair: str, cell: str, rows: list[Row], base: list[Row]) -> Line:
@@ -92,7 +101,6 @@ def _line(pair: str, cell: str, rows: list[Row], base: list[Row]) -> Line:
         high=high,
         gain=None if rows is base else _gain(counted, base),
         circular=_circular(counted),
-        seconds=_mean(row["seconds"] - row["picture_seconds"] for row in answered),
         sampled_tokens=_mean(row["sampled_tokens"] for row in answered),
         judge_tokens=_mean(row["judge_tokens"] for row in answered),
         format_failures=failures / len(answered) if answered else 0.0,
@@ -160,9 +168,9 @@ def markdown(report: Report) -> str:
     parts = [f"# {report.title}", ""]
     parts.append(
         "| pair | search | questions | right | accuracy | 95 % | against the first | circular "
-        "| tokens | judge tokens | s | no answer found | budget ended | errors | undecided |"
+        "| tokens | judge tokens | no answer found | budget ended | errors | undecided |"
     )
-    parts.append("|" + "---|" * 15)
+    parts.append("|" + "---|" * 14)
     for line in report.lines:
         gain = "–"
         if line.gain is not None:
@@ -171,7 +179,7 @@ def markdown(report: Report) -> str:
             f"| {line.pair} | {line.cell} | {line.questions} | {line.right} of {line.counted} "
             f"| **{line.accuracy:.1%}** | {line.low:.1%}–{line.high:.1%} | {gain} "
             f"| {_percent(line.circular)} | {line.sampled_tokens:.0f} | {line.judge_tokens:.0f} "
-            f"| {line.seconds:.2f} | {line.format_failures:.1%} | {line.budget_hits:.1%} "
+            f"| {line.format_failures:.1%} | {line.budget_hits:.1%} "
             f"| {line.errors} | {_percent(line.undecided)} |"
         )
     if report.categories:
@@ -188,6 +196,13 @@ def markdown(report: Report) -> str:
         parts += ["", f"## {len(report.malformed)} rows of the data set were left out", ""]
         parts += [f"- line {row.line}: {row.problem}" for row in report.malformed[:50]]
     return "\n".join(parts) + "\n"
+
+
+def timing(report: Report) -> str:
+    """Seconds of each search on this machine, as Markdown."""
+    lines = ["| search | seconds per question, without reading the picture |", "|---|---|"]
+    lines += [f"| {name} | {seconds:.3f} |" for name, seconds in report.seconds.items()]
+    return "\n".join(lines) + "\n"
 
 
 def _percent(share: float | None) -> str:

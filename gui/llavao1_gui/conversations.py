@@ -50,6 +50,7 @@ class Conversations(QObject):
         self.live: LiveAnswer | None = None
         self._card: AnswerCard | None = None
         self._running: Exchange | None = None
+        self._loading = False
         self._owner: Conversation | None = None
         self._unsaved: list[tuple[Conversation, Exchange]] = []
         self._number = 0
@@ -160,6 +161,8 @@ class Conversations(QObject):
 
     def _begin(self, exchange: Exchange, message: m.Ask) -> None:
         self.live = LiveAnswer(message.number)
+        if self._loading:
+            self.live.phase = "loading"
         self._running = exchange
         self._card = self.window.answers.add(exchange)
         self._connect(self._card)
@@ -185,6 +188,8 @@ class Conversations(QObject):
     # --- what the engine says -----------------------------------------------------------------
     def _receive(self, message: m.Message) -> None:
         self.told.emit(message)
+        if isinstance(message, m.Loading | m.Loaded):
+            self._loading = isinstance(message, m.Loading)
         if self.live is None or self.live.done or self._running is None:
             return
         if getattr(message, "number", self.live.number) != self.live.number:
@@ -231,6 +236,7 @@ class Conversations(QObject):
 
     def _engine_ended(self, how: str) -> None:
         """The process is gone: the window says so, and the next question starts another."""
+        self._loading = False
         text = self.tr("The engine ended unexpectedly ({0}).").format(how)
         if self.busy and self.live is not None:
             hint = self.tr("Nothing else is lost; ask again to start it anew.")

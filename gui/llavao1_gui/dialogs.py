@@ -106,7 +106,7 @@ class ModelsDesk:
         self.app = app
         self.dialog = ModelsDialog(app.window)
         self.working: Link | None = None
-        self.looking: list[Link] = []
+        self.looking: dict[str, Link] = {}
         dialog = self.dialog
         dialog.used.connect(self.use)
         dialog.removed.connect(self.remove)
@@ -148,9 +148,11 @@ class ModelsDesk:
         self.show_models()
 
     def look(self, name: str) -> None:
-        """Reads what a model is and needs, in a process."""
+        """Reads what a model is and needs, in a process; once at a time for each."""
+        if name in self.looking:
+            return
         link = Link("llavao1_gui.work.fetching", ["describe", name], self.app)
-        self.looking.append(link)
+        self.looking[name] = link
 
         def receive(message: m.Message) -> None:
             found = self.dialog.rows.get(name)
@@ -165,7 +167,12 @@ class ModelsDesk:
                 details = (found.source, message.message, message.hint)
                 self.dialog.show_details(replace(found, details=details))
 
+        def finish() -> None:
+            self.looking.pop(name, None)
+            link.deleteLater()
+
         link.received.connect(receive)
+        link.finished.connect(finish)
         link.start()
 
     def work(self, kind: str, source: str, quant: str) -> None:
@@ -202,7 +209,7 @@ class ModelsDesk:
         self.working = None
 
     def close(self) -> None:
-        for link in [*self.looking, *([self.working] if self.working else [])]:
+        for link in [*self.looking.values(), *([self.working] if self.working else [])]:
             with contextlib.suppress(RuntimeError):
                 link.close()
 

@@ -84,10 +84,7 @@ class Results:
         self.done: dict[Row, dict[str, Any]] = {}
         try:
             self._read()
-            fresh = not self.csv_path.exists() or not self.csv_path.stat().st_size
-            with self.csv_path.open("a", encoding="utf-8", newline="") as file:
-                if fresh:
-                    csv.writer(file).writerow(COLUMNS)
+            self._write_table()
         except OSError as error:
             raise self._problem(error) from error
 
@@ -110,6 +107,22 @@ class Results:
                 raise LlavaError(f"{self.path} is no file of results", hint="Choose another file.")
             os.truncate(self.path, whole)
 
+    def _write_table(self) -> None:
+        """Anew from the rows: a kill may have come between a row and its line in the table."""
+        if self.csv_path.exists():
+            with self.csv_path.open(encoding="utf-8", newline="") as file:
+                first = next(csv.reader(file), list(COLUMNS))
+            if first != list(COLUMNS):
+                raise LlavaError(
+                    f"{self.csv_path} is no table of results", hint="Choose another file."
+                )
+        partial = self.csv_path.with_name(f".{self.csv_path.name}.{os.getpid()}")
+        with partial.open("w", encoding="utf-8", newline="") as file:
+            table = csv.writer(file)
+            table.writerow(COLUMNS)
+            table.writerows(_cells(found) for found in self.done.values())
+        partial.replace(self.csv_path)
+
     def left(self, rows: Sequence[Row]) -> list[Row]:
         return [row for row in dict.fromkeys(rows) if row not in self.done]
 
@@ -120,7 +133,7 @@ class Results:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record, ensure_ascii=False) + "\n")
             with self.csv_path.open("a", encoding="utf-8", newline="") as table:
-                csv.writer(table).writerow([_cell(record.get(name)) for name in COLUMNS])
+                csv.writer(table).writerow(_cells(record))
         except OSError as error:
             raise self._problem(error) from error
         self.done[row] = record
@@ -130,6 +143,10 @@ class Results:
             f"cannot write {self.path}: {error.strerror or error}",
             hint="Free some space or choose another file, and go on.",
         )
+
+
+def _cells(record: Mapping[str, Any]) -> list[str]:
+    return [_cell(record.get(name)) for name in COLUMNS]
 
 
 def _cell(value: Any) -> str:

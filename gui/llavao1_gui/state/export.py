@@ -115,7 +115,7 @@ def write(
         elif path.suffix in (".md", ".markdown"):
             beside = None
             if data is not None:
-                beside = path.with_name(f"{path.stem}.{picture_type(data)}")
+                beside = _free(path.with_name(f"{path.stem}.{picture_type(data)}"), data)
                 written[beside] = data
             name = beside.name if beside else None
             written[path] = as_markdown(conversation, exchanges, picture=name).encode()
@@ -133,6 +133,15 @@ def write(
             f"cannot write {path}: {error.strerror or error}", hint="Choose another place."
         ) from error
     return list(written)
+
+
+def _free(path: Path, data: bytes) -> Path:
+    """A name that overwrites nothing else: the picture of another may lie there."""
+    number, found = 1, path
+    while found.exists() and found.read_bytes() != data:
+        number += 1
+        found = path.with_name(f"{path.stem}-{number}{path.suffix}")
+    return found
 
 
 def file_name(title: str) -> str:

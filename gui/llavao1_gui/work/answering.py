@@ -155,8 +155,13 @@ class Desk:
 
     def load(self, load: m.Load) -> None:
         """Opens a model; what goes wrong is told when something is asked of it."""
-        with contextlib.suppress(LlavaError):
-            self._open(load, make_strategy("staged", {}), lambda: self.channel.closed.is_set())
+        before = self.channel.n_stops  # whoever stops an answer now stops what it waits for
+
+        def stop() -> bool:
+            return self.channel.closed.is_set() or self.channel.n_stops > before
+
+        with contextlib.suppress(Exception):
+            self._open(load, make_strategy("staged", {}), stop)
 
     def _form(self, ask: m.Ask) -> Any:
         if ask.form is None or not ask.form[1].strip():

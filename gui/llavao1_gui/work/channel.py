@@ -12,6 +12,7 @@ import sys
 import threading
 from typing import BinaryIO
 
+from llavao1_edge.errors import LlavaError
 from llavao1_gui.state.messages import Message, Stop, decode, encode
 
 GRACE_S = 5.0  # until a process whose window is gone ends itself, whatever it does
@@ -31,7 +32,10 @@ class Channel:
 
     def _read(self) -> None:
         for line in sys.stdin.buffer:
-            message = decode(line)
+            try:
+                message = decode(line)
+            except LlavaError:
+                continue  # of another version; the next one may be known
             if isinstance(message, Stop):
                 self._stops.add(message.number)
             else:
@@ -39,6 +43,11 @@ class Channel:
         self.closed.set()
         self.inbox.put(None)
         threading.Timer(GRACE_S, os._exit, (0,)).start()
+
+    @property
+    def n_stops(self) -> int:
+        """How many answers were stopped so far."""
+        return len(self._stops)
 
     def is_stopped(self, number: int) -> bool:
         return self.closed.is_set() or number in self._stops

@@ -15,7 +15,7 @@ from llavao1_edge.images import open_picture
 from llavao1_edge.images.opening import MAX_FILE_BYTES
 from llavao1_gui.state.history import History
 
-SHOWN = 4096  # pixels: the longer side of what is drawn; questions use the original
+SHOWN = 2048  # pixels: the longer side of what is drawn; questions use the original
 
 
 @dataclass(frozen=True)

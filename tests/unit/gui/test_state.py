@@ -334,6 +334,30 @@ def test_results_go_on_after_a_kill(tmp_path: Path) -> None:
     assert ",-5," in table[2]
 
 
+def test_the_table_is_made_anew_from_the_rows(tmp_path: Path) -> None:
+    results = batch.Results(tmp_path / "r.jsonl")
+    results.add(batch.Row("a", "q"), {"conclusion": "1"})
+    whole = (tmp_path / "r.csv").read_bytes()
+    (tmp_path / "r.csv").write_bytes(whole[:-5])  # killed while writing
+    batch.Results(tmp_path / "r.jsonl")
+    assert (tmp_path / "r.csv").read_bytes() == whole
+    (tmp_path / "r.csv").write_text("my,table\n1,2\n")
+    with pytest.raises(LlavaError, match="no table of results"):
+        batch.Results(tmp_path / "r.jsonl")
+    assert (tmp_path / "r.csv").read_text() == "my,table\n1,2\n"
+
+
+def test_an_export_leaves_another_picture_of_its_name_alone(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"the user's own")
+    (tmp_path / "stored").write_bytes(b"\x89PNG data")
+    for _ in range(2):  # the second time it is there already
+        export.write(tmp_path / "a.md", TALK, SAID, picture=tmp_path / "stored", rendered=str)
+    assert (tmp_path / "a.png").read_bytes() == b"the user's own"
+    assert (tmp_path / "a-2.png").read_bytes() == b"\x89PNG data"
+    assert "a-2.png" in (tmp_path / "a.md").read_text()
+    assert not (tmp_path / "a-3.png").exists()
+
+
 def test_a_file_of_something_else_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "r.jsonl").write_text("my\nnotes\n")
     with pytest.raises(LlavaError, match="no file of results"):

@@ -115,6 +115,9 @@ class Conversations(QObject):
         chosen = self.preferences()
         known = preset(chosen.preset)
         options = dict(known.options) if known else self._expert(chosen)
+        sampling = chosen.group("sampling")
+        if known and known.temperature is not None and not seed:
+            sampling = {"temperature": known.temperature} | sampling
         return {
             "preset": chosen.preset,
             "strategy": known.strategy if known else chosen.strategy,
@@ -122,7 +125,7 @@ class Conversations(QObject):
             "seed": seed,
             "form": form,
             "model": chosen.model,
-            "sampling": chosen.group("sampling"),
+            "sampling": sampling,
             "budget": chosen.group("budget"),
             "runtime": chosen.group("runtime"),
         }

@@ -9,14 +9,19 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Preset:
-    """strategy and its options; `name` is what history and preferences remember."""
+    """strategy and its options; `name` is what history and preferences remember.
+
+    temperature: for the first seed, where the user has set none; None: the model's own.
+    """
 
     name: str
     strategy: str
     options: Mapping[str, Any]
+    temperature: float | None = None
 
 
-FAST = Preset("fast", "staged", {})
+# A single answer is best greedy: +4 points against a drawn one (benchmarks/claims.md).
+FAST = Preset("fast", "staged", {}, temperature=0)
 CAREFUL = Preset("careful", "stage-beam", {"candidates": 4})
 THOROUGH = Preset("thorough", "stage-beam", {"candidates": 8, "scorer": "judge"})
 PRESETS = (FAST, CAREFUL, THOROUGH)

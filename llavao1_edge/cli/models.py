@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -15,8 +14,7 @@ from llavao1_edge.errors import Cancelled
 from llavao1_edge.locate import model_paths
 
 if TYPE_CHECKING:
-    from llavao1_edge.store.catalogue import Entry, Store
-    from llavao1_edge.store.hub import Repository
+    from llavao1_edge.store.catalogue import Store
 
 EPILOG = """\
 examples:
@@ -84,77 +82,31 @@ def demo_bytes() -> int:
 
 
 def _pull(store: Store, options: argparse.Namespace) -> None:
+    from llavao1_convert.taking import Wish, pull
     from llavao1_edge.cli.convert import ProgressLine
     from llavao1_edge.store.catalogue import check_name
-    from llavao1_edge.store.hub import cached_snapshot, is_offline, open_repository
-    from llavao1_edge.store.pull import choose_pair, no_model, pull_pair, ready_pairs
 
     if options.name is not None:
         check_name(options.name)  # before anything is fetched
-    if is_offline() and cached_snapshot(options.repo) is not None:
-        print(_convert(store, options, None).name)
-        return
-    repository = open_repository(options.repo)
     line = ProgressLine()
-    try:
-        pairs = ready_pairs(repository)
-        if pairs:
-            pair = choose_pair(pairs, options.quant, repo=repository.name)
-            entry = pull_pair(
-                store,
-                repository,
-                pair,
-                name=options.name,
-                report=lambda file, done, total: line.show(done, total, file),
-            )
-        elif any(name.endswith(".safetensors") for name in repository.files):
-            entry = _convert(store, options, repository)
+
+    def report(what: str, done: int, total: int) -> None:
+        if total:
+            line.show(done, total, what)
         else:
-            raise no_model(repository)
+            line.downloading(done)
+
+    def converting() -> None:
+        print(f"{options.repo} holds a checkpoint: converting it", file=sys.stderr)
+
+    wish = Wish(options.repo, options.quant, options.vision_quant, options.name)
+    try:
+        taken = pull(store, wish, report=report, converting=converting)
     except KeyboardInterrupt:
         raise Cancelled("stopped; the same command goes on from here") from None
     finally:
         line.clear()
-    print(entry.name)
-
-
-def _convert(store: Store, options: argparse.Namespace, repository: Repository | None) -> Entry:
-    """A repository of safetensors: converted shard by shard, then taken in."""
-    from llavao1_convert.sources import Request, plan_source
-    from llavao1_edge.cli.convert import convert
-
-    version = "" if repository is None else repository.commit
-    key = f"convert {options.repo} {version} {options.quant} {options.vision_quant}"
-    folder = store.staging(key)
-    with store.locked(key):
-        request = Request(
-            source=options.repo,
-            out=folder,
-            quant=options.quant,
-            vision_quant=options.vision_quant,
-            low_disk=repository is not None,
-        )
-        plan = plan_source(request)
-        name = options.name or plan.text.path.stem
-        for entry in store.entries():
-            same = (entry.source, entry.revision) == (options.repo, plan.revision)
-            if same and entry.name == name:
-                shutil.rmtree(folder, ignore_errors=True)
-                return entry
-        store.check_free(name)
-        if not (plan.text.path.is_file() and plan.mmproj.path.is_file()):
-            print(f"{options.repo} holds a checkpoint: converting it", file=sys.stderr)
-            convert(plan)
-        entry = store.add(
-            plan.text.path,
-            plan.mmproj.path,
-            source=options.repo,
-            name=name,
-            revision=plan.revision,
-            move=True,
-        )
-        shutil.rmtree(folder, ignore_errors=True)
-    return entry
+    print(taken.entry.name)
 
 
 def _show(store: Store, options: argparse.Namespace) -> None:

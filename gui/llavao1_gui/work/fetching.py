@@ -16,10 +16,14 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from llavao1_edge.errors import Cancelled, LlavaError
 from llavao1_gui.state import messages as m
 from llavao1_gui.work.channel import Channel
+
+if TYPE_CHECKING:
+    from llavao1_convert.taking import Taken
 
 EVERY_S = 0.1
 NUMBER = 0  # a process does one piece of work
@@ -43,43 +47,23 @@ class Report:
 
 def pull(repo: str, quant: str | None, report: Report) -> m.Done:
     """A ready pair is fetched; a checkpoint is converted."""
+    from llavao1_convert import taking
     from llavao1_edge.store.catalogue import Store
-    from llavao1_edge.store.hub import open_repository
-    from llavao1_edge.store.pull import choose_pair, no_model, pull_pair, ready_pairs
 
-    repository = open_repository(repo)
-    pairs = ready_pairs(repository)
-    if pairs:
-        pair = choose_pair(pairs, quant, repo=repository.name)
-        entry = pull_pair(Store(), repository, pair, stop=report.stop, report=report)
-        return m.Done(entry.name)
-    if any(name.endswith(".safetensors") for name in repository.files):
-        return convert(repo, quant, report)
-    raise no_model(repository)
+    return _done(taking.pull(Store(), taking.Wish(repo, quant), report=report, stop=report.stop))
 
 
 def convert(source: str, quant: str | None, report: Report) -> m.Done:
-    """A checkpoint's folder, a hub id or an old file becomes a model of the store."""
-    from llavao1_convert.conversion import run
-    from llavao1_convert.sources import Request, plan_source
+    """A checkpoint's folder or an old file becomes a model of the store."""
+    from llavao1_convert import taking
     from llavao1_edge.store.catalogue import Store
 
-    store = Store()
-    key = f"convert {source} {quant}"
-    folder = store.staging(key)
-    with store.locked(key, stop=report.stop):
-        plan = plan_source(Request(source=source, out=folder, quant=quant), stop=report.stop)
-        if not (plan.text.path.is_file() and plan.mmproj.path.is_file()):
-            store.check_free(plan.text.path.stem)
-            for step in run(plan, report=lambda done: report("download", done, 0)):
-                if report.stop():
-                    raise Cancelled("stopped; the same work goes on from here")
-                report(step.tensor, step.done, step.total)
-        entry = store.add(
-            plan.text.path, plan.mmproj.path, source=source, revision=plan.revision, move=True,
-            stop=report.stop,
-        )  # fmt: skip
-    return m.Done(entry.name, tuple(plan.notes))
+    wish = taking.Wish(source, quant)
+    return _done(taking.convert(Store(), wish, report=report, stop=report.stop))
+
+
+def _done(taken: Taken) -> m.Done:
+    return m.Done(taken.entry.name, taken.notes)
 
 
 def take(text: str, _: str | None, report: Report) -> m.Done:
@@ -106,9 +90,10 @@ def describe(name: str, _: str | None, __: Report) -> m.Described:
     from llavao1_edge.locate import model_paths
 
     found = read(*model_paths(name))
-    machine = read_machine(machine_devices())
+    devices = machine_devices()
+    machine = read_machine(devices)
     keys = ("architecture", "weights", "quantisation", "sizes")
-    gpus = [device.description for device in machine_devices() if device.is_gpu]
+    gpus = [device.description for device in devices if device.is_gpu]
     lines = [str(found[key]) for key in keys] + ([f"GPU: {', '.join(gpus)}"] if gpus else ["CPU"])
     needed = int(found["memory"][0]["gb"] * 1e9)
     return m.Described(name, tuple(lines), needed, machine.free)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llavao1_edge import __version__
-from llavao1_edge.store.catalogue import write_text
+from llavao1_edge.files import write_whole
 
 if TYPE_CHECKING:
     from llavao1_convert.conversion import Conversion, OutputFile
@@ -26,7 +26,7 @@ def write_notes(plan: Conversion, sums: Sequence[str]) -> None:
     """Beside the files, which are in place already."""
     named = dict(zip((output.path.name for output in plan.files), sums, strict=True))
     _add_sums(plan.text.path.parent / SUMS, named)
-    write_text(plan.text.path.with_suffix(".md"), card(plan, named))
+    write_whole(plan.text.path.with_suffix(".md"), card(plan, named))
 
 
 def _add_sums(path: Path, new: dict[str, str]) -> None:
@@ -34,7 +34,7 @@ def _add_sums(path: Path, new: dict[str, str]) -> None:
     old = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
     kept = [line for line in old.splitlines() if line.partition("  ")[2] not in new]
     lines = [*kept, *(f"{digest}  {name}" for name, digest in new.items())]
-    write_text(path, "".join(f"{line}\n" for line in sorted(lines, key=lambda line: line[66:])))
+    write_whole(path, "".join(f"{line}\n" for line in sorted(lines, key=lambda line: line[66:])))
 
 
 def card(plan: Conversion, sums: dict[str, str]) -> str:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import json
-import os
 import platform
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from llavao1_edge.files import write_whole
 from llavao1_edge.ggml.backend import Backend
 from llavao1_edge.ggml.types import StorageType
 from llavao1_edge.mllama.arithmetic import Arithmetic, measure, simple, worth_measuring
@@ -60,8 +60,6 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
 
 def _write(path: Path, known: dict[str, dict[str, Any]]) -> None:
     """A cache: where it cannot be written, it is measured again next time."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(known, indent=1), encoding="utf-8")
-        partial.replace(path)
+        write_whole(path, json.dumps(known, indent=1))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,27 +12,18 @@ from typing import Any
 from llavao1_edge.errors import UsageError
 from llavao1_edge.evaluation.items import Item
 from llavao1_edge.evaluation.report import Report, markdown, timing
+from llavao1_edge.files import write_whole
 
 Row = Mapping[str, Any]
 MOST_PAGES = 500
 
 
 def write_report(report: Report, folder: Path) -> None:
-    _write(folder / "report.md", markdown(report))
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / "report.md", markdown(report))
     text = json.dumps(report.as_dict(), ensure_ascii=False, indent=1, sort_keys=True)
-    _write(folder / "report.json", text + "\n")
-    _write(folder / "timing.md", timing(report))
-
-
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(folder / "report.json", text + "\n")
+    write_whole(folder / "timing.md", timing(report))
 
 
 def write_plots(report: Report, folder: Path) -> bool:
@@ -86,13 +76,13 @@ def write_pages(rows: Sequence[Row], items: Mapping[str, Item], folder: Path) ->
     for row in wrong:
         item = items[row["question"]]
         picture = _save_picture(item, pages)
-        _write(pages / f"{row['id']}.md", _page(row, item, picture))
+        write_whole(pages / f"{row['id']}.md", _page(row, item, picture))
         said = row["answered"] if row["answered"] is not None else row["error"] or "nothing usable"
         index.append(
             f"- [{item.key}]({row['id']}.md) {row['pair']} {row['cell']}: {_short(said)!r}, "
             f"wanted {' or '.join(item.answers)!r}"
         )
-    _write(pages / "README.md", "\n".join(index) + "\n")
+    write_whole(pages / "README.md", "\n".join(index) + "\n")
     return len(wrong)
 
 

@@ -27,6 +27,7 @@ from filelock import FileLock, Timeout
 from llavao1_edge.contract import keys
 from llavao1_edge.contract.pair import read_pair
 from llavao1_edge.errors import Cancelled, LlavaError, ModelFileError, UsageError
+from llavao1_edge.files import sync_folder, write_whole
 from llavao1_edge.store.fetching import Report, Stop, file_sha256
 
 ENVIRONMENT = "LLAVAO1_MODELS"
@@ -174,7 +175,8 @@ class Store:
                     # Another process may have removed a file that was there a moment ago.
                     if all(self.blob(one.sha256).is_file() for one in stored):
                         target = self.root / "models" / f"{chosen}.json"
-                        write_text(target, json.dumps(asdict(entry), indent=1))
+                        target.parent.mkdir(parents=True, exist_ok=True)
+                        write_whole(target, json.dumps(asdict(entry), indent=1))
                         break
             if move:
                 for path in (text, mmproj):
@@ -214,7 +216,7 @@ class Store:
                 blob.hardlink_to(path)
             except OSError:
                 return None, 0
-            _sync_folder(blobs)
+            sync_folder(blobs)
         return digest, size
 
     def _take(self, path: Path, stop: Stop | None, report: Report | None) -> tuple[str, int]:
@@ -244,7 +246,7 @@ class Store:
             blob = self.blob(digest.hexdigest())
             if not (blob.is_file() and blob.stat().st_size == n_bytes):
                 partial.replace(blob)
-                _sync_folder(blobs)
+                sync_folder(blobs)
         finally:
             partial.unlink(missing_ok=True)
         return digest.hexdigest(), n_bytes
@@ -330,32 +332,6 @@ def _parse(path: Path) -> Entry:
     if entry.name != path.stem:
         raise ValueError(f"it says that its name is {entry.name!r}")
     return entry
-
-
-def write_text(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-        _sync_folder(path.parent)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    """A rename is on disk only when its folder is; Windows has no such thing."""
-    if os.name == "nt":
-        return
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 @contextmanager

@@ -117,6 +117,9 @@ def test_a_killed_run_goes_on_to_the_same_report(tmp_path: Path) -> None:
     for name in ("report.md", "report.json"):
         assert (killed / name).read_bytes() == (whole / name).read_bytes()
     assert "| demo stage-beam/4 |" in (whole / "timing.md").read_text()
+    again = (killed / "report.md").read_bytes(), (killed / "report.json").read_bytes()
+    subprocess.run([*command, "--out", str(killed)], check=True, capture_output=True)
+    assert again == ((killed / "report.md").read_bytes(), (killed / "report.json").read_bytes())
 
 
 def test_ctrl_c_writes_the_report_of_what_is_done(tmp_path: Path) -> None:

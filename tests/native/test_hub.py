@@ -31,6 +31,16 @@ BASE = CONFIGURATIONS["base"]
 Files = dict[str, bytes]
 
 
+# The command line as a process. Started in the background, a shell lets its children ignore Ctrl-C:
+# that is undone.
+PROGRAM = [
+    sys.executable,
+    "-c",
+    "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    "from llavao1_edge.cli.main import main; sys.exit(main(sys.argv[1:]))",
+]
+
+
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """In three shards."""
@@ -342,10 +352,7 @@ def test_pull_converts_a_checkpoint(
 
 def test_two_processes_pull_at_once(hub: Hub, tmp_path: Path) -> None:
     hub.bad["Tiny-Q8_0.gguf"] = BadDay(delay=0.05)
-    # Started in the background, a shell lets its children ignore Ctrl-C: undo that.
-    code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-    code += "from llavao1_edge.cli.main import main; sys.exit(main(sys.argv[1:]))"
-    command = [sys.executable, "-c", code, "models", "pull", "Someone/Tiny-GGUF"]
+    command = [*PROGRAM, "models", "pull", "Someone/Tiny-GGUF"]
     running = [
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(2)
@@ -362,10 +369,7 @@ def test_a_killed_pull_goes_on(hub: Hub) -> None:
     name = "Tiny-Q8_0.gguf"
     size = len(hub.repositories["Someone/Tiny-GGUF"][name])
     hub.bad[name] = BadDay(delay=0.2)
-    # Started in the background, a shell lets its children ignore Ctrl-C: undo that.
-    code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-    code += "from llavao1_edge.cli.main import main; sys.exit(main(sys.argv[1:]))"
-    command = [sys.executable, "-c", code, "models", "pull", "Someone/Tiny-GGUF"]
+    command = [*PROGRAM, "models", "pull", "Someone/Tiny-GGUF"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     while hub.sent.get(name, 0) < size // 2:
         time.sleep(0.02)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from llavao1_edge.errors import LlavaError, UsageError
+from llavao1_edge.files import write_whole
 
 ENDINGS = (
     *(".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".avif"),
@@ -116,12 +117,11 @@ class Results:
                 raise LlavaError(
                     f"{self.csv_path} is no table of results", hint="Choose another file."
                 )
-        partial = self.csv_path.with_name(f".{self.csv_path.name}.{os.getpid()}")
-        with partial.open("w", encoding="utf-8", newline="") as file:
-            table = csv.writer(file)
-            table.writerow(COLUMNS)
-            table.writerows(_cells(found) for found in self.done.values())
-        partial.replace(self.csv_path)
+        text = io.StringIO()
+        table = csv.writer(text)
+        table.writerow(COLUMNS)
+        table.writerows(_cells(found) for found in self.done.values())
+        write_whole(self.csv_path, text.getvalue())
 
     def left(self, rows: Sequence[Row]) -> list[Row]:
         return [row for row in dict.fromkeys(rows) if row not in self.done]

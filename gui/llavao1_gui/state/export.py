@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from llavao1_edge.errors import LlavaError
+from llavao1_edge.files import write_whole
 from llavao1_edge.stages import STAGES
 from llavao1_gui.state.history import Conversation, Exchange
 
@@ -125,9 +126,7 @@ def write(
                 hint="Choose .md, .json or .html.",
             )
         for target, content in written.items():
-            partial = target.with_name(f".{target.name}.partial")
-            partial.write_bytes(content)
-            partial.replace(target)
+            write_whole(target, content)
     except OSError as error:
         raise LlavaError(
             f"cannot write {path}: {error.strerror or error}", hint="Choose another place."

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from llavao1_edge.errors import LlavaError
+from llavao1_edge.files import write_whole
 from llavao1_edge.lifetime import Closing
 
 MIGRATIONS = (
@@ -142,16 +142,7 @@ class History(Closing):
         target = self.pictures / digest
         with _explained("store a picture in"):
             if not target.exists():
-                partial = target.with_name(f".{digest}.{os.getpid()}")
-                try:
-                    with partial.open("wb") as file:
-                        file.write(data)
-                        file.flush()
-                        os.fsync(file.fileno())
-                    partial.replace(target)
-                except BaseException:
-                    partial.unlink(missing_ok=True)
-                    raise
+                write_whole(target, data)
         return digest
 
     def picture_path(self, digest: str) -> Path:

@@ -6,13 +6,13 @@ A bad value is named and its default used; the others hold. Written whole or not
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from llavao1_edge.errors import LlavaError, UsageError
+from llavao1_edge.files import write_whole
 from llavao1_edge.scoring import SCORERS
 from llavao1_edge.search import STRATEGIES
 from llavao1_edge.settings import (
@@ -124,13 +124,10 @@ def _groups(stored: Any, file: str, problems: list[str]) -> dict[str, dict[str, 
 def write(path: Path, preferences: Preferences) -> None:
     """Raises LlavaError where the folder cannot be written."""
     text = json.dumps(vars(preferences), indent=1, ensure_ascii=False)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
+        write_whole(path, text)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise LlavaError(
             f"cannot write the settings to {path}: {error.strerror or error}",
             hint="Free some space, or check the permissions.",

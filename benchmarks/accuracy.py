@@ -17,7 +17,7 @@ import multiprocessing
 import random
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,8 @@ from train.scene import draw_scene, render, scene_rng
 COUNTS = (2, 4, 8)
 SEARCHES = ("stage-beam", "best-of-n", "sentence-beam", "retrace")
 ORDER = ("direct", "staged", *SEARCHES)
+Job = tuple[int, list[Any], argparse.Namespace]
+"""A question's number, the cells it lacks, and the command line's options."""
 SCORERS = ("logprob", "agreement", "judge", "combined")
 
 
@@ -78,7 +80,7 @@ def question(index: int, options: argparse.Namespace) -> tuple[Task, Any]:
 def answer_all(job: tuple[int, list[Cell], argparse.Namespace]) -> list[dict[str, Any]]:
     """All cells of one question; every worker keeps one engine open."""
     index, wanted, options = job
-    engine = _engine(options)
+    engine = open_engine(options)
     task, picture = question(index, options)
     rows = []
     for cell in wanted:
@@ -120,7 +122,7 @@ def answer_all(job: tuple[int, list[Cell], argparse.Namespace]) -> list[dict[str
     return rows
 
 
-def _engine(options: argparse.Namespace) -> Engine:
+def open_engine(options: argparse.Namespace) -> Engine:
     if not _OPEN:
         settings = RuntimeSettings(gpu_layers=0, threads=1, context=8192)
         text, mmproj = pair(options)
@@ -156,23 +158,36 @@ def run(options: argparse.Namespace) -> None:
         ]
         if wanted:
             jobs.append((index, wanted, options))
+    work(answer_all, jobs, options)
+
+
+def work(
+    answer: Callable[[Job], list[dict[str, Any]]], jobs: list[Job], options: argparse.Namespace
+) -> None:
+    """Every job in one of the workers; its rows are added as they come."""
     options.rows.parent.mkdir(parents=True, exist_ok=True)
     pair(options)  # made once, before the workers start
     context = multiprocessing.get_context("spawn")
     with context.Pool(options.workers) as pool, options.rows.open("a", encoding="utf-8") as file:
-        for rows in pool.imap(answer_all, jobs):
+        for rows in pool.imap(answer, jobs):
             for row in rows:
                 file.write(json.dumps(row) + "\n")
             file.flush()
 
 
 def difference(rows: list[dict[str, Any]], base: dict[int, bool]) -> str:
+    """The gain in print."""
+    mean, low, high = gain(rows, base)
+    return f"{mean:+.1%} ({low:+.1%} to {high:+.1%})"
+
+
+def gain(rows: list[dict[str, Any]], base: dict[int, bool]) -> tuple[float, float, float]:
     """Right answers more than the base on the same questions, with a 95 % paired bootstrap."""
     gains = np.array([row["right"] - base[row["index"]] for row in rows], dtype=float)
     rng = np.random.default_rng(0)
     means = rng.choice(gains, (2000, len(gains))).mean(axis=1)
     low, high = np.percentile(means, [2.5, 97.5])
-    return f"{gains.mean():+.1%} ({low:+.1%} to {high:+.1%})"
+    return float(gains.mean()), float(low), float(high)
 
 
 def report(path: Path, options: argparse.Namespace) -> None:

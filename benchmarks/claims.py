@@ -12,8 +12,6 @@ a wrong answer is traced to the first stage that left the truth.
 from __future__ import annotations
 
 import argparse
-import json
-import multiprocessing
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -90,7 +88,7 @@ def offered(answer: Answer, task: Task) -> dict[str, list[int]]:
 def ask_all(job: tuple[int, list[Cell], argparse.Namespace]) -> list[dict[str, Any]]:
     """All cells of one question: its picture is read once."""
     index, wanted, options = job
-    engine = accuracy._engine(options)
+    engine = accuracy.open_engine(options)
     task, picture = accuracy.question(index, options)
     rows = []
     for cell in wanted:
@@ -129,13 +127,7 @@ def ask(options: argparse.Namespace) -> None:
         wanted = [cell for cell in CELLS if (index, cell.name) not in done]
         if wanted:
             jobs.append((index, wanted, options))
-    options.rows.parent.mkdir(parents=True, exist_ok=True)
-    accuracy.pair(options)  # made once, before the workers start
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(options.workers) as pool, options.rows.open("a", encoding="utf-8") as file:
-        for rows in pool.imap(ask_all, jobs):
-            file.writelines(json.dumps(row) + "\n" for row in rows)
-            file.flush()
+    accuracy.work(ask_all, jobs, options)
 
 
 # --- the report -----------------------------------------------------------------------------------
@@ -165,8 +157,8 @@ def tokens(rows: list[dict[str, Any]]) -> float:
     return float(np.mean([row["sampled"] for row in rows]))
 
 
-def compared(rows: list[dict[str, Any]], base: list[dict[str, Any]]) -> str:
-    return accuracy.difference(rows, {row["index"]: row["right"] for row in base})
+def rights(rows: list[dict[str, Any]]) -> dict[int, bool]:
+    return {row["index"]: row["right"] for row in rows}
 
 
 def main_table(table: Table) -> Iterator[str]:
@@ -181,7 +173,7 @@ def main_table(table: Table) -> Iterator[str]:
         yield (
             f"| {name} | {'greedy' if cell.greedy else cell.n} | {cell.scorer or '–'} "
             f"| **{hits / len(rows):.1%}** | {low:.1%}–{high:.1%} "
-            f"| {compared(rows, table['staged/1'])} | {tokens(rows):.0f} "
+            f"| {accuracy.difference(rows, rights(table['staged/1']))} | {tokens(rows):.0f} "
             f"| {1000 * np.median([row['seconds'] for row in rows]):.0f} |"
         )
 
@@ -212,10 +204,11 @@ def claims(table: Table) -> Iterator[str]:
     yield "| claim | difference (95 %) | holds here |"
     yield "|---|---|---|"
     for claim, first, second in pairs:
-        text = compared(table[first], table[second])
-        low, high = (float(part.strip("%)")) for part in text.split("(")[1].split(" to "))
+        rows, base = table[first], rights(table[second])
+        # As printed: what rounds to nothing does not count.
+        low, high = (round(edge, 3) for edge in accuracy.gain(rows, base)[1:])
         verdict = "yes" if low > 0 else "no, the opposite" if high < 0 else "not shown"
-        yield f"| {claim} | {text} | {verdict} |"
+        yield f"| {claim} | {accuracy.difference(rows, base)} | {verdict} |"
 
 
 def matched(table: Table) -> Iterator[str]:
@@ -282,7 +275,7 @@ def repairs(table: Table) -> Iterator[str]:
     broken = [row["index"] for row in base if row["right"]]
     cells = []
     for name in searches:
-        lookup = {row["index"]: row["right"] for row in table[name]}
+        lookup = rights(table[name])
         cells.append(f"{np.mean([not lookup[index] for index in broken]):.0%} broken")
     yield f"| nowhere (right) | {len(broken)} | " + " | ".join(cells) + " |"
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QEvent, QObject, QTimer
+from PySide6.QtCore import QObject, QTimer
 from PySide6.QtGui import QGuiApplication, QIcon, QImage
 from PySide6.QtWidgets import QApplication, QFileDialog
 
@@ -102,8 +102,7 @@ class App(QObject):
         window.closing.connect(self.close)
         window.picture.opened.connect(self.open_pictures)
         window.picture.pasted.connect(self.paste)
-        window.picture.empty.pasted.connect(self.paste)
-        window.picture.screenshot.connect(lambda _: self.pictures.screenshot(region=False))
+        window.picture.screenshot.connect(lambda: self.pictures.screenshot(region=False))
         window.picture.empty.sample.connect(self.try_sample)
         window.sidebar.opened.connect(talk.open)
         window.sidebar.deleted.connect(self.delete)
@@ -122,9 +121,10 @@ class App(QObject):
         talk.problem.connect(lambda text, hint: self.tell(f"{text}\n{hint}".strip(), bad=True))
         talk.listed.connect(self.refresh_history)
         talk.told.connect(self._told)
+        talk.copied.connect(self.copy)
+        talk.candidates.connect(self.show_candidates)
         talk.busy_changed.connect(self._show_busy)
         self.application.styleHints().colorSchemeChanged.connect(self._scheme_changed)
-        window.answers.installEventFilter(self)
 
     # --- what the user does -------------------------------------------------------------------
     def act(self, name: str) -> None:
@@ -188,7 +188,6 @@ class App(QObject):
         self.window.answers.banner.hide()
         if self.conversations.ask(question, form=box.form):
             box.set_text("")
-            self._listen()
 
     def delete(self, number: int) -> None:
         self.conversations.delete(number)
@@ -248,15 +247,6 @@ class App(QObject):
             return
         current = self.conversations.current
         self.window.sidebar.show_conversations(found, current.id if current else None)
-        self._listen()
-
-    def _listen(self) -> None:
-        """Cards are made anew with every conversation."""
-        for card in self.window.answers.all_cards():
-            if not card.heard:
-                card.heard = True
-                card.copied.connect(self.copy)
-                card.candidates.connect(self.show_candidates)
 
     def _picture_failed(self, name: str, message: str, hint: str) -> None:
         self.tell(f"{name}: {message}\n{hint}".strip(), bad=True)
@@ -322,11 +312,6 @@ class App(QObject):
         if self.preferences.theme == "system":
             theme.apply("system")
             self.window.recolour()
-
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802
-        if event.type() is QEvent.Type.LanguageChange:
-            QTimer.singleShot(0, self, self._show_model)
-        return super().eventFilter(watched, event)
 
     def close(self) -> None:
         """Ends the engine; what was not saved yet is tried once more."""

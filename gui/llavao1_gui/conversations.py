@@ -26,12 +26,15 @@ TITLE = 80  # characters of a question that become a title
 
 
 class Conversations(QObject):
-    """problem: a sentence and what to do. listed: the history changed. told: a message came."""
+    """problem: a sentence and what to do. listed: the history changed. told: a message came.
+    copied, candidates: wanted of an exchange."""
 
     problem = Signal(str, str)
     listed = Signal()
     busy_changed = Signal(bool)
     told = Signal(object)
+    copied = Signal(object)
+    candidates = Signal(object)
 
     def __init__(
         self,
@@ -300,6 +303,8 @@ class Conversations(QObject):
 
     def _connect(self, card: AnswerCard) -> None:
         card.again.connect(self.again)
+        card.copied.connect(self.copied)
+        card.candidates.connect(self.candidates)
 
     # --- saving -------------------------------------------------------------------------------
     def _save(self, conversation: Conversation, exchange: Exchange) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QCoreApplication
-from PySide6.QtWidgets import QDialog, QFileDialog
+from PySide6.QtWidgets import QFileDialog
 
 from llavao1_edge.errors import LlavaError
 from llavao1_gui.batch_run import BatchRun
@@ -258,8 +258,3 @@ def batch(app: App) -> BatchDesk:
     app.batch_desk.dialog.show()
     app.batch_desk.dialog.raise_()
     return app.batch_desk
-
-
-def open_dialogs(app: App) -> list[QDialog]:
-    """All that are open now."""
-    return [found for found in app.window.findChildren(QDialog) if found.isVisible()]

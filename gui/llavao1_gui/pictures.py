@@ -10,11 +10,11 @@ from PySide6.QtGui import QGuiApplication
 from llavao1_edge.errors import LlavaError
 from llavao1_gui.state.history import Conversation, History
 from llavao1_gui.state.sight import sight
+from llavao1_gui.widgets.picture_view import Part
 from llavao1_gui.widgets.region import RegionChooser
 from llavao1_gui.widgets.window import MainWindow, png_bytes
 from llavao1_gui.work.pictures import LoadedPicture, PictureLoader
 
-Part = tuple[int, int, int, int]
 SCREENSHOT_DELAY_MS = 350  # until our own window is off the screen
 TYPICAL = (560, 4)  # tiles of the 11B model, until a model has told its own
 

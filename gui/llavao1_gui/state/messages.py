@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, get_args
 
 from llavao1_edge.errors import LlavaError
 
@@ -184,13 +184,7 @@ Message = (
     | Kept | Returned | Answered | Failed | Progress | Done | Described
 )  # fmt: skip
 
-KINDS: dict[str, Any] = {
-    kind.__name__: kind
-    for kind in (
-        *(Ask, Stop, Load, Loading, Loaded, Seen, StageBegan, Text, CandidateDone, Compared),
-        *(Kept, Returned, Answered, Failed, Progress, Done, Described),
-    )
-}
+KINDS: dict[str, Any] = {kind.__name__: kind for kind in get_args(Message)}
 
 
 def encode(message: Message) -> bytes:

@@ -399,6 +399,21 @@
     </message>
 </context>
 <context>
+    <name>Buttons</name>
+    <message>
+        <source>Restore defaults</source>
+        <translation>기본값으로</translation>
+    </message>
+    <message>
+        <source>OK</source>
+        <translation>확인</translation>
+    </message>
+    <message>
+        <source>Cancel</source>
+        <translation>취소</translation>
+    </message>
+</context>
+<context>
     <name>CandidatesDialog</name>
     <message>
         <source>Candidates</source>
@@ -1043,18 +1058,6 @@
         <translation>기기</translation>
     </message>
     <message>
-        <source>Restore defaults</source>
-        <translation>기본값으로</translation>
-    </message>
-    <message>
-        <source>OK</source>
-        <translation>확인</translation>
-    </message>
-    <message>
-        <source>Cancel</source>
-        <translation>취소</translation>
-    </message>
-    <message>
         <source>as the system</source>
         <translation>시스템 설정대로</translation>
     </message>
@@ -1128,18 +1131,6 @@
     <message>
         <source>Choose a part of the picture</source>
         <translation>그림의 일부분 고르기</translation>
-    </message>
-    <message>
-        <source>Restore defaults</source>
-        <translation>기본값으로</translation>
-    </message>
-    <message>
-        <source>OK</source>
-        <translation>확인</translation>
-    </message>
-    <message>
-        <source>Cancel</source>
-        <translation>취소</translation>
     </message>
     <message>
         <source>{0} is given to both “{1}” and “{2}”.</source>

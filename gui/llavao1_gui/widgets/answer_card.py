@@ -40,7 +40,6 @@ class AnswerCard(Retranslated):
         super().__init__(parent)
         self.exchange = exchange
         self.live: LiveAnswer | None = None
-        self.heard = False  # somebody listens to its signals
         frame = QFrame()
         frame.setObjectName("card")
         self.question = label(exchange.question, role="question", wrap=True, select=True)
@@ -143,8 +142,7 @@ class AnswerCard(Retranslated):
 
     def _unfold(self, opened: bool) -> None:
         self.details.setVisible(opened)
-        self.fold._icon = "unfolded" if opened else "folded"
-        self.fold.refresh()
+        self.fold.show_icon("unfolded" if opened else "folded")
         self.refresh()
 
     def _problem(self, running: bool) -> str:

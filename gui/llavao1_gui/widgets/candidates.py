@@ -19,8 +19,8 @@ from PySide6.QtWidgets import (
 
 from llavao1_gui.state.tree import Box, Column, Reason, columns
 from llavao1_gui.widgets import theme
+from llavao1_gui.widgets.layouts import arrow, label
 from llavao1_gui.widgets.layouts import column as stack
-from llavao1_gui.widgets.layouts import label
 from llavao1_gui.widgets.rich_text import RichText
 from llavao1_gui.widgets.texts import stage_name
 
@@ -133,12 +133,7 @@ class TreeView(QGraphicsView):
         super().mousePressEvent(event)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
-        step = {
-            Qt.Key.Key_Left: (-1, 0),
-            Qt.Key.Key_Right: (1, 0),
-            Qt.Key.Key_Up: (0, -1),
-            Qt.Key.Key_Down: (0, 1),
-        }.get(Qt.Key(event.key()))
+        step = arrow(event)
         if step is None or self.current is None:
             super().keyPressEvent(event)
             return

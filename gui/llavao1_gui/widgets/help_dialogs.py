@@ -17,7 +17,7 @@ from PySide6.QtWidgets import (
 
 from llavao1_edge import __version__
 from llavao1_gui.widgets.actions import ACTIONS, MENUS, action_text, plain_menu_text
-from llavao1_gui.widgets.layouts import column, label
+from llavao1_gui.widgets.layouts import column, decision_box, label
 from llavao1_gui.widgets.rich_text import RichText
 
 
@@ -57,16 +57,8 @@ class ShortcutsDialog(QDialog):
         scroll.setWidget(inside)
         self.problem = label(role="bad", wrap=True)
         self.problem.hide()
-        kinds = QDialogButtonBox.StandardButton
-        box = QDialogButtonBox(kinds.Ok | kinds.Cancel | kinds.RestoreDefaults)
-        box.accepted.connect(self.accept)
-        box.rejected.connect(self.reject)
-        box.button(kinds.RestoreDefaults).clicked.connect(self._defaults)
-        box.button(kinds.RestoreDefaults).setText(self.tr("Restore defaults"))
-        box.button(kinds.Ok).setText(self.tr("OK"))
-        box.button(kinds.Cancel).setText(self.tr("Cancel"))
         layout = QVBoxLayout()
-        for widget in (scroll, self.problem, box):
+        for widget in (scroll, self.problem, decision_box(self, self._defaults)):
             layout.addWidget(widget)
         self.setLayout(layout)
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from PySide6.QtCore import QEvent, QObject, Qt
+from PySide6.QtCore import QCoreApplication, QEvent, QObject, Qt
+from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import (
     QBoxLayout,
+    QDialog,
+    QDialogButtonBox,
     QFrame,
     QHBoxLayout,
     QLabel,
@@ -20,6 +23,12 @@ from PySide6.QtWidgets import (
 from llavao1_gui.widgets.icons import icon
 
 Layout = TypeVar("Layout", bound=QBoxLayout)
+ARROWS = {
+    Qt.Key.Key_Left: (-1, 0),
+    Qt.Key.Key_Right: (1, 0),
+    Qt.Key.Key_Up: (0, -1),
+    Qt.Key.Key_Down: (0, 1),
+}
 
 
 class Retranslated(QWidget):
@@ -87,6 +96,25 @@ def button(
     return made
 
 
+def arrow(event: QKeyEvent) -> tuple[int, int] | None:
+    """The step (right, down) of an arrow key."""
+    return ARROWS.get(Qt.Key(event.key()))
+
+
+def decision_box(dialog: QDialog, restore: Callable[[], object]) -> QDialogButtonBox:
+    """OK, Cancel, and back to the defaults."""
+    kinds = QDialogButtonBox.StandardButton
+    box = QDialogButtonBox(kinds.Ok | kinds.Cancel | kinds.RestoreDefaults)
+    box.accepted.connect(dialog.accept)
+    box.rejected.connect(dialog.reject)
+    defaults = box.button(kinds.RestoreDefaults)
+    defaults.clicked.connect(lambda: restore())
+    defaults.setText(QCoreApplication.translate("Buttons", "Restore defaults"))
+    box.button(kinds.Ok).setText(QCoreApplication.translate("Buttons", "OK"))
+    box.button(kinds.Cancel).setText(QCoreApplication.translate("Buttons", "Cancel"))
+    return box
+
+
 class IconButton(QToolButton):
     """An icon with a name for those who do not see it, and a tip for those who do."""
 
@@ -101,6 +129,11 @@ class IconButton(QToolButton):
     def refresh(self) -> None:
         """Draws the icon with the present colours."""
         self.setIcon(icon(self._icon))
+
+    def show_icon(self, name: str) -> None:
+        """Another one from now on."""
+        self._icon = name
+        self.refresh()
 
     def name(self, text: str, *, tip: str = "", shown: bool = False) -> None:
         self.setAccessibleName(text)
@@ -117,7 +150,9 @@ def card() -> QFrame:
 
 
 def set_role(widget: QWidget, role: str) -> None:
-    """Changes what the style sheet sees."""
+    """Changes what the style sheet sees; nothing is done where it saw that already."""
+    if widget.property("role") == role:
+        return
     widget.setProperty("role", role)
     widget.style().unpolish(widget)
     widget.style().polish(widget)

@@ -85,7 +85,7 @@ class PicturePane(Retranslated):
 
     opened = Signal()
     pasted = Signal()
-    screenshot = Signal(str)
+    screenshot = Signal()
     chosen = Signal(int)
     removed = Signal(int)
     sight_wanted = Signal(bool)
@@ -126,7 +126,7 @@ class PicturePane(Retranslated):
     def _connect(self) -> None:
         self.empty.opened.connect(self.opened)
         self.empty.pasted.connect(self.pasted)
-        self.empty.screenshot.connect(lambda: self.screenshot.emit("screen"))
+        self.empty.screenshot.connect(self.screenshot)
         self.open_button.clicked.connect(self.opened)
         self.fit_button.clicked.connect(self.view.fit)
         self.crop_button.toggled.connect(self.view.set_selecting)

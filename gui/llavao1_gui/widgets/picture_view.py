@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
+    QBrush,
     QColor,
     QImage,
     QKeyEvent,
@@ -19,6 +20,7 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from llavao1_gui.state.sight import Sight
 from llavao1_gui.widgets import theme
+from llavao1_gui.widgets.layouts import arrow
 
 MARGIN = 12
 LEAST_PART = 8  # original pixels; a smaller rectangle is a slip of the hand
@@ -175,41 +177,31 @@ class PictureView(QWidget):
             QRectF(chosen.topRight(), QPointF(target.right(), chosen.bottom())),
         ):
             painter.fillRect(edge, shade)
-        painter.setBrush(Qt.BrushStyle.NoBrush)
-        for colour, width in (("#000000", 3.0), ("#ffffff", 1.5)):  # seen on any picture
-            painter.setPen(QPen(QColor(colour), width))
-            painter.drawRect(chosen)
+        outline(painter, [chosen])
 
     def _paint_sight(self, painter: QPainter, sight: Sight) -> None:
         """The canvas: the picture at the model's own resolution, tiles, and the unused rest."""
         target, canvas = self.target(), sight.canvas
         colours = theme.current()
         scale = target.width() / (canvas.columns * sight.tile)
-        painter.fillRect(target, QColor(colours.raised))
-        painter.fillRect(target, QColor(colours.line))
         hatch = QColor(colours.faint)
         hatch.setAlpha(90)
-        painter.setBrush(Qt.BrushStyle.BDiagPattern)
         painter.fillRect(target, QColor(colours.raised))
-        painter.setPen(Qt.PenStyle.NoPen)
-        brush = painter.brush()
-        brush.setColor(hatch)
-        painter.setBrush(brush)
-        painter.drawRect(target)
+        painter.fillRect(target, QBrush(hatch, Qt.BrushStyle.BDiagPattern))
         seen = self._seen(canvas.width, canvas.height)
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, False)
         painter.drawImage(
             QRectF(target.left(), target.top(), canvas.width * scale, canvas.height * scale), seen
         )
-        painter.setBrush(Qt.BrushStyle.NoBrush)
-        for colour, width in (("#000000", 3.0), ("#ffffff", 1.5)):
-            painter.setPen(QPen(QColor(colour), width))
-            for row in range(canvas.rows):
-                for column in range(canvas.columns):
-                    side = sight.tile * scale
-                    painter.drawRect(
-                        QRectF(target.left() + column * side, target.top() + row * side, side, side)
-                    )
+        side = sight.tile * scale
+        outline(
+            painter,
+            [
+                QRectF(target.left() + column * side, target.top() + row * side, side, side)
+                for row in range(canvas.rows)
+                for column in range(canvas.columns)
+            ],
+        )
 
     def _seen(self, width: int, height: int) -> QImage:
         region = QRect(0, 0, self._image.width(), self._image.height())
@@ -275,12 +267,7 @@ class PictureView(QWidget):
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
         """Plus, minus and 0 zoom; the arrows move, and with Shift draw a part of the picture."""
-        step = {
-            Qt.Key.Key_Left: (-1, 0),
-            Qt.Key.Key_Right: (1, 0),
-            Qt.Key.Key_Up: (0, -1),
-            Qt.Key.Key_Down: (0, 1),
-        }.get(Qt.Key(event.key()))
+        step = arrow(event)
         if event.key() in (Qt.Key.Key_Plus, Qt.Key.Key_Equal):
             self.zoom(1.25)
         elif event.key() == Qt.Key.Key_Minus:
@@ -316,3 +303,11 @@ class PictureView(QWidget):
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
         super().resizeEvent(event)
         self.update()
+
+
+def outline(painter: QPainter, rectangles: list[QRectF]) -> None:
+    """White on black: seen on any picture."""
+    painter.setBrush(Qt.BrushStyle.NoBrush)
+    for colour, width in (("#000000", 3.0), ("#ffffff", 1.5)):
+        painter.setPen(QPen(QColor(colour), width))
+        painter.drawRects(rectangles)

@@ -1,6 +1,7 @@
 """Text of the model: Markdown and formulas, selectable, as tall as it needs to be.
 
-Nothing outside is ever loaded: a picture or a link in an answer stays text.
+Links are not followed. A picture that is named by its path is still read from this computer, which
+must not be: see the known faults in docs/desktop.md.
 """
 
 from __future__ import annotations
@@ -90,7 +91,6 @@ class RichText(QTextBrowser):
             return
         cursor.insertImage(image, formula.source)
         if not formula.block:
-            shape = cursor.charFormat()
             cursor.movePosition(QTextCursor.MoveOperation.Left, QTextCursor.MoveMode.KeepAnchor)
             shape = cursor.charFormat()
             shape.setVerticalAlignment(shape.VerticalAlignment.AlignMiddle)

@@ -9,7 +9,6 @@ from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
     QDialog,
-    QDialogButtonBox,
     QFormLayout,
     QLineEdit,
     QScrollArea,
@@ -21,7 +20,7 @@ from PySide6.QtWidgets import (
 from llavao1_edge.errors import UsageError
 from llavao1_edge.settings import Range, ranges
 from llavao1_gui.state.preferences import CHOICES, GROUPS, Preferences
-from llavao1_gui.widgets.layouts import column, label
+from llavao1_gui.widgets.layouts import column, decision_box, label
 from llavao1_gui.widgets.settings_texts import setting_help, setting_name
 from llavao1_gui.widgets.texts import preset_name
 
@@ -89,17 +88,9 @@ class SettingsDialog(QDialog):
         }
         for group, title in titles.items():
             self.tabs.addTab(self._group(group), title)
-        buttons = QDialogButtonBox.StandardButton
-        box = QDialogButtonBox(buttons.Ok | buttons.Cancel | buttons.RestoreDefaults)
-        box.accepted.connect(self.accept)
-        box.rejected.connect(self.reject)
-        box.button(buttons.RestoreDefaults).clicked.connect(self._defaults)
-        box.button(buttons.RestoreDefaults).setText(self.tr("Restore defaults"))
-        box.button(buttons.Ok).setText(self.tr("OK"))
-        box.button(buttons.Cancel).setText(self.tr("Cancel"))
         self.setLayout(QVBoxLayout())
         self.layout().addWidget(self.tabs)  # type: ignore[union-attr]
-        self.layout().addWidget(box)  # type: ignore[union-attr]
+        self.layout().addWidget(decision_box(self, self._defaults))  # type: ignore[union-attr]
 
     def _combo(self, name: str, texts: dict[str, str], title: str) -> QComboBox:
         combo = QComboBox()

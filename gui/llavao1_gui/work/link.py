@@ -72,10 +72,6 @@ class Link(QObject):
             process.kill()
             process.waitForFinished(wait_ms)
 
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-
     def _read(self) -> None:
         if self._process is None:
             return

@@ -38,7 +38,7 @@ SEARCHES = ("stage-beam", "best-of-n", "sentence-beam", "retrace")
 ORDER = ("direct", "staged", *SEARCHES)
 Job = tuple[int, list[Any], argparse.Namespace]
 """A question's number, the cells it lacks, and the command line's options."""
-SCORERS = ("logprob", "agreement", "judge", "combined")
+SCORERS = ("logprob", "min-logprob", "agreement", "judge", "judge-reference", "combined")
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,6 @@ class Cell:
     n: int = 1
 
     @property
-    def share(self) -> int:
-        """One in how many questions it is asked: the dearest cells are measured less exactly."""
-        dear = "judge" in self.scorer and (self.strategy == "retrace" or "-" in self.scorer)
-        return 4 if dear and self.n > 2 else 1
-
-    @property
     def name(self) -> str:
         return f"{self.strategy}/{self.scorer}/{self.n}"
 
@@ -65,8 +59,6 @@ def cells() -> list[Cell]:
     for strategy in SEARCHES:
         for n in COUNTS:
             found += [Cell(strategy, scorer, n) for scorer in SCORERS]
-    found += [Cell("stage-beam", "min-logprob", n) for n in COUNTS]
-    found += [Cell(strategy, "judge-reference", 4) for strategy in ("stage-beam", "best-of-n")]
     return found
 
 
@@ -151,11 +143,7 @@ def run(options: argparse.Namespace) -> None:
     chosen = [c for c in cells() if not options.only or any(o in c.name for o in options.only)]
     jobs = []
     for index in range(options.questions):
-        wanted = [
-            cell
-            for cell in chosen
-            if (index, cell.name) not in done and index < options.questions // cell.share
-        ]
+        wanted = [cell for cell in chosen if (index, cell.name) not in done]
         if wanted:
             jobs.append((index, wanted, options))
     work(answer_all, jobs, options)

@@ -13,7 +13,7 @@ from typing import Any
 
 from PySide6.QtCore import QObject, QTimer
 from PySide6.QtGui import QGuiApplication, QIcon, QImage
-from PySide6.QtWidgets import QApplication, QFileDialog
+from PySide6.QtWidgets import QApplication, QFileDialog, QMessageBox
 
 from llavao1_edge.errors import LlavaError
 from llavao1_gui import dialogs
@@ -22,6 +22,7 @@ from llavao1_gui.pictures import Pictures
 from llavao1_gui.state import messages as m
 from llavao1_gui.state import preferences as stored
 from llavao1_gui.state.history import Exchange, History
+from llavao1_gui.state.tips import tip
 from llavao1_gui.translate import Language
 from llavao1_gui.widgets import theme
 from llavao1_gui.widgets.rich_text import RichText
@@ -30,6 +31,7 @@ from llavao1_gui.work.formulas import Formulas
 from llavao1_gui.work.link import Link
 
 ICON = Path(__file__).parent / "resources" / "llavao1-edge.svg"
+CLOSE_S = 2.0  # how long the end waits for another window's writing
 DATA, CONFIG = "LLAVAO1_DATA", "LLAVAO1_CONFIG"
 
 
@@ -99,6 +101,7 @@ class App(QObject):
         window.triggered.connect(self.act)
         window.dropped.connect(self.pictures.add)
         window.refused.connect(self._refuse)
+        window.may_close = self.may_close
         window.closing.connect(self.close)
         window.picture.opened.connect(self.open_pictures)
         window.picture.pasted.connect(self.paste)
@@ -190,12 +193,12 @@ class App(QObject):
             box.set_text("")
 
     def delete(self, number: int) -> None:
-        self.conversations.delete(number)
-        self.tell(
-            self.tr("The conversation was deleted."),
-            action=self.tr("Undo"),
-            acted=lambda: self.conversations.restore(number),
-        )
+        if self.conversations.delete(number):
+            self.tell(
+                self.tr("The conversation was deleted."),
+                action=self.tr("Undo"),
+                acted=lambda: self.conversations.restore(number),
+            )
 
     def copy(self, exchange: Exchange) -> None:
         QGuiApplication.clipboard().setText(
@@ -249,7 +252,8 @@ class App(QObject):
         self.window.sidebar.show_conversations(found, current.id if current else None)
 
     def _picture_failed(self, name: str, message: str, hint: str) -> None:
-        self.tell(f"{name}: {message}\n{hint}".strip(), bad=True)
+        said = message if name in message else f"{name}: {message}"
+        self.tell(f"{said}\n{hint}".strip(), bad=True)
 
     def _refuse(self, what: str) -> None:
         self.tell(
@@ -270,7 +274,7 @@ class App(QObject):
         shown = self.tr("Demo model") if name == "demo" else Path(name).stem
         if self._loaded is not None and self._loaded.model == name:
             shown = f"{shown} · {self._loaded.device}"
-            self.window.model_label.setToolTip("\n".join(self._loaded.memory))
+            self.window.model_label.setToolTip(tip("\n".join(self._loaded.memory)))
         self.window.model_label.setText(shown)
         self._show_busy(self.conversations.busy)
 
@@ -283,8 +287,10 @@ class App(QObject):
             self.window.answers.box.field.setFocus()
 
     def _load_ahead(self) -> None:
-        """The model is opened while the question is still being written."""
-        if self.pictures.active is not None and not self.conversations.busy:
+        """The model is opened while the question is still being written; not while a run over many
+        pictures has its own open."""
+        running = self.batch_desk is not None and self.batch_desk.run.running
+        if self.pictures.active is not None and not self.conversations.busy and not running:
             self.link.send(m.Load(self.preferences.model, self.preferences.group("runtime")))
 
     # --- settings -----------------------------------------------------------------------------
@@ -313,13 +319,28 @@ class App(QObject):
             theme.apply("system")
             self.window.recolour()
 
+    def may_close(self) -> bool:
+        """What cannot be saved now would be lost: that is for the user to decide."""
+        if self.conversations.save_for(CLOSE_S):
+            return True
+        asked = QMessageBox(self.window)
+        asked.setIcon(QMessageBox.Icon.Warning)
+        asked.setText(self.tr("Some answers could not be saved. Close all the same?"))
+        asked.setInformativeText(self.tr("They are in this window only. Free some space first."))
+        lose = asked.addButton(self.tr("Close"), QMessageBox.ButtonRole.DestructiveRole)
+        asked.addButton(self.tr("Cancel"), QMessageBox.ButtonRole.RejectRole)
+        asked.exec()
+        return asked.clickedButton() is lose
+
     def close(self) -> None:
-        """Ends the engine; what was not saved yet is tried once more."""
+        """Ends the engine."""
         self.window.hide()
+        if self.batch_desk is not None:
+            self.batch_desk.run.stop()
         self.conversations.stop()
-        self.conversations.flush()
-        self.pictures.loader.wait()
-        self.formulas.wait()
+        self.conversations.close()
+        self.pictures.loader.background.close()
+        self.formulas.background.close()
         if self.models_desk is not None:
             self.models_desk.close()
         self.link.close()

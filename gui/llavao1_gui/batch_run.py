@@ -12,10 +12,16 @@ from llavao1_gui.state import messages as m
 from llavao1_gui.state.batch import Results, Row, of_csv, of_folder
 from llavao1_gui.work.link import Link
 
+SAME_FAILURES = 3  # in a row; whatever it is, it would fail the next thousand too
+
 
 class BatchRun(QObject):
     """changed: counts or state. added: a Row and what was found. Numbers of answers are negative,
-    so that they are told from those of the conversation."""
+    so that they are told from those of the conversation.
+
+    It pauses where going on would only make errors: the engine ended, the results cannot be
+    written, the same failure came three times.
+    """
 
     changed = Signal()
     added = Signal(object, object)
@@ -29,7 +35,8 @@ class BatchRun(QObject):
         self.running = self.paused = False
         self._left: list[Row] = []
         self._number = 0
-        self._waiting = False
+        self._waiting = self._begun = False
+        self._failures: list[str] = []
         self._request: m.Ask | None = None
         link.received.connect(self._receive)
         link.ended.connect(self._engine_ended)
@@ -56,11 +63,13 @@ class BatchRun(QObject):
         self.rows, self._request = list(dict.fromkeys(rows)), request
         self._left = self.results.left(rows)
         self.running, self.paused = True, False
+        self._failures = []
         self.changed.emit()
         self._next()
 
     def toggle_pause(self) -> None:
         self.paused = not self.paused
+        self._failures = []
         self.changed.emit()
         self._next()
 
@@ -80,7 +89,7 @@ class BatchRun(QObject):
             return
         row = self._left[0]
         self._number -= 1
-        self._waiting = True
+        self._waiting, self._begun = True, False
         assert self._request is not None
         self.link.send(
             replace(self._request, number=self._number, picture=row.picture,
@@ -90,34 +99,63 @@ class BatchRun(QObject):
     def _receive(self, message: m.Message) -> None:
         if not self._waiting or getattr(message, "number", None) != self._number:
             return
+        self._begun = True
         if isinstance(message, m.Answered):
+            if message.cancelled:
+                self._waiting = False
+                return
             self._add(
                 {
                     "conclusion": message.conclusion,
                     "seconds": round(message.seconds, 2),
-                    "error": "",
+                    "error": "" if message.conclusion else self.tr("no conclusion"),
                     "notes": list(message.notes),
                     "stages": message.stages,
                 }
             )
         elif isinstance(message, m.Failed):
-            error = f"{message.message} {message.hint}".strip()
-            self._add({"conclusion": "", "seconds": None, "error": error, "notes": []})
+            if message.stopped:
+                self._waiting = False
+            else:
+                self._add(_failed(f"{message.message} {message.hint}".strip()))
 
     def _engine_ended(self, how: str) -> None:
-        if self._waiting:
-            error = self.tr("The engine ended unexpectedly ({0}).").format(how)
-            self._add({"conclusion": "", "seconds": None, "error": error, "notes": []})
+        """The picture at hand failed, if it was its turn already."""
+        if not self._waiting:
+            return
+        error = self.tr("The engine ended unexpectedly ({0}).").format(how)
+        self._pause(error)
+        if self._begun:
+            self._add(_failed(error))
+        else:
+            self._waiting = False
+            self.changed.emit()
+
+    def _pause(self, why: str) -> None:
+        self.paused = True
+        self.problem.emit(why + "\n" + self.tr("The run is paused. Go on tries again."))
 
     def _add(self, found: dict[str, object]) -> None:
         assert self.results is not None
         self._waiting = False
+        row, before = self._left[0], self.results.done.get(self._left[0])
         try:
-            self.results.add(self._left[0], found)
+            self.results.add(row, found)
         except LlavaError as error:
-            self.paused = True
-            self.problem.emit(str(error))
-        else:
+            self._pause(str(error))
+        if self.results.done.get(row) is not before:
             self.added.emit(self._left.pop(0), found)
+            self._look_at_failures(str(found["error"]))
         self.changed.emit()
         self._next()
+
+    def _look_at_failures(self, error: str) -> None:
+        self._failures = [*self._failures, error] if error else []
+        last = self._failures[-SAME_FAILURES:]
+        if len(last) == SAME_FAILURES and len(set(last)) == 1 and not self.paused:
+            self._failures = []
+            self._pause(error)
+
+
+def _failed(error: str) -> dict[str, object]:
+    return {"conclusion": "", "seconds": None, "error": error, "notes": []}

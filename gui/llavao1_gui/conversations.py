@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -21,8 +23,11 @@ from llavao1_gui.widgets.window import MainWindow
 from llavao1_gui.work.link import Link
 
 RETRY_MS = 5000
+SOON_MS = 100  # another window's write is over in a moment: nothing is said of it for a second
+PATIENCE_S = 1.0
 CLOCK_MS = 250
 TITLE = 80  # characters of a question that become a title
+NOT_SENT = ("preset", "turn", "reused")  # of what history keeps of a request
 
 
 class Conversations(QObject):
@@ -56,6 +61,8 @@ class Conversations(QObject):
         self._loading = False
         self._owner: Conversation | None = None
         self._unsaved: list[tuple[Conversation, Exchange]] = []
+        self._failing_since: float | None = None
+        self._told_failure = False
         self._number = 0
         self._clock = QTimer(self)
         self._clock.setInterval(CLOCK_MS)
@@ -72,8 +79,14 @@ class Conversations(QObject):
         return self.live is not None and not self.live.done
 
     # --- asking -------------------------------------------------------------------------------
-    def ask(self, question: str, *, seed: int = 0, form: tuple[str, str] | None = None) -> bool:
-        """False where it cannot be asked; the question then stays where it is."""
+    def ask(
+        self, question: str, *, seed: int = 0, form: tuple[str, str] | None = None,
+        turn: int | None = None,
+    ) -> bool:  # fmt: skip
+        """False where it cannot be asked; the question then stays where it is.
+
+        turn: of the question that is asked again; a new one where none is given.
+        """
         if self.busy:
             return False
         trouble = self._trouble(question)
@@ -87,7 +100,8 @@ class Conversations(QObject):
         except LlavaError as error:
             self.problem.emit(error.message, error.hint)
             return False
-        request = self._request(seed, form)
+        turn = self._next_turn() if turn is None else turn
+        request = self._request(seed, form) | {"turn": turn}
         message = self._message(question.strip(), str(path), request)
         exchange = Exchange(0, question.strip(), request)
         if self.current is None:
@@ -106,12 +120,34 @@ class Conversations(QObject):
         if len(question) > LONGEST:
             text = self.tr("The question has {0} characters; at most {1} fit.")
             return text.format(len(question), LONGEST), self.tr("Shorten it.")
-        if self.pictures.active is None:
+        if self.pictures.reopening:
+            return self.tr("The picture is still being opened."), self.tr("Try again in a moment.")
+        active, current = self.pictures.active, self.current
+        if current is not None and (active is None or active.digest != current.picture):
+            return (
+                self.tr("The picture of this conversation is not at hand."),
+                self.tr("Open the picture again; a new conversation begins with it."),
+            )
+        if active is None:
             return (
                 self.tr("There is no picture yet."),
                 self.tr("Drop one on the window, paste one, or open one."),
             )
         return None
+
+    def _next_turn(self) -> int:
+        return 1 + max(map(_turn, self.exchanges), default=-1)
+
+    def _earlier(self, turn: int) -> tuple[tuple[str, dict[str, str]], ...]:
+        """What was said before a turn: the last answer to each question."""
+        if not self.preferences().remember:
+            return ()
+        said = {
+            _turn(exchange): (exchange.question, exchange.stages)
+            for exchange in self.exchanges
+            if exchange.status == "answered" and exchange.stages
+        }
+        return tuple(said[at] for at in sorted(said) if at < turn)
 
     def _request(self, seed: int, form: tuple[str, str] | None) -> dict[str, Any]:
         """Everything that decides the answer, as history keeps it."""
@@ -146,24 +182,19 @@ class Conversations(QObject):
 
     def _message(self, question: str, path: str, request: dict[str, Any]) -> m.Ask:
         self._number += 1
-        earlier = tuple(
-            (exchange.question, exchange.stages)
-            for exchange in self.exchanges
-            if exchange.status == "answered" and exchange.stages
-        )
         return replace(
             self.message(request),
             number=self._number,
             question=question,
             picture=path,
             crop=self.pictures.part,
-            earlier=earlier if self.preferences().remember else (),
+            earlier=self._earlier(request["turn"]),
         )
 
     def message(self, request: dict[str, Any] | None = None) -> m.Ask:
         """How to answer, as chosen now; without a question."""
         chosen = self._request(0, None) if request is None else request
-        return m.Ask(0, "", **{name: value for name, value in chosen.items() if name != "preset"})
+        return m.Ask(0, "", **{name: chosen[name] for name in chosen if name not in NOT_SENT})
 
     def _begin(self, exchange: Exchange, message: m.Ask) -> None:
         self.live = LiveAnswer(message.number)
@@ -179,17 +210,24 @@ class Conversations(QObject):
         self.link.send(message)
 
     def stop(self) -> None:
-        if self.live is not None and self.busy:
-            self.link.send(m.Stop(self.live.number))
+        """Within one token. An engine that does not react is ended by another call."""
+        live = self.live
+        if live is None or not self.busy:
+            return
+        if live.is_stuck:
+            self.link.kill()
+        else:
+            live.stop()
+            self.link.send(m.Stop(live.number))
+            self._tick()
 
     def again(self, exchange: Exchange) -> None:
-        """The same question with the next seed."""
-        asked = [
-            e.request.get("seed", 0) for e in self.exchanges if e.question == exchange.question
-        ]
+        """The same question with the next seed, told what was said before it."""
+        turn = _turn(exchange)
+        asked = [e.request.get("seed", 0) for e in self.exchanges if _turn(e) == turn]
         form = exchange.request.get("form")
         self.ask(exchange.question, seed=max(asked, default=0) + 1,
-                 form=tuple(form) if form else None)  # fmt: skip
+                 form=tuple(form) if form else None, turn=turn)  # fmt: skip
 
     # --- what the engine says -----------------------------------------------------------------
     def _receive(self, message: m.Message) -> None:
@@ -207,8 +245,9 @@ class Conversations(QObject):
                 exchange.request["reused"] = message.reused
             case m.Text() | m.Kept():
                 exchange.stages = dict(self.live.stages)
-                if exchange.id:
-                    self._write(lambda: self.history.save_stages(exchange.id, exchange.stages))
+                if exchange.id:  # what fails now is written with the next piece, or at the end
+                    with suppress(HistoryError):
+                        self.history.save_stages(exchange.id, exchange.stages)
             case m.Answered():
                 exchange.status = "stopped" if message.cancelled else "answered"
                 exchange.conclusion, exchange.stages = message.conclusion, dict(message.stages)
@@ -246,7 +285,8 @@ class Conversations(QObject):
         text = self.tr("The engine ended unexpectedly ({0}).").format(how)
         if self.busy and self.live is not None:
             hint = self.tr("Nothing else is lost; ask again to start it anew.")
-            self._receive(m.Failed(self.live.number, text, hint))
+            stopped = self.live.stopping
+            self._receive(m.Failed(self.live.number, text, hint, stopped=stopped))
         else:
             self.problem.emit(text, self.tr("It starts again with the next question."))
 
@@ -285,11 +325,13 @@ class Conversations(QObject):
         self.pictures.reopen(found)
         self.listed.emit()
 
-    def delete(self, number: int) -> None:
-        self._write(lambda: self.history.delete(number))
-        if self.current is not None and self.current.id == number:
+    def delete(self, number: int) -> bool:
+        """Whether it could be deleted."""
+        done = self._write(lambda: self.history.delete(number))
+        if done and self.current is not None and self.current.id == number:
             self.new()
         self.listed.emit()
+        return done
 
     def restore(self, number: int) -> None:
         self._write(lambda: self.history.restore(number))
@@ -309,49 +351,66 @@ class Conversations(QObject):
     # --- saving -------------------------------------------------------------------------------
     def _save(self, conversation: Conversation, exchange: Exchange) -> None:
         """Now, or with the next change: nothing is lost while the program runs."""
-        if (conversation, exchange) not in self._unsaved:
+        if not any(waiting is exchange for _, waiting in self._unsaved):
             self._unsaved.append((conversation, exchange))
         self._save_unsaved()
 
     def _save_unsaved(self) -> None:
-        try:
-            while self._unsaved:
-                conversation, exchange = self._unsaved[0]
-                self._save_one(conversation, exchange)
-                self._unsaved.pop(0)
-        except HistoryError as error:
-            self.problem.emit(error.message, error.hint)
-            self._retry.start()
-        else:
+        waiting, self._unsaved = self._unsaved, []
+        failure: HistoryError | None = None
+        for conversation, exchange in waiting:
+            try:
+                if failure is None or not failure.locked:
+                    self.history.save(conversation, exchange)
+                    continue
+            except HistoryError as error:
+                failure = error
+            self._unsaved.append((conversation, exchange))
+        if failure is None:
             self._retry.stop()
+            if self._failing_since is not None:
+                self._failing_since, self._told_failure = None, False
+                self.listed.emit()
+        else:
+            self._fail_to_save(failure)
 
-    def _save_one(self, conversation: Conversation, exchange: Exchange) -> None:
-        history = self.history
-        if not conversation.id:
-            made = history.begin(
-                conversation.title,
-                conversation.picture,
-                conversation.picture_name,
-                conversation.crop,
-            )
-            conversation.id = made.id
-        if not exchange.id:
-            made_exchange = history.ask(conversation.id, exchange.question, exchange.request)
-            exchange.id, exchange.asked = made_exchange.id, made_exchange.asked
-        if exchange.status != "asked":
-            history.save(exchange)
+    def _fail_to_save(self, failure: HistoryError) -> None:
+        now = time.monotonic()
+        if self._failing_since is None:
+            self._failing_since = now
+        patient = failure.locked and now - self._failing_since < PATIENCE_S
+        if not patient and not self._told_failure:
+            self._told_failure = True
+            self.problem.emit(failure.message, failure.hint)
+        self._retry.start(SOON_MS if patient else RETRY_MS)
 
-    def _write(self, change: Callable[[], object]) -> None:
+    def _write(self, change: Callable[[], object]) -> bool:
         try:
             change()
         except HistoryError as error:
             self.problem.emit(error.message, error.hint)
+            return False
+        return True
 
-    def flush(self) -> None:
-        """Before the end: what is running is saved as it stands."""
+    def save_for(self, seconds: float) -> bool:
+        """Before the end: everything is saved as it stands, or tried for so long; whether it is."""
+        if self._running is not None and self._owner is not None:
+            self._save(self._owner, self._running)
+        end = time.monotonic() + seconds
+        while self._unsaved and time.monotonic() < end:
+            time.sleep(0.02)
+            self._save_unsaved()
+        return not self._unsaved
+
+    def close(self) -> None:
+        """The answer at hand counts as stopped."""
         if self._running is not None and self._owner is not None:
             self._running.status = "stopped"
             self._save(self._owner, self._running)
-        self._save_unsaved()
         self._retry.stop()
         self._clock.stop()
+
+
+def _turn(exchange: Exchange) -> int:
+    """Which question of its conversation it is; answers to the same one share it."""
+    return int(exchange.request.get("turn", exchange.id))

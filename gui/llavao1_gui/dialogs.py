@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from PySide6.QtCore import QCoreApplication
-from PySide6.QtWidgets import QFileDialog
+from PySide6.QtWidgets import QDialog, QFileDialog
 
 from llavao1_edge.errors import LlavaError
 from llavao1_gui.batch_run import BatchRun
@@ -26,6 +26,19 @@ if TYPE_CHECKING:
     from llavao1_gui.app import App
 
 
+Dialog = TypeVar("Dialog", bound=QDialog)
+
+
+def _opened(dialog: Dialog, *, modal: bool = True) -> Dialog:
+    """Shown now, and gone when it is closed."""
+    dialog.finished.connect(dialog.deleteLater)
+    if modal:
+        dialog.open()
+    else:
+        dialog.show()
+    return dialog
+
+
 def settings(app: App) -> SettingsDialog:
     dialog = SettingsDialog(app.preferences, app.window)
 
@@ -34,29 +47,24 @@ def settings(app: App) -> SettingsDialog:
         app.change(**{name: getattr(chosen, name) for name in vars(chosen)})
 
     dialog.accepted.connect(accept)
-    dialog.open()
-    return dialog
+    return _opened(dialog)
 
 
 def shortcuts(app: App) -> ShortcutsDialog:
     dialog = ShortcutsDialog(app.preferences.shortcuts, app.window)
     dialog.accepted.connect(lambda: app.change(shortcuts=dialog.changed))
-    dialog.open()
-    return dialog
+    return _opened(dialog)
 
 
 def about(app: App) -> AboutDialog:
-    dialog = AboutDialog(app.window)
-    dialog.open()
-    return dialog
+    return _opened(AboutDialog(app.window))
 
 
 def candidates(app: App, exchange: Exchange) -> CandidatesDialog | None:
     if exchange.trace is None:
         return None
     dialog = CandidatesDialog(exchange.question, exchange.trace, app.window)
-    dialog.show()
-    return dialog
+    return _opened(dialog, modal=False)
 
 
 def export(app: App) -> None:
@@ -72,8 +80,13 @@ def export(app: App) -> None:
     )
     if chosen:
         path = Path(chosen)
-        if not path.suffix:
+        if not path.suffix:  # the dialog has asked about overwriting the name without it
             path = path.with_suffix({"H": ".html", "J": ".json"}.get(kind[:1], ".md"))
+            if path.exists():
+                text = QCoreApplication.translate("Dialogs", "{0} is there already.")
+                hint = QCoreApplication.translate("Dialogs", "Choose it itself to replace it.")
+                app.tell(f"{text.format(path.name)}\n{hint}", bad=True)
+                return
         export_to(app, path)
 
 
@@ -107,6 +120,7 @@ class ModelsDesk:
         self.dialog = ModelsDialog(app.window)
         self.working: Link | None = None
         self.looking: dict[str, Link] = {}
+        self._came = ("", False)
         dialog = self.dialog
         dialog.used.connect(self.use)
         dialog.removed.connect(self.remove)
@@ -132,7 +146,7 @@ class ModelsDesk:
             problems = [str(error)]
         self.dialog.show_models(rows, self.app.preferences.model)
         if problems:
-            self.dialog.end_work("\n".join(problems), bad=True)
+            self.dialog.show_problem("\n".join(problems))
 
     def use(self, name: str) -> None:
         self.app.change(model=name)
@@ -144,7 +158,7 @@ class ModelsDesk:
         try:
             Store().remove(name)
         except LlavaError as error:
-            self.dialog.end_work(str(error), bad=True)
+            self.dialog.show_problem(str(error))
         self.show_models()
 
     def look(self, name: str) -> None:
@@ -181,9 +195,10 @@ class ModelsDesk:
             return
         arguments = [kind, source, *([quant] if quant else [])]
         link = self.working = Link("llavao1_gui.work.fetching", arguments, self.app)
+        self._came = ("", False)
         self.dialog.begin_work(source)
         link.received.connect(self._receive)
-        link.ended.connect(lambda how: self._end(how, bad=True))
+        link.ended.connect(lambda how: self._say(how, bad=True))
         link.finished.connect(self._finished)
         link.start()
 
@@ -196,17 +211,23 @@ class ModelsDesk:
             self.dialog.show_progress(message)
         elif isinstance(message, m.Done):
             text = QCoreApplication.translate("Dialogs", "{0} is ready.").format(message.name)
-            self._end("\n".join([text, *message.notes]), bad=False)
+            self._say("\n".join([text, *message.notes]), bad=False)
         elif isinstance(message, m.Failed):
-            text = f"{message.message}\n{message.hint}".strip()
-            self._end(text, bad=not message.stopped)
+            self._say(f"{message.message}\n{message.hint}".strip(), bad=not message.stopped)
 
-    def _end(self, text: str, *, bad: bool) -> None:
-        self.show_models()
-        self.dialog.end_work(text, bad=bad)
+    def _say(self, text: str, *, bad: bool) -> None:
+        """What came of the work; shown when its process is gone and another may begin."""
+        self._came = (text, bad)
 
     def _finished(self) -> None:
+        if self.working is not None:
+            self.working.deleteLater()
         self.working = None
+        self.dialog.end_work()
+        self.show_models()
+        text, bad = self._came
+        if text:
+            self.dialog.show_problem(text, bad=bad)
 
     def close(self) -> None:
         for link in [*self.looking.values(), *([self.working] if self.working else [])]:
@@ -233,7 +254,7 @@ class BatchDesk:
         self.dialog = BatchDialog(app.window)
         self.run = BatchRun(app.link, app)
         self.dialog.started.connect(self.start)
-        self.dialog.paused.connect(self.run.toggle_pause)
+        self.dialog.paused.connect(self._toggle_pause)
         self.dialog.stopped.connect(self.run.stop)
         self.run.added.connect(self.dialog.add)
         self.run.changed.connect(self._show)
@@ -245,6 +266,10 @@ class BatchDesk:
             self.run.start(source, question, out, self.app.conversations.message())
         except LlavaError as error:
             self.dialog.show_problem(str(error))
+
+    def _toggle_pause(self) -> None:
+        self.dialog.show_problem("")
+        self.run.toggle_pause()
 
     def _show(self) -> None:
         run = self.run

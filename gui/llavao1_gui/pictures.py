@@ -7,7 +7,7 @@ from pathlib import Path
 from PySide6.QtCore import QObject, QTimer, Signal
 from PySide6.QtGui import QGuiApplication
 
-from llavao1_edge.errors import LlavaError
+from llavao1_edge.errors import LlavaError, PictureError
 from llavao1_gui.state.history import Conversation, History
 from llavao1_gui.state.sight import sight
 from llavao1_gui.widgets.picture_view import Part
@@ -20,7 +20,11 @@ TYPICAL = (560, 4)  # tiles of the 11B model, until a model has told its own
 
 
 class Pictures(QObject):
-    """changed: another picture or part is active. failed: name, message and hint of a bad one."""
+    """changed: another picture or part is active. failed: name, message and hint of a bad one.
+
+    Every wish to see a picture has a number. A picture that arrives later than a newer wish is only
+    put into the strip: what is shown never changes under the user's hands.
+    """
 
     changed = Signal()
     failed = Signal(str, str, str)
@@ -32,11 +36,13 @@ class Pictures(QObject):
         self.at = -1
         self.part: Part | None = None
         self.tiling = TYPICAL
-        self._reopening: tuple[str, Part | None] | None = None
+        self._wish = 0
+        self._fulfilled = True
+        self._reopening: Conversation | None = None
         self._chooser: RegionChooser | None = None
         self.loader = PictureLoader(history, self)
         self.loader.loaded.connect(self._loaded)
-        self.loader.failed.connect(self.failed)
+        self.loader.failed.connect(self._failed)
         pane = window.picture
         pane.chosen.connect(self.activate)
         pane.removed.connect(self.remove)
@@ -47,25 +53,40 @@ class Pictures(QObject):
     def active(self) -> LoadedPicture | None:
         return self.pictures[self.at] if 0 <= self.at < len(self.pictures) else None
 
+    @property
+    def reopening(self) -> bool:
+        """Whether the picture of an earlier conversation is still on its way."""
+        return self._reopening is not None
+
+    def _new_wish(self, reopening: Conversation | None = None, *, fulfilled: bool) -> None:
+        self._wish += 1
+        self._fulfilled, self._reopening = fulfilled, reopening
+
     # --- in -----------------------------------------------------------------------------------
     def add(self, sources: list[Path | bytes]) -> None:
-        """Files, folders' files or bytes; each is opened in a thread, in this order."""
+        """Files or bytes; opened one after the other. The first good one is shown."""
+        if not sources:
+            return
+        self._new_wish(fulfilled=False)
         for source in sources:
             name = source.name if isinstance(source, Path) else self.tr("pasted picture")
-            self.loader.load(name, source)
+            self.loader.load(self._wish, name, source)
 
     def reopen(self, conversation: Conversation) -> None:
-        """The picture of an earlier conversation."""
+        """The picture of an earlier conversation; until it is there, none is active."""
         if conversation.picture is None:
             return
-        self._reopening = (conversation.picture, conversation.crop)
+        self._new_wish(conversation, fulfilled=False)
         for at, known in enumerate(self.pictures):
             if known.digest == conversation.picture:
                 self._reopened(at)
                 return
-        self.loader.load(conversation.picture_name, self.history.picture_path(conversation.picture))
+        self.at, self.part = -1, None
+        self._tell_part()
+        path = self.history.picture_path(conversation.picture)
+        self.loader.load(self._wish, conversation.picture_name, path)
 
-    def _loaded(self, picture: LoadedPicture) -> None:
+    def _loaded(self, wish: int, picture: LoadedPicture) -> None:
         known = [found.digest for found in self.pictures]
         if picture.digest in known:
             at = known.index(picture.digest)
@@ -73,14 +94,25 @@ class Pictures(QObject):
             at = len(self.pictures)
             self.pictures.append(picture)
             self.window.picture.add(picture.name, picture.image)
-        if self._reopening is not None and self._reopening[0] == picture.digest:
-            self._reopened(at)
-        else:
+        if wish != self._wish or self._fulfilled:
+            return
+        if self._reopening is None:
             self.activate(at)
+        elif self._reopening.picture == picture.digest:
+            self._reopened(at)
+        else:  # the stored file is not what it was: its hash differs
+            self._failed(wish, picture.name, PictureError("the stored picture has changed"))
+
+    def _failed(self, wish: int, name: str, error: LlavaError) -> None:
+        if wish == self._wish and self._reopening is not None:
+            self._new_wish(fulfilled=True)
+            self._show_none()
+        self.failed.emit(name, error.message, error.hint)
 
     def _reopened(self, at: int) -> None:
         assert self._reopening is not None
-        part, self._reopening = self._reopening[1], None
+        part = self._reopening.crop
+        self._new_wish(fulfilled=True)
         self._show(at)
         self.part = part
         self.window.picture.view.set_part(part)
@@ -88,6 +120,7 @@ class Pictures(QObject):
 
     def activate(self, at: int) -> None:
         """Another picture: a new conversation begins with it."""
+        self._new_wish(fulfilled=True)
         self._show(at)
         self.part = None
         self._tell_part()
@@ -99,6 +132,12 @@ class Pictures(QObject):
         self.window.picture.show_picture(at, found.name, found.image, found.width, found.height)
         self.window.answers.set_has_picture(True)
 
+    def _show_none(self) -> None:
+        self.at, self.part = -1, None
+        self.window.picture.show_empty()
+        self.window.answers.set_has_picture(False)
+        self._tell_part()
+
     def remove(self, at: int) -> None:
         """Out of the strip; conversations about it stay."""
         if not 0 <= at < len(self.pictures):
@@ -108,10 +147,8 @@ class Pictures(QObject):
         if self.pictures:
             self.activate(min(at, len(self.pictures) - 1))
         else:
-            self.at, self.part = -1, None
-            self.window.picture.show_empty()
-            self.window.answers.set_has_picture(False)
-            self._tell_part()
+            self._new_wish(fulfilled=True)
+            self._show_none()
             self.changed.emit()
 
     def step(self, by: int) -> None:
@@ -120,7 +157,7 @@ class Pictures(QObject):
 
     # --- the part -----------------------------------------------------------------------------
     def set_part(self, part: Part | None) -> None:
-        if part == self.part:
+        if part == self.part or self.active is None:
             return
         self.part = part
         self.window.picture.view.set_part(part)
@@ -190,7 +227,8 @@ class Pictures(QObject):
 
     def _take_shot(self, image: object) -> None:
         self.window.show()
-        self.loader.load(self.tr("screenshot"), png_bytes(image))  # type: ignore[arg-type]
+        self._new_wish(fulfilled=False)
+        self.loader.load(self._wish, self.tr("screenshot"), png_bytes(image))  # type: ignore[arg-type]
 
     def file_of(self, picture: LoadedPicture) -> Path:
         """Raises LlavaError where the history's copy is gone."""

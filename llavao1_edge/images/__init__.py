@@ -1,6 +1,6 @@
 """Pictures: opened safely, turned upright and RGB, cut into tiles. Knows no model weights."""
 
-from llavao1_edge.images.opening import FORMATS, Picture, open_picture, to_rgb
+from llavao1_edge.images.opening import FORMATS, Picture, open_picture, read_picture, to_rgb
 from llavao1_edge.images.tiling import (
     Canvas,
     TiledPicture,
@@ -19,6 +19,7 @@ __all__ = [
     "arrangements",
     "choose_canvas",
     "open_picture",
+    "read_picture",
     "tile_picture",
     "to_rgb",
 ]

@@ -42,13 +42,21 @@ class Picture:
         return self.image.height
 
 
-def open_picture(source: Path | str | bytes | Image.Image) -> Picture:
-    """A file's path or bytes, or a picture in memory. Raises PictureError with the reason."""
+def open_picture(source: Path | str | bytes | Image.Image, *, name: str = MEMORY) -> Picture:
+    """A file's path or bytes, or a picture in memory; `name` is what errors call the latter two.
+
+    Raises PictureError with the reason.
+    """
     if isinstance(source, Image.Image):
-        return _guarded(lambda: _finish(source, MEMORY), MEMORY)
+        return _guarded(lambda: _finish(source, name), name)
     if isinstance(source, bytes):
-        return _decode(source, MEMORY)
-    path = Path(source)
+        return _decode(source, name)
+    return _decode(read_picture(source), str(source))
+
+
+def read_picture(path: Path | str) -> bytes:
+    """The bytes of a picture's file. Raises PictureError: missing, a folder, too large."""
+    path = Path(path)
     try:
         size = path.stat().st_size
         if path.is_dir():
@@ -59,13 +67,12 @@ def open_picture(source: Path | str | bytes | Image.Image) -> Picture:
                 hint="Save the picture smaller.",
             )
         with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES)
+            return file.read(MAX_FILE_BYTES)
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL byte
         raise PictureError(
             f"cannot read picture {path}: {getattr(error, 'strerror', None) or error}",
             hint="Check the path and the permissions.",
         ) from error
-    return _decode(data, str(path))
 
 
 def _decode(data: bytes, name: str) -> Picture:

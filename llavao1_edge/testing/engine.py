@@ -44,7 +44,8 @@ class Script:
 
     texts: stage → texts, one per candidate; answers: a part of a question → other texts for it.
     token_s: seconds a token takes; load_s, picture_s: likewise. fail: a part of a question → the
-    error's message. dies: a part of a question at which the process ends at once, as by a crash.
+    error's message. dies: a part of a question at which the process ends at once, as by a crash;
+    stuck: one at which it no longer reacts.
     """
 
     texts: Mapping[str, list[str]] = field(default_factory=lambda: dict(TEXTS))
@@ -55,6 +56,7 @@ class Script:
     picture_s: float = 0.0
     fail: Mapping[str, str] = field(default_factory=dict)
     dies: str = ""
+    stuck: str = ""
 
     @classmethod
     def read(cls, path: Path) -> Script:
@@ -152,6 +154,8 @@ class ScriptedSession(Closing):
                 time.sleep(script.token_s)
                 if script.dies and script.dies in question and drafter.sampled > 30:
                     os.abort()
+                while script.stuck and script.stuck in question:
+                    time.sleep(1)
                 event = Token(event.stage, event.candidate, event.text + " ")
             yield event
 

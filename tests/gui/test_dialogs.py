@@ -244,7 +244,7 @@ def test_markdown_and_formulas_are_drawn_and_bad_ones_shown_as_they_are(make_win
     window.open(SHAPES)
     window.ask("Half?")
     text = window.cards[0].conclusion
-    window.app.formulas.wait()
+    window.app.formulas.background.wait()
     window.wait(lambda: "\ufffc" in text.toPlainText())  # a formula is a picture in the text
     assert r"\( \frac{ \)" in text.toPlainText()
     assert "**" not in text.toPlainText()

@@ -50,7 +50,7 @@ def test_dropped_files_are_shown_and_a_bad_one_says_why(make_window: Make, tmp_p
     assert "notes.png" in window.banner
     assert "not a picture" in window.banner
     assert window.pictures.active is not None
-    assert window.pictures.active.name == OTHER.name
+    assert window.pictures.active.name == SHAPES.name  # the first of what was dropped
 
 
 def test_a_picture_of_another_computer_is_refused_with_a_way_out(make_window: Make) -> None:
@@ -405,7 +405,6 @@ def test_the_stored_copy_outlives_the_file(make_window: Make, tmp_path: Path) ->
 def test_what_another_window_blocks_is_saved_later(
     make_window: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("llavao1_gui.state.history.BUSY_S", 0.05)
     monkeypatch.setattr("llavao1_gui.conversations.RETRY_MS", 100)
     window = make_window()
     window.open(SHAPES)
@@ -413,7 +412,7 @@ def test_what_another_window_blocks_is_saved_later(
     other.execute("BEGIN IMMEDIATE")
     found = window.ask("Blocked?")
     assert found.conclusion == "3"
-    assert "another window is writing" in window.banner
+    window.wait(lambda: "another window is writing" in window.banner)
     assert found.id == 0
     other.execute("ROLLBACK")
     other.close()

@@ -15,6 +15,7 @@ from PySide6.QtCore import (
 )
 
 from llavao1_gui.state.history import Conversation
+from llavao1_gui.state.tips import tip
 
 Index = QModelIndex | QPersistentModelIndex
 
@@ -41,7 +42,7 @@ class HistoryModel(QAbstractListModel):
         if role == Qt.ItemDataRole.ToolTipRole:
             when = QDateTime.fromSecsSinceEpoch(int(found.updated))
             shown = QLocale().toString(when, QLocale.FormatType.ShortFormat)
-            return f"{found.title}\n{found.picture_name}\n{shown}"
+            return tip(f"{found.title}\n{found.picture_name}\n{shown}")
         return None
 
     def row_of(self, conversation: int) -> int:

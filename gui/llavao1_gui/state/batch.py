@@ -7,6 +7,7 @@ stopped goes on where it was: rows are recognised by picture and question.
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
@@ -23,6 +24,7 @@ ENDINGS = (
     *(".heic", ".heif"),
 )
 COLUMNS = ("picture", "question", "conclusion", "seconds", "error", "notes")
+LINE_START = b'{"picture": "'
 MAX_ROWS = 100_000
 
 
@@ -90,6 +92,7 @@ class Results:
             raise self._problem(error) from error
 
     def _read(self) -> None:
+        """A later line on the same row counts: it was tried again after an error."""
         data = self.path.read_bytes() if self.path.exists() else b""
         whole = 0
         for line in data.splitlines(keepends=True):
@@ -97,16 +100,17 @@ class Results:
                 found = json.loads(line)
                 key = Row(found["picture"], found["question"])
             except (ValueError, KeyError, TypeError):
-                break  # the line that was being written when the run was killed
+                break
             if not line.endswith(b"\n"):
                 break
             self.done[key] = found
             whole += len(line)
-        if whole < len(data):
-            rest = data[whole:]
-            if b"\n" in rest:
-                raise LlavaError(f"{self.path} is no file of results", hint="Choose another file.")
-            os.truncate(self.path, whole)
+        if whole == len(data):
+            return
+        rest = data[whole:]  # the line that was being written when the run was killed, or not ours
+        if b"\n" in rest or not (rest.startswith(LINE_START) or LINE_START.startswith(rest)):
+            raise LlavaError(f"{self.path} is no file of results", hint="Choose another file.")
+        os.truncate(self.path, whole)
 
     def _write_table(self) -> None:
         """Anew from the rows: a kill may have come between a row and its line in the table."""
@@ -121,28 +125,50 @@ class Results:
         table = csv.writer(text)
         table.writerow(COLUMNS)
         table.writerows(_cells(found) for found in self.done.values())
-        write_whole(self.csv_path, text.getvalue())
+        write_whole(self.csv_path, text.getvalue().encode("utf-8", "replace"))
 
     def left(self, rows: Sequence[Row]) -> list[Row]:
-        return [row for row in dict.fromkeys(rows) if row not in self.done]
+        """What has no answer yet; what failed is tried again."""
+        unique = dict.fromkeys(rows)
+        return [row for row in unique if row not in self.done or self.done[row].get("error")]
 
     def add(self, row: Row, found: Mapping[str, Any]) -> None:
         """found: conclusion, seconds, error, notes, stages."""
         record = {"picture": row.picture, "question": row.question, **found}
         try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(record, ensure_ascii=False) + "\n")
-            with self.csv_path.open("a", encoding="utf-8", newline="") as table:
-                csv.writer(table).writerow(_cells(record))
+            _append(self.path, _line(record))
+            self.done[row] = record
+            text = io.StringIO()
+            csv.writer(text).writerow(_cells(record))
+            _append(self.csv_path, text.getvalue().encode("utf-8", "replace"))
         except OSError as error:
             raise self._problem(error) from error
-        self.done[row] = record
 
     def _problem(self, error: OSError) -> LlavaError:
         return LlavaError(
             f"cannot write {self.path}: {error.strerror or error}",
             hint="Free some space or choose another file, and go on.",
         )
+
+
+def _append(path: Path, data: bytes) -> None:
+    """All of it or nothing: the next line must not follow half a line."""
+    with path.open("ab", buffering=0) as file:
+        before = os.fstat(file.fileno()).st_size
+        try:
+            if file.write(data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            file.truncate(before)
+            raise
+
+
+def _line(record: Mapping[str, Any]) -> bytes:
+    """File names may hold bytes that are no text: those lines are written in ASCII."""
+    try:
+        return json.dumps(record, ensure_ascii=False).encode() + b"\n"
+    except UnicodeEncodeError:
+        return json.dumps(record).encode() + b"\n"
 
 
 def _cells(record: Mapping[str, Any]) -> list[str]:

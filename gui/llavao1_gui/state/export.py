@@ -50,18 +50,19 @@ def as_json(conversation: Conversation, exchanges: Sequence[Exchange]) -> str:
 def as_markdown(
     conversation: Conversation, exchanges: Sequence[Exchange], *, picture: str | None
 ) -> str:
-    """picture: the file's name beside the text."""
-    parts = [f"# {conversation.title}"]
+    """picture: the file's name beside the text. What was said is formatted, but fetches nothing and
+    holds no HTML."""
+    parts = [f"# {_harmless(_line(conversation.title))}"]
     if picture is not None:
-        alt = conversation.picture_name.replace("]", "")
+        alt = _harmless(_line(conversation.picture_name).replace("]", ""))
         parts.append(f"![{alt}](<{picture}>)")
     if conversation.crop is not None:
         parts.append(f"Part of the picture: {_crop(conversation)}")
     for exchange in exchanges:
-        parts.append(f"## {exchange.question}")
-        parts.append(exchange.conclusion or f"*{exchange.error or exchange.status}*")
+        parts.append(f"## {_harmless(_line(exchange.question))}")
+        parts.append(_harmless(exchange.conclusion or f"*{exchange.error or exchange.status}*"))
         for name, text in _others(exchange):
-            parts.append(f"**{name.capitalize()}**\n\n{text}")
+            parts.append(f"**{name.capitalize()}**\n\n{_harmless(text)}")
     return "\n\n".join(parts) + "\n"
 
 
@@ -146,6 +147,21 @@ def _free(path: Path, data: bytes) -> Path:
 def file_name(title: str) -> str:
     """A title as a file's name without its ending."""
     return re.sub(r"[^\w\- ]+", "", title).strip()[:60] or "conversation"
+
+
+def _line(text: str) -> str:
+    """A heading has one line."""
+    return " ".join(text.split())
+
+
+def _harmless(text: str) -> str:
+    """Markdown without pictures and HTML, which whoever opens the file would load."""
+    return re.sub(r"(\\*)<(?=[a-zA-Z/!?])", _escaped, text.replace("![", "!\\["))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    """An odd number of backslashes escapes it already."""
+    return found[0] if len(found[1]) % 2 else f"{found[1]}\\<"
 
 
 def _others(exchange: Exchange) -> list[tuple[str, str]]:

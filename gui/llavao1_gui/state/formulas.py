@@ -9,7 +9,10 @@ MARK = re.compile(
     r"(?P<code>```.*?(?:```|\Z)|`[^`\n]*`)|\\\((?P<inline>.+?)\\\)|\\\[(?P<block>.+?)\\\]",
     re.DOTALL,
 )
-LONGEST = 2000  # characters; longer ones stay source
+LONGEST = 1000  # characters; longer ones stay source
+DEEPEST = 6  # groups in groups: the time to draw one doubles with each
+OPENING = re.compile(r"(?<!\\)\{|\\left(?![a-zA-Z])")
+CLOSING = re.compile(r"(?<!\\)\}|\\right(?![a-zA-Z])")
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ def extract(text: str) -> tuple[str, list[Formula]]:
             return match[0]
         block = match["block"] is not None
         tex = (match["block"] if block else match["inline"]).strip()
-        if not tex or len(tex) > LONGEST:
+        if not tex or len(tex) > LONGEST or depth(tex) > DEEPEST:
             return match[0]
         mark = f"\ue000{len(found)}\ue001"  # private use: no text contains it by accident
         found.append(Formula(mark, match[0], tex, block))
@@ -39,3 +42,14 @@ def extract(text: str) -> tuple[str, list[Formula]]:
 
     clean = text.replace("\ue000", "").replace("\ue001", "")
     return MARK.sub(replace, clean), found
+
+
+def depth(tex: str) -> int:
+    """How many groups lie in each other at most."""
+    steps = [(match.start(), 1) for match in OPENING.finditer(tex)]
+    steps += [(match.start(), -1) for match in CLOSING.finditer(tex)]
+    open_now = deepest = 0
+    for _, step in sorted(steps):
+        open_now = max(0, open_now + step)
+        deepest = max(deepest, open_now)
+    return deepest

@@ -1,6 +1,7 @@
 """Conversations on disk: one SQLite file, pictures by content hash in a folder beside it.
 
 Everything is written as it happens, in write-ahead mode: a crash loses at most what was not sent.
+Nothing here waits: while another window writes, a call fails at once, and its caller tries again.
 """
 
 from __future__ import annotations
@@ -34,12 +35,30 @@ MIGRATIONS = (
     CREATE INDEX by_conversation ON exchanges(conversation);
     """,
 )
-BUSY_S = 3.0
+OPEN_S = 3.0  # how long the start waits for another window's writing
+BUSY_S = 0.02  # how long a call does: the window stands still meanwhile
+CHECKED_BYTES = 64 << 20  # a larger file is checked whole only when it was found damaged
+HINTS = {
+    sqlite3.SQLITE_BUSY: "Nothing is lost: it is tried again with the next change.",
+    sqlite3.SQLITE_LOCKED: "Nothing is lost: it is tried again with the next change.",
+    sqlite3.SQLITE_FULL: "Free some space; it is tried again with the next change.",
+    sqlite3.SQLITE_READONLY: "Check the permissions of the data folder.",
+    sqlite3.SQLITE_CANTOPEN: "Check the permissions of the data folder.",
+    sqlite3.SQLITE_CORRUPT: "Start the program again: the damaged file is then set aside.",
+    sqlite3.SQLITE_NOTADB: "Start the program again: the damaged file is then set aside.",
+}
 UNDO_S = 30 * 24 * 3600  # what was deleted can come back for a month
 
 
 class HistoryError(LlavaError):
-    """The history cannot be written now; what was to be written is kept and tried again."""
+    """The history cannot be written now; what was to be written is kept and tried again.
+
+    locked: another window is writing to it, which is over in a moment.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", locked: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.locked = locked
 
 
 @dataclass
@@ -82,27 +101,32 @@ class History(Closing):
         self.folder, self.clock = folder, clock
         self.path = folder / "history.sqlite"
         self.pictures = folder / "pictures"
+        self._doubt = folder / "history.doubt"  # there: the next start checks all of the file
         self.set_aside: Path | None = None
-        with _explained("open"):
+        with self._explained("open"):
             self.pictures.mkdir(parents=True, exist_ok=True)
             try:
                 self._db = self._connect()
             except sqlite3.DatabaseError as error:
-                if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
+                if not _is_damage(error):
                     raise
                 self._put_aside()
                 self._db = self._connect()
             self._forget_deleted()
+            self._doubt.unlink(missing_ok=True)
+            self._db.execute(f"PRAGMA busy_timeout={int(1000 * BUSY_S)}")
 
     def _connect(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None)
+        db = sqlite3.connect(self.path, timeout=OPEN_S, isolation_level=None)
         try:
             db.row_factory = sqlite3.Row
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=NORMAL")
             db.execute("PRAGMA foreign_keys=ON")
-            if db.execute("PRAGMA quick_check").fetchone()[0] != "ok":
-                raise sqlite3.DatabaseError("damaged")
+            if self._doubt.exists() or self.path.stat().st_size <= CHECKED_BYTES:
+                found = db.execute("PRAGMA quick_check").fetchone()[0]
+                if found != "ok":
+                    raise _Damaged(found)
             self._migrate(db)
         except BaseException:
             db.close()
@@ -140,7 +164,7 @@ class History(Closing):
         """Stores a picture's file under its hash. Raises HistoryError (a full disk)."""
         digest = hashlib.sha256(data).hexdigest()
         target = self.pictures / digest
-        with _explained("store a picture in"):
+        with self._explained("store a picture in"):
             if not target.exists():
                 write_whole(target, data)
         return digest
@@ -149,33 +173,36 @@ class History(Closing):
         return self.pictures / digest
 
     # --- writing ------------------------------------------------------------------------------
-    def begin(
-        self, title: str, picture: str | None, picture_name: str,
-        crop: tuple[int, int, int, int] | None = None,
-    ) -> Conversation:  # fmt: skip
-        now = self.clock()
-        number = self._write(
-            "INSERT INTO conversations(title, picture, picture_name, crop, created, updated)"
-            " VALUES (?,?,?,?,?,?)",
-            title, picture, picture_name, json.dumps(crop), now, now,
-        )  # fmt: skip
-        return Conversation(number, title, picture, picture_name, crop, now, now)
+    def save(self, conversation: Conversation, exchange: Exchange | None = None) -> None:
+        """What they have become so far, all of it or nothing. New ones get their number."""
+        with self._together():
+            number, now = conversation.id, self.clock()
+            if not number:
+                number = self._write(
+                    "INSERT INTO conversations"
+                    "(title, picture, picture_name, crop, created, updated) VALUES (?,?,?,?,?,?)",
+                    conversation.title, conversation.picture, conversation.picture_name,
+                    json.dumps(conversation.crop), now, now,
+                )  # fmt: skip
+            asked = 0 if exchange is None else self._save_exchange(number, exchange, now)
+        if not conversation.id:
+            conversation.id, conversation.created, conversation.updated = number, now, now
+        if exchange is not None and not exchange.id:
+            exchange.id, exchange.asked = asked, now
 
-    def ask(self, conversation: int, question: str, request: dict[str, Any]) -> Exchange:
-        now = self.clock()
-        number = self._write(
-            "INSERT INTO exchanges(conversation, question, request, status, asked)"
-            " VALUES (?,?,?,'asked',?)",
-            conversation, question, json.dumps(request), now,
-        )  # fmt: skip
-        self._write("UPDATE conversations SET updated=? WHERE id=?", now, conversation)
-        return Exchange(number, question, request, asked=now)
-
-    def save(self, exchange: Exchange) -> None:
-        """What an exchange has become so far."""
-        self._write(
-            "UPDATE exchanges SET request=?, status=?, conclusion=?, stages=?, trace=?, notes=?,"
-            " error=?, seconds=? WHERE id=?",
+    def _save_exchange(self, conversation: int, exchange: Exchange, now: float) -> int:
+        if not exchange.id:
+            self._write("UPDATE conversations SET updated=? WHERE id=?", now, conversation)
+        return self._write(
+            "INSERT INTO exchanges(id, conversation, question, asked, request, status, conclusion,"
+            " stages, trace, notes, error, seconds) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)"
+            " ON CONFLICT(id) DO UPDATE SET request=excluded.request, status=excluded.status,"
+            " conclusion=excluded.conclusion, stages=excluded.stages, trace=excluded.trace,"
+            " notes=excluded.notes, error=excluded.error, seconds=excluded.seconds",
+            exchange.id or None,
+            conversation,
+            exchange.question,
+            exchange.asked or now,
             json.dumps(exchange.request),
             exchange.status,
             exchange.conclusion,
@@ -184,8 +211,20 @@ class History(Closing):
             json.dumps(exchange.notes),
             exchange.error,
             exchange.seconds,
-            exchange.id,
         )
+
+    @contextmanager
+    def _together(self) -> Iterator[None]:
+        """One transaction."""
+        with self._explained("write"):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
 
     def save_stages(self, exchange: int, stages: dict[str, str]) -> None:
         """What was written so far; cheap enough for every piece of text."""
@@ -205,7 +244,7 @@ class History(Closing):
     def conversations(self, search: str = "") -> list[Conversation]:
         """Newest first. search: a part of a title, a question or a conclusion, in any case."""
         pattern = "%" + search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-        with _explained("read"):
+        with self._explained("read"):
             rows = self._db.execute(
                 "SELECT * FROM conversations c WHERE deleted IS NULL AND (title LIKE ?1 ESCAPE '\\'"
                 " OR picture_name LIKE ?1 ESCAPE '\\' OR EXISTS (SELECT 1 FROM exchanges e WHERE"
@@ -216,21 +255,44 @@ class History(Closing):
         return [_conversation(row) for row in rows]
 
     def conversation(self, number: int) -> Conversation | None:
-        with _explained("read"):
+        with self._explained("read"):
             row = self._db.execute("SELECT * FROM conversations WHERE id=?", (number,)).fetchone()
         return None if row is None else _conversation(row)
 
     def exchanges(self, conversation: int) -> list[Exchange]:
         """In the order they were asked."""
-        with _explained("read"):
+        with self._explained("read"):
             rows = self._db.execute(
                 "SELECT * FROM exchanges WHERE conversation=? ORDER BY id", (conversation,)
             ).fetchall()
         return [_exchange(row) for row in rows]
 
     def _write(self, statement: str, *values: Any) -> int:
-        with _explained("write"):
-            return self._db.execute(statement, values).lastrowid or 0
+        with self._explained("write"):
+            return self._db.execute(statement, [_storable(one) for one in values]).lastrowid or 0
+
+    @contextmanager
+    def _explained(self, what: str) -> Iterator[None]:
+        """Errors of SQLite and of the disk as sentences."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            code, reason = _code(error), str(error)
+            if _is_damage(error):
+                with suppress(OSError):
+                    self._doubt.touch()
+            locked = code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+            if locked:
+                reason = "another window is writing to it"
+            hint = HINTS.get(code, "Check the disk; it is tried again with the next change.")
+            raise HistoryError(
+                f"cannot {what} the history: {reason}", hint=hint, locked=locked
+            ) from error
+        except OSError as error:
+            raise HistoryError(
+                f"cannot {what} the history: {error.strerror or error}",
+                hint="Free some space, or check the permissions of the data folder.",
+            ) from error
 
 
 def _conversation(row: sqlite3.Row) -> Conversation:
@@ -257,22 +319,21 @@ def _exchange(row: sqlite3.Row) -> Exchange:
     )
 
 
-@contextmanager
-def _explained(what: str) -> Iterator[None]:
-    """Errors of SQLite and of the disk as sentences."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        locked = "locked" in str(error)
-        raise HistoryError(
-            f"cannot {what} the history: "
-            + ("another window is writing to it" if locked else str(error)),
-            hint="Nothing is lost: it is tried again with the next change."
-            if locked
-            else "Free some space; it is tried again with the next change.",
-        ) from error
-    except OSError as error:
-        raise HistoryError(
-            f"cannot {what} the history: {error.strerror or error}",
-            hint="Free some space, or check the permissions of the data folder.",
-        ) from error
+class _Damaged(sqlite3.DatabaseError):
+    """What `quick_check` found."""
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    """A full disk, a lock or a missing permission is none: such a history is healthy."""
+    kinds = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    return isinstance(error, _Damaged) or _code(error) in kinds
+
+
+def _code(error: sqlite3.Error) -> int:
+    """The primary result code; the extended ones carry it in their lowest byte."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def _storable(value: Any) -> Any:
+    """File names may hold bytes that are no text; a database cannot."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value

@@ -6,7 +6,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from llavao1_edge.stages import STAGES
 from llavao1_gui.state.messages import (
@@ -24,6 +23,7 @@ from llavao1_gui.state.messages import (
     Text,
 )
 
+STUCK_S = 2.0  # a stop takes a token; after this an engine is suspected to be stuck
 WINDOW_S = 2.0  # tokens per second are those of the last two seconds
 NAMES = tuple(stage.name for stage in STAGES)
 
@@ -44,19 +44,33 @@ class LiveAnswer:
     reused: bool | None = None
     stages: dict[str, str] = field(default_factory=dict)
     """What is kept so far, by stage; the present one is what its first candidate has written."""
-    nodes: list[dict[str, Any]] = field(default_factory=list)
     result: Answered | Failed | None = None
     started: float = 0.0
     ended: float | None = None
 
     def __post_init__(self) -> None:
         self.started = self.clock()
+        self._stopped_at: float | None = None
         self._recent: deque[tuple[float, int]] = deque()
         self._texts: dict[int, str] = {}
 
     @property
     def done(self) -> bool:
         return self.result is not None
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was told to stop."""
+        return self._stopped_at is not None
+
+    @property
+    def is_stuck(self) -> bool:
+        """Told to stop for a while, and still there."""
+        return self._stopped_at is not None and self.clock() - self._stopped_at > STUCK_S
+
+    def stop(self) -> None:
+        if self._stopped_at is None:
+            self._stopped_at = self.clock()
 
     @property
     def elapsed(self) -> float:
@@ -89,7 +103,6 @@ class LiveAnswer:
                 self._grow(message)
             case CandidateDone():
                 self.finished += 1
-                self.nodes.append(message.node)
             case Compared():
                 self.phase = "judging"
                 self.comparisons += 1
@@ -118,9 +131,6 @@ class LiveAnswer:
     def _keep(self, message: Kept) -> None:
         self.stages[message.stage] = message.text
         self._texts.clear()
-        for node in self.nodes:
-            if node["key"] in message.keys:
-                node["kept"], node["by"] = True, message.by
 
     def _end(self, message: Answered | Failed) -> None:
         self.result, self.ended = message, self.clock()
@@ -129,4 +139,3 @@ class LiveAnswer:
             return
         self.phase = "stopped" if message.cancelled else "answered"
         self.stages = dict(message.stages)
-        self.nodes = list(message.trace["candidates"])

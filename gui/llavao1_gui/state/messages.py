@@ -99,11 +99,7 @@ class Text:
 
 @dataclass(frozen=True)
 class CandidateDone:
-    """node: as in a trace (key, parent, stage, text, mean_logprob, …)."""
-
     number: int
-    candidate: int
-    node: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -115,8 +111,6 @@ class Compared:
 class Kept:
     number: int
     stage: str
-    keys: tuple[int, ...]
-    by: str
     text: str
 
 

@@ -206,6 +206,14 @@
         <translation>후보를 비교하는 중</translation>
     </message>
     <message>
+        <source>It does not react. Stop again ends the engine</source>
+        <translation>반응이 없습니다. 다시 멈추면 엔진을 끝냅니다</translation>
+    </message>
+    <message>
+        <source>Stopping</source>
+        <translation>멈추는 중</translation>
+    </message>
+    <message>
         <source>{0} of {1} candidates</source>
         <translation>후보 {1}개 중 {0}개</translation>
     </message>
@@ -298,6 +306,22 @@
     <message>
         <source>Answering…</source>
         <translation>답하는 중…</translation>
+    </message>
+    <message>
+        <source>Some answers could not be saved. Close all the same?</source>
+        <translation>저장하지 못한 답이 있습니다. 그래도 닫을까요?</translation>
+    </message>
+    <message>
+        <source>They are in this window only. Free some space first.</source>
+        <translation>이 창에만 있습니다. 먼저 공간을 비우세요.</translation>
+    </message>
+    <message>
+        <source>Close</source>
+        <translation>닫기</translation>
+    </message>
+    <message>
+        <source>Cancel</source>
+        <translation>취소</translation>
     </message>
 </context>
 <context>
@@ -394,8 +418,16 @@
 <context>
     <name>BatchRun</name>
     <message>
+        <source>no conclusion</source>
+        <translation>결론 없음</translation>
+    </message>
+    <message>
         <source>The engine ended unexpectedly ({0}).</source>
         <translation>엔진이 예기치 않게 종료되었습니다 ({0}).</translation>
+    </message>
+    <message>
+        <source>The run is paused. Go on tries again.</source>
+        <translation>실행을 일시 정지했습니다. ‘계속’을 누르면 다시 시도합니다.</translation>
     </message>
 </context>
 <context>
@@ -467,6 +499,22 @@
         <translation>줄여 주세요.</translation>
     </message>
     <message>
+        <source>The picture is still being opened.</source>
+        <translation>그림을 아직 여는 중입니다.</translation>
+    </message>
+    <message>
+        <source>Try again in a moment.</source>
+        <translation>잠시 뒤에 다시 해 보세요.</translation>
+    </message>
+    <message>
+        <source>The picture of this conversation is not at hand.</source>
+        <translation>이 대화의 그림이 지금 없습니다.</translation>
+    </message>
+    <message>
+        <source>Open the picture again; a new conversation begins with it.</source>
+        <translation>그림을 다시 여세요. 그 그림으로 새 대화가 시작됩니다.</translation>
+    </message>
+    <message>
         <source>There is no picture yet.</source>
         <translation>아직 그림이 없습니다.</translation>
     </message>
@@ -500,6 +548,14 @@
     <message>
         <source>Export</source>
         <translation>내보내기</translation>
+    </message>
+    <message>
+        <source>{0} is there already.</source>
+        <translation>{0}이(가) 이미 있습니다.</translation>
+    </message>
+    <message>
+        <source>Choose it itself to replace it.</source>
+        <translation>바꾸려면 그 파일을 직접 고르세요.</translation>
     </message>
     <message>
         <source>Written: {0}</source>

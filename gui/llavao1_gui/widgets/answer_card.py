@@ -176,6 +176,10 @@ class AnswerCard(Retranslated):
             "judging": self.tr("Comparing candidates"),
         }
         parts = [phases.get(live.phase, stage_name(live.stage))]
+        if live.is_stuck:
+            parts[0] = self.tr("It does not react. Stop again ends the engine")
+        elif live.stopping:
+            parts[0] = self.tr("Stopping")
         if live.phase == "writing" and live.candidates > 1:
             done = self.tr("{0} of {1} candidates")
             parts.append(done.format(live.finished, live.candidates))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import (
-    QDialog,
     QFileDialog,
     QHeaderView,
     QLineEdit,
@@ -17,12 +17,13 @@ from PySide6.QtWidgets import (
 )
 
 from llavao1_gui.state.batch import Row
-from llavao1_gui.widgets.layouts import button, column, label, row
+from llavao1_gui.state.tips import tip
+from llavao1_gui.widgets.layouts import RetranslatedDialog, button, column, label, row
 
 SHOWN = 500  # rows of results; all are in the file
 
 
-class BatchDialog(QDialog):
+class BatchDialog(RetranslatedDialog):
     """started: (source, question, results file). Source: a folder or a .csv."""
 
     started = Signal(str, str, str)
@@ -31,9 +32,42 @@ class BatchDialog(QDialog):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setWindowTitle(self.tr("Many pictures at once"))
         self.resize(860, 600)
         self.source, self.question, self.out = QLineEdit(), QLineEdit(), QLineEdit()
+        self.folder_button = button(clicked=self._folder)
+        self.table_button = button(clicked=self._csv)
+        self.out_button = button(clicked=self._out)
+        self.start_button = button(clicked=self._start, main=True)
+        self.pause_button = button(clicked=self.paused.emit)
+        self.stop_button = button(clicked=self.stopped.emit)
+        self.bar = QProgressBar()
+        self.bar.setTextVisible(False)
+        self.state = label(role="faint", wrap=True)
+        self.problem = label(role="bad", wrap=True, select=True)
+        self.problem.hide()
+        self.table = QTableWidget(0, 4)
+        self.table.verticalHeader().hide()
+        self.table.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
+        self.table.setSelectionBehavior(QTableWidget.SelectionBehavior.SelectRows)
+        header = self.table.horizontalHeader()
+        header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
+        header.setSectionResizeMode(2, QHeaderView.ResizeMode.Stretch)
+        self.setLayout(
+            column(
+                row(self.source, self.folder_button, self.table_button),
+                self.question,
+                row(self.out, self.out_button),
+                row(self.start_button, self.pause_button, self.stop_button, self.state, None),
+                self.bar, self.problem, self.table, margin=16, gap=10,
+            )
+        )  # fmt: skip
+        self._paused, self._progress = False, (0, 0, 0)
+        self.set_running(False)
+        self.source.textChanged.connect(self._source_changed)
+        self.retranslate()
+
+    def retranslate(self) -> None:
+        self.setWindowTitle(self.tr("Many pictures at once"))
         self.source.setAccessibleName(self.tr("Folder or table"))
         self.source.setPlaceholderText(
             self.tr("a folder of pictures, or a .csv with the columns picture and question")
@@ -42,38 +76,18 @@ class BatchDialog(QDialog):
         self.question.setPlaceholderText(self.tr("the question to every picture"))
         self.out.setAccessibleName(self.tr("File of results"))
         self.out.setPlaceholderText(self.tr("where results go (.jsonl, and a .csv beside it)"))
-        self.start_button = button(self.tr("Start"), self._start, main=True)
-        self.pause_button = button(self.tr("Pause"), self.paused.emit)
-        self.stop_button = button(self.tr("Stop"), self.stopped.emit)
-        self.bar = QProgressBar()
-        self.bar.setTextVisible(False)
-        self.state = label(role="faint", wrap=True)
-        self.problem = label(role="bad", wrap=True, select=True)
-        self.problem.hide()
-        self.table = QTableWidget(0, 4)
+        self.folder_button.setText(self.tr("Folder…"))
+        self.table_button.setText(self.tr("Table…"))
+        self.out_button.setText(self.tr("Results…"))
+        self.start_button.setText(self.tr("Start"))
+        self.pause_button.setText(self.tr("Go on") if self._paused else self.tr("Pause"))
+        self.stop_button.setText(self.tr("Stop"))
         self.table.setAccessibleName(self.tr("Results"))
+        self.table.horizontalHeader().setAccessibleName(self.tr("Results"))
         self.table.setHorizontalHeaderLabels(
             [self.tr("Picture"), self.tr("Question"), self.tr("Conclusion"), self.tr("Seconds")]
         )
-        self.table.verticalHeader().hide()
-        self.table.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
-        self.table.setSelectionBehavior(QTableWidget.SelectionBehavior.SelectRows)
-        header = self.table.horizontalHeader()
-        header.setAccessibleName(self.tr("Results"))
-        header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
-        header.setSectionResizeMode(2, QHeaderView.ResizeMode.Stretch)
-        self.setLayout(
-            column(
-                row(self.source, button(self.tr("Folder…"), self._folder),
-                    button(self.tr("Table…"), self._csv)),
-                self.question,
-                row(self.out, button(self.tr("Results…"), self._out)),
-                row(self.start_button, self.pause_button, self.stop_button, self.state, None),
-                self.bar, self.problem, self.table, margin=16, gap=10,
-            )
-        )  # fmt: skip
-        self.set_running(False)
-        self.source.textChanged.connect(self._source_changed)
+        self._show_state()
 
     def _folder(self) -> None:
         if chosen := QFileDialog.getExistingDirectory(self, self.tr("A folder of pictures")):
@@ -103,6 +117,7 @@ class BatchDialog(QDialog):
         self.start_button.setEnabled(not running)
         self.stop_button.setEnabled(running)
         self.pause_button.setEnabled(running)
+        self._paused = paused
         self.pause_button.setText(self.tr("Go on") if paused else self.tr("Pause"))
         for field in (self.source, self.out):
             field.setEnabled(not running)
@@ -114,7 +129,12 @@ class BatchDialog(QDialog):
     def show_progress(self, done: int, total: int, failed: int) -> None:
         self.bar.setRange(0, max(1, total))
         self.bar.setValue(done)
-        text = self.tr("{0} of {1} done").format(done, total)
+        self._progress = (done, total, failed)
+        self._show_state()
+
+    def _show_state(self) -> None:
+        done, total, failed = self._progress
+        text = self.tr("{0} of {1} done").format(done, total) if total else ""
         if failed:
             text += " · " + self.tr("{0} with an error").format(failed)
         self.state.setText(text)
@@ -124,9 +144,9 @@ class BatchDialog(QDialog):
         self.table.insertRow(0)
         said = found.get("conclusion") or f"✗ {found.get('error', '')}"
         seconds = "" if found.get("seconds") is None else f"{found['seconds']:.1f}"
-        texts = (asked.picture.rsplit("/", 1)[-1], asked.question, said, seconds)
+        texts = (Path(asked.picture).name, asked.question, said, seconds)
         for at, text in enumerate(texts):
             item = QTableWidgetItem(text)
-            item.setToolTip(text)
+            item.setToolTip(tip(text))
             self.table.setItem(0, at, item)
         self.table.setRowCount(min(SHOWN, self.table.rowCount()))

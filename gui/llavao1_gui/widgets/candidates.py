@@ -7,7 +7,6 @@ from typing import Any
 from PySide6.QtCore import QCoreApplication, QPointF, QRectF, Qt, Signal
 from PySide6.QtGui import QColor, QFont, QFontMetricsF, QKeyEvent, QPainter, QPainterPath, QPen
 from PySide6.QtWidgets import (
-    QDialog,
     QGraphicsItem,
     QGraphicsScene,
     QGraphicsView,
@@ -17,9 +16,10 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from llavao1_gui.state.tips import tip
 from llavao1_gui.state.tree import Box, Column, Reason, columns
 from llavao1_gui.widgets import theme
-from llavao1_gui.widgets.layouts import arrow, label
+from llavao1_gui.widgets.layouts import RetranslatedDialog, arrow, label
 from llavao1_gui.widgets.layouts import column as stack
 from llavao1_gui.widgets.rich_text import RichText
 from llavao1_gui.widgets.texts import stage_name
@@ -35,7 +35,7 @@ class BoxItem(QGraphicsItem):
         self.box, self.note, self.font = box, note, font
         self.picked = False
         self.setPos(box.column * (WIDTH + GAP_X), TOP + box.row * (HEIGHT + GAP_Y))
-        self.setToolTip(box.text[:400])
+        self.setToolTip(tip(box.text[:400]))
         self.setCursor(Qt.CursorShape.PointingHandCursor)
 
     def boundingRect(self) -> QRectF:  # noqa: N802
@@ -161,15 +161,14 @@ def reason_text(reason: Reason) -> str:
     }.get(reason.kind, "")
 
 
-class CandidatesDialog(QDialog):
+class CandidatesDialog(RetranslatedDialog):
     """For one answer's trace."""
 
     def __init__(self, question: str, trace: dict[str, Any], parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setWindowTitle(self.tr("Candidates"))
         self.resize(1040, 620)
+        self.trace = trace
         self.tree = TreeView()
-        self.tree.setAccessibleName(self.tr("Tree of candidates"))
         self.title = label(role="stage")
         self.why = label(role="faint", wrap=True, select=True)
         self.text = RichText(scale=1.1)
@@ -180,17 +179,23 @@ class CandidatesDialog(QDialog):
         split.addWidget(reading)
         split.setSizes([420, 200])
         self.setLayout(QVBoxLayout())
-        made = label(question, role="question", wrap=True)
-        self.layout().addWidget(made)  # type: ignore[union-attr]
-        self.layout().addWidget(self._about(trace))  # type: ignore[union-attr]
-        self.layout().addWidget(split)  # type: ignore[union-attr]
-        found = columns(trace)
-        self._stages = [column.stage for column in found]
+        self.about = label(role="faint", wrap=True)
+        for widget in (label(question, role="question", wrap=True), self.about, split):
+            self.layout().addWidget(widget)  # type: ignore[union-attr]
         self.tree.picked.connect(self._read)
-        self.tree.show_columns(found)
+        self.retranslate()
         self.tree.setFocus()
 
-    def _about(self, trace: dict[str, Any]) -> QWidget:
+    def retranslate(self) -> None:
+        self.setWindowTitle(self.tr("Candidates"))
+        self.tree.setAccessibleName(self.tr("Tree of candidates"))
+        self.about.setText(self._about())
+        found = columns(self.trace)
+        self._stages = [column.stage for column in found]
+        self.tree.show_columns(found)
+
+    def _about(self) -> str:
+        trace = self.trace
         options = ", ".join(f"{name} {value}" for name, value in trace["options"].items())
         counters = trace["counters"]
         parts = [
@@ -200,7 +205,7 @@ class CandidatesDialog(QDialog):
             self.tr("seed {0}").format(trace["seed"]),
             *trace["remarks"],
         ]
-        return label(" · ".join(parts), role="faint", wrap=True)
+        return " · ".join(parts)
 
     def _read(self, box: Box) -> None:
         self.title.setText(stage_name(self._stages[box.column]))

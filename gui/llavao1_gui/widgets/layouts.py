@@ -31,7 +31,7 @@ ARROWS = {
 }
 
 
-class Retranslated(QWidget):
+class Translated:
     """Calls `retranslate` when the language changes. Texts are set there and nowhere else."""
 
     def retranslate(self) -> None:
@@ -40,7 +40,15 @@ class Retranslated(QWidget):
     def changeEvent(self, event: QEvent) -> None:  # noqa: N802
         if event.type() is QEvent.Type.LanguageChange:
             self.retranslate()
-        super().changeEvent(event)
+        super().changeEvent(event)  # type: ignore[misc]
+
+
+class Retranslated(Translated, QWidget):
+    """A part of a window."""
+
+
+class RetranslatedDialog(Translated, QDialog):
+    """A dialog that stays."""
 
 
 def column(

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
     QComboBox,
-    QDialog,
     QFileDialog,
     QLineEdit,
     QListWidget,
@@ -19,7 +18,15 @@ from PySide6.QtWidgets import (
 )
 
 from llavao1_gui.state.messages import Progress
-from llavao1_gui.widgets.layouts import button, card, column, label, row, set_role
+from llavao1_gui.widgets.layouts import (
+    RetranslatedDialog,
+    button,
+    card,
+    column,
+    label,
+    row,
+    set_role,
+)
 from llavao1_gui.widgets.texts import size_text
 
 QUANTS = ("Q4_K_M", "Q4_K_S", "Q5_K_M", "Q6_K", "Q8_0", "Q4_0", "IQ4_XS", "F16")
@@ -37,7 +44,7 @@ class ModelRow:
     free: int = 0
 
 
-class ModelsDialog(QDialog):
+class ModelsDialog(RetranslatedDialog):
     """work: (kind, source, quantisation) to be started; the app runs it and tells how it goes."""
 
     used = Signal(str)
@@ -48,18 +55,16 @@ class ModelsDialog(QDialog):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setWindowTitle(self.tr("Models"))
         self.resize(820, 600)
         self.rows: dict[str, ModelRow] = {}
         self.current = "demo"
         self._started, self._first = 0.0, 0
         self.list = QListWidget()
-        self.list.setAccessibleName(self.tr("Models on this computer"))
         self.name = label(role="question", wrap=True)
         self.details = label(role="faint", wrap=True, select=True)
         self.memory = label(wrap=True)
-        self.use_button = button(self.tr("Use this model"), self._use, main=True)
-        self.remove_button = button(self.tr("Remove…"), self._remove)
+        self.use_button = button(clicked=self._use, main=True)
+        self.remove_button = button(clicked=self._remove)
         chosen = card()
         chosen.setLayout(
             column(
@@ -72,42 +77,38 @@ class ModelsDialog(QDialog):
         top.setStretch(1, 3)
         self.problem = label(role="bad", wrap=True, select=True)
         self.problem.hide()
+        self.here, self.another = label(role="section"), label(role="section")
         self.setLayout(
             column(
-                label(self.tr("On this computer"), role="section"), top,
-                label(self.tr("Get another one"), role="section"), self._getting(),
-                self._progress(), self.problem, margin=16, gap=10,
+                self.here, top, self.another, self._getting(), self._progress(), self.problem,
+                margin=16, gap=10,
             )
         )  # fmt: skip
         self.list.currentRowChanged.connect(self._show)
         self.list.itemActivated.connect(lambda _: self._use())
+        self.retranslate()
 
     def _getting(self) -> QWidget:
         self.repo = QLineEdit()
         self.repo.setPlaceholderText("owner/name")
-        self.repo.setAccessibleName(self.tr("Name on the hub"))
         self.quant = QComboBox()
-        self.quant.addItem(self.tr("automatic"), "")
+        self.quant.addItem("", "")
         for name in QUANTS:
             self.quant.addItem(name, name)
-        self.quant.setAccessibleName(self.tr("Quantisation"))
-        self.pull_button = button(self.tr("Fetch from the hub"), self._pull)
+        self.pull_button = button(clicked=self._pull)
         self.repo.returnPressed.connect(self._pull)
-        self.folder_button = button(self.tr("Convert a checkpoint folder…"), self._convert_folder)
-        self.file_button = button(self.tr("Convert an old GGUF file…"), self._convert_file)
-        self.import_button = button(self.tr("Take a pair of files in…"), self._import)
-        self.ollama_button = button(self.tr("Convert from Ollama"), self._convert_ollama)
+        self.folder_button = button(clicked=self._convert_folder)
+        self.file_button = button(clicked=self._convert_file)
+        self.import_button = button(clicked=self._import)
+        self.ollama_button = button(clicked=self._convert_ollama)
+        self.about = label(role="faint", wrap=True)
         made = QWidget()
         made.setLayout(
             column(
                 row(self.repo, self.quant, self.pull_button),
                 row(self.folder_button, self.file_button, self.import_button,
                     self.ollama_button, None),
-                label(
-                    self.tr("Only fetching uses the network. The 11B model takes about 8 GB on "
-                            "disk (Q4_K_M) and as much memory."),
-                    role="faint", wrap=True,
-                ),
+                self.about,
             )
         )  # fmt: skip
         return made
@@ -116,7 +117,7 @@ class ModelsDialog(QDialog):
         self.bar = QProgressBar()
         self.bar.setTextVisible(False)
         self.doing = label(role="faint", wrap=True)
-        self.cancel_button = button(self.tr("Cancel"), self.cancelled.emit)
+        self.cancel_button = button(clicked=self.cancelled.emit)
         self.working = QWidget()
         inside = column(self.bar, self.doing, gap=4)
         layout = row(inside, self.cancel_button)
@@ -124,6 +125,30 @@ class ModelsDialog(QDialog):
         self.working.setLayout(layout)
         self.working.hide()
         return self.working
+
+    def retranslate(self) -> None:
+        self.setWindowTitle(self.tr("Models"))
+        self.list.setAccessibleName(self.tr("Models on this computer"))
+        self.use_button.setText(self.tr("Use this model"))
+        self.remove_button.setText(self.tr("Remove…"))
+        self.here.setText(self.tr("On this computer"))
+        self.another.setText(self.tr("Get another one"))
+        self.repo.setAccessibleName(self.tr("Name on the hub"))
+        self.quant.setItemText(0, self.tr("automatic"))
+        self.quant.setAccessibleName(self.tr("Quantisation"))
+        self.pull_button.setText(self.tr("Fetch from the hub"))
+        self.folder_button.setText(self.tr("Convert a checkpoint folder…"))
+        self.file_button.setText(self.tr("Convert an old GGUF file…"))
+        self.import_button.setText(self.tr("Take a pair of files in…"))
+        self.ollama_button.setText(self.tr("Convert from Ollama"))
+        self.about.setText(
+            self.tr(
+                "Only fetching uses the network. The 11B model takes about 8 GB on "
+                "disk (Q4_K_M) and as much memory."
+            )
+        )
+        self.cancel_button.setText(self.tr("Cancel"))
+        self._show()
 
     # --- what is there ------------------------------------------------------------------------
     def show_models(self, rows: list[ModelRow], current: str) -> None:
@@ -238,8 +263,10 @@ class ModelsDialog(QDialog):
             self.bar.setRange(0, 0)
         self.doing.setText(" · ".join(parts))
 
-    def end_work(self, text: str, *, bad: bool) -> None:
+    def end_work(self) -> None:
         self._set_working(False)
+
+    def show_problem(self, text: str, *, bad: bool = True) -> None:
         self.problem.setText(text)
         set_role(self.problem, "bad" if bad else "good")
         self.problem.setVisible(bool(text))

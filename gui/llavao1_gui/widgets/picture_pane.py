@@ -12,6 +12,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from llavao1_gui.state.tips import tip
 from llavao1_gui.widgets.layouts import (
     IconButton,
     Retranslated,
@@ -158,7 +159,7 @@ class PicturePane(Retranslated):
             Qt.TransformationMode.SmoothTransformation,
         )
         item = QListWidgetItem(QIcon(QPixmap.fromImage(small)), "")
-        item.setToolTip(name)
+        item.setToolTip(tip(name))
         item.setData(Qt.ItemDataRole.AccessibleTextRole, name)
         self.strip.blockSignals(True)
         self.strip.addItem(item)
@@ -173,18 +174,22 @@ class PicturePane(Retranslated):
 
     def show_picture(self, at: int, name: str, image: QImage, width: int, height: int) -> None:
         self.pages.setCurrentIndex(1)
-        self.strip.blockSignals(True)
-        self.strip.setCurrentRow(at)
-        self.strip.blockSignals(False)
+        self._select(at)
         self.eye_button.setChecked(False)
         self.show_sight_text("")
         self.view.show_picture(image, width, height)
         shown = self.name.fontMetrics().elidedText(name, Qt.TextElideMode.ElideMiddle, 220)
         self.name.setText(f"{shown}  {width} × {height}")
-        self.name.setToolTip(name)
+        self.name.setToolTip(tip(name))
+
+    def _select(self, at: int) -> None:
+        self.strip.blockSignals(True)
+        self.strip.setCurrentRow(at)
+        self.strip.blockSignals(False)
 
     def show_empty(self) -> None:
         self.pages.setCurrentIndex(0)
+        self._select(-1)
         self.view.clear()
 
     def show_sight_text(self, text: str) -> None:

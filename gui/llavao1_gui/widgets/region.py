@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QPoint, QRect, Qt, Signal
-from PySide6.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QPixmap
+from PySide6.QtGui import (
+    QCloseEvent,
+    QColor,
+    QKeyEvent,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QPen,
+    QPixmap,
+)
 from PySide6.QtWidgets import QWidget
+
+SMALLEST = 4  # pixels; less is a click
 
 
 class RegionChooser(QWidget):
-    """chosen: a QImage of the region. left: Escape, or no region."""
+    """chosen: a QImage of the region. left: Escape, or no region. One of them, when it closes."""
 
     chosen = Signal(object)
     left = Signal()
@@ -19,6 +30,7 @@ class RegionChooser(QWidget):
         self._shot = shot
         self._from: QPoint | None = None
         self._to = QPoint()
+        self._region = QRect()
         self.setGeometry(geometry)
         self.setCursor(Qt.CursorShape.CrossCursor)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
@@ -48,14 +60,19 @@ class RegionChooser(QWidget):
         self.update()
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:  # noqa: N802
-        region = QRect(self._from or self._to, event.position().toPoint()).normalized()
+        if self._from is not None:
+            self._region = QRect(self._from, event.position().toPoint()).normalized()
         self.close()
-        if min(region.width(), region.height()) < 4:
-            self.left.emit()
-        else:
-            self.chosen.emit(self._shot.copy(self._scaled(region)).toImage())
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
         if event.key() == Qt.Key.Key_Escape:
             self.close()
+
+    def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802
+        """However it is closed, whoever waits is told."""
+        super().closeEvent(event)
+        region, self._region = self._region, QRect()
+        if min(region.width(), region.height()) < SMALLEST:
             self.left.emit()
+        else:
+            self.chosen.emit(self._shot.copy(self._scaled(region)).toImage())

@@ -1,7 +1,7 @@
 """Text of the model: Markdown and formulas, selectable, as tall as it needs to be.
 
-Links are not followed. A picture that is named by its path is still read from this computer, which
-must not be: see the known faults in docs/desktop.md.
+Links are not followed, and a picture that is named in the text is never read: Qt would open any
+file of this computer for it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from PySide6.QtWidgets import QSizePolicy, QTextBrowser, QWidget
 
 from llavao1_gui.state.formulas import Formula, extract
 from llavao1_gui.widgets import theme
+
+LARGEST = 4096  # pixels: the longer side of a drawn formula; larger ones stay source
+JOINER = "\u2060"  # has no width
 
 
 class FormulaSource(Protocol):
@@ -74,8 +77,10 @@ class RichText(QTextBrowser):
     def _show(self) -> None:
         marked, formulas = extract(self._text)
         features = QTextDocument.MarkdownFeature
+        # Every picture begins with these two; what cannot be parsed as one cannot be opened.
+        harmless = marked.replace("![", f"!{JOINER}[")
         self.document().setMarkdown(
-            marked, features.MarkdownDialectGitHub | features.MarkdownNoHTML
+            harmless, features.MarkdownDialectGitHub | features.MarkdownNoHTML
         )
         for formula in formulas:
             self._insert(formula)
@@ -105,6 +110,8 @@ class RichText(QTextBrowser):
             return None
         renderer = QSvgRenderer(QByteArray(svg))
         wanted, ratio = renderer.defaultSize(), self.devicePixelRatioF()
+        if not 0 < max(wanted.width(), wanted.height()) * ratio <= LARGEST:
+            return None
         image = QImage(wanted * ratio, QImage.Format.Format_ARGB32_Premultiplied)
         image.setDevicePixelRatio(ratio)
         image.fill(Qt.GlobalColor.transparent)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from PySide6.QtCore import QBuffer, QEvent, QIODevice, QMimeData, Qt, Signal
+from PySide6.QtCore import QBuffer, QIODevice, QMimeData, Qt, Signal
 from PySide6.QtGui import (
     QAction,
     QCloseEvent,
@@ -19,6 +19,7 @@ from PySide6.QtWidgets import QLabel, QMainWindow, QMenu, QSplitter
 
 from llavao1_gui.widgets.actions import ACTIONS, MENUS, action_text, menu_text
 from llavao1_gui.widgets.answer_pane import AnswerPane
+from llavao1_gui.widgets.layouts import Translated
 from llavao1_gui.widgets.picture_pane import PicturePane
 from llavao1_gui.widgets.sidebar import Sidebar
 
@@ -26,7 +27,7 @@ NARROW = 1000  # pixels: below, the history hides itself
 IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp", "image/tiff")
 
 
-class MainWindow(QMainWindow):
+class MainWindow(Translated, QMainWindow):
     """triggered: the name of an action. dropped: pictures as paths and bytes, in their order."""
 
     triggered = Signal(str)
@@ -59,6 +60,7 @@ class MainWindow(QMainWindow):
         self.statusBar().setSizeGripEnabled(False)
         self.actions_by_name: dict[str, QAction] = {}
         self.menus: dict[str, QMenu] = {}
+        self.may_close: Callable[[], bool] = lambda: True
         self._make_actions()
         self.set_shortcuts(shortcuts)
         self.retranslate()
@@ -92,11 +94,6 @@ class MainWindow(QMainWindow):
             action.setText(action_text(name))
         self.model_label.setAccessibleName(self.tr("Model"))
         self.state_label.setAccessibleName(self.tr("State"))
-
-    def changeEvent(self, event: QEvent) -> None:  # noqa: N802
-        if event.type() is QEvent.Type.LanguageChange:
-            self.retranslate()
-        super().changeEvent(event)
 
     def set_sidebar(self, shown: bool) -> None:
         self._sidebar_wanted = shown
@@ -138,6 +135,9 @@ class MainWindow(QMainWindow):
         return [png_bytes(image)] if isinstance(image, QImage) and not image.isNull() else []
 
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802
+        if not self.may_close():
+            event.ignore()
+            return
         self.closing.emit()
         super().closeEvent(event)
 

@@ -32,7 +32,6 @@ from llavao1_edge.search import (
     Token,
     make_strategy,
 )
-from llavao1_edge.search.answer import Node
 from llavao1_edge.settings import BudgetSettings, RuntimeSettings, SamplingSettings
 from llavao1_gui.state import messages as m
 from llavao1_gui.work.channel import Channel
@@ -86,14 +85,11 @@ class Teller:
             case StageStarted():
                 return m.StageBegan(number, _name(event), event.candidates)
             case CandidateFinished():
-                made = event.candidate
-                node = Node(made.branch.key, made.parent, made).as_dict()
-                return m.CandidateDone(number, event.number, node)
+                return m.CandidateDone(number)
             case Judged():
                 return m.Compared(number)
             case StageKept():
-                keys = tuple(kept.branch.key for kept in event.kept)
-                return m.Kept(number, _name(event), keys, event.by, event.candidate.text)
+                return m.Kept(number, _name(event), event.candidate.text)
             case Retraced():
                 return m.Returned(number, event.stage.name)
             case Answered():

@@ -13,7 +13,7 @@ import threading
 from typing import BinaryIO
 
 from llavao1_edge.errors import LlavaError
-from llavao1_gui.state.messages import Message, Stop, decode, encode
+from llavao1_gui.state.messages import Failed, Message, Stop, decode, encode
 
 GRACE_S = 5.0  # until a process whose window is gone ends itself, whatever it does
 
@@ -38,11 +38,21 @@ class Channel:
                 continue  # of another version; the next one may be known
             if isinstance(message, Stop):
                 self._stops.add(message.number)
+                self._give_up(message.number)
             else:
                 self.inbox.put(message)
         self.closed.set()
         self.inbox.put(None)
         threading.Timer(GRACE_S, os._exit, (0,)).start()
+
+    def _give_up(self, number: int) -> None:
+        """A question that waits behind another one ends at once."""
+        with self.inbox.mutex:
+            waiting = [one for one in self.inbox.queue if getattr(one, "number", None) == number]
+            for one in waiting:
+                self.inbox.queue.remove(one)
+        if waiting:
+            self.send(Failed(number, "stopped before it began", stopped=True))
 
     @property
     def n_stops(self) -> int:

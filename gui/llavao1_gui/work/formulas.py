@@ -1,31 +1,12 @@
-"""Draws formulas in a thread: the library is loaded with the first one."""
+"""Draws formulas in the background: the library is loaded with the first one."""
 
 from __future__ import annotations
 
-import contextlib
+from PySide6.QtCore import QObject, Signal
 
-from PySide6.QtCore import QObject, QRunnable, QThreadPool, Signal
+from llavao1_gui.work.background import Background
 
-
-class _Signals(QObject):
-    drawn = Signal(str, float, str, bytes)
-
-
-class _Job(QRunnable):
-    def __init__(self, tex: str, size: float, colour: str) -> None:
-        super().__init__()
-        self.tex, self.size, self.colour = tex, size, colour
-        self.signals = _Signals()
-
-    def run(self) -> None:
-        svg = b""
-        with contextlib.suppress(Exception):  # whatever a parser raises: the source is shown
-            import ziamath
-
-            drawn = ziamath.Latex(self.tex, size=self.size, color=self.colour)
-            svg = drawn.svg().encode()
-        with contextlib.suppress(RuntimeError):  # the window was closed meanwhile
-            self.signals.drawn.emit(self.tex, self.size, self.colour, svg)
+Key = tuple[str, float, str]
 
 
 class Formulas(QObject):
@@ -35,23 +16,29 @@ class Formulas(QObject):
 
     def __init__(self, parent: QObject) -> None:
         super().__init__(parent)
-        self._pool = QThreadPool(self)
-        self._pool.setMaxThreadCount(1)
-        self._known: dict[tuple[str, float, str], bytes | None] = {}
+        self.background = Background(self)
+        self.background.done.connect(self._keep)
+        self._known: dict[Key, bytes | None] = {}
 
     def svg(self, tex: str, *, size: float, colour: str) -> bytes | None:
         """None: not yet. Empty: it cannot be drawn. size: in pixels."""
         key = (tex, size, colour)
         if key not in self._known:
             self._known[key] = None
-            job = _Job(tex, size, colour)
-            job.signals.drawn.connect(self._keep)
-            self._pool.start(job)
+            self.background.start(key, lambda: draw(*key))
         return self._known[key]
 
-    def _keep(self, tex: str, size: float, colour: str, svg: bytes) -> None:
-        self._known[tex, size, colour] = bytes(svg)
+    def _keep(self, key: Key, svg: bytes) -> None:
+        self._known[key] = svg
         self.ready.emit()
 
-    def wait(self) -> None:
-        self._pool.waitForDone()
+
+def draw(tex: str, size: float, colour: str) -> bytes:
+    """Empty where it cannot be drawn: the source is shown then."""
+    try:
+        import ziamath
+
+        drawn: str = ziamath.Latex(tex, size=size, color=colour).svg()
+    except Exception:  # a parser of foreign text raises anything
+        return b""
+    return drawn.encode()

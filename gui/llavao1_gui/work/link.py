@@ -19,6 +19,7 @@ class Link(QObject):
     """Runs `python -m module arguments`, started with the first message, again after an end.
 
     received: a message came. ended: it is gone without being asked to (a sentence says how).
+    finished: it is gone, in whatever way, or could not be started.
     """
 
     received = Signal(object)
@@ -46,6 +47,7 @@ class Link(QObject):
         environment.insert("PYTHONUNBUFFERED", "1")
         # The engine's process has no window; a copy of the window's own import path is all it needs
         environment.insert("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
+        environment.insert("PYTHONSAFEPATH", "1")  # not from the folder the window was started in
         process.setProcessEnvironment(environment)
         process.setProgram(sys.executable)
         process.setArguments(["-m", self._module, *self._arguments])
@@ -60,6 +62,11 @@ class Link(QObject):
         self.start()
         assert self._process is not None
         self._process.write(encode(message))
+
+    def kill(self) -> None:
+        """Ends a process that does not react; `ended` tells as after any other sudden end."""
+        if self._process is not None:
+            self._process.kill()
 
     def close(self, wait_ms: int = 3000) -> None:
         """Ends the process: by closing its input, then by force."""
@@ -107,6 +114,7 @@ class Link(QObject):
             process, self._process = self._process, None
             self.ended.emit(process.errorString())
             process.deleteLater()
+            self.finished.emit()
 
     def _words(self, code: int, status: QProcess.ExitStatus) -> str:
         lines = self._last_words.decode(errors="replace").strip().splitlines()

@@ -1,19 +1,18 @@
-"""Opening pictures in a thread: decoding a large one takes longer than a window may wait."""
+"""Opening pictures in the background: decoding a large one takes longer than a window may wait."""
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
-from PySide6.QtCore import QObject, QRunnable, QThreadPool, Signal, SignalInstance
+from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QImage
 
-from llavao1_edge.errors import LlavaError
-from llavao1_edge.images import open_picture
-from llavao1_edge.images.opening import MAX_FILE_BYTES
+from llavao1_edge.errors import LlavaError, PictureError
+from llavao1_edge.images import open_picture, read_picture
 from llavao1_gui.state.history import History
+from llavao1_gui.work.background import Background
 
 SHOWN = 2048  # pixels: the longer side of what is drawn; questions use the original
 
@@ -29,66 +28,46 @@ class LoadedPicture:
     height: int
 
 
-class _Signals(QObject):
-    loaded = Signal(object)
-    failed = Signal(str, str, str)
-
-
-class _Job(QRunnable):
-    def __init__(self, name: str, source: Path | bytes, history: History) -> None:
-        super().__init__()
-        self.name, self.source, self.history = name, source, history
-        self.signals = _Signals()
-
-    def run(self) -> None:
-        try:
-            found = self._load()
-        except LlavaError as error:
-            self._tell(self.signals.failed, self.name, error.message, error.hint)
-        else:
-            self._tell(self.signals.loaded, found)
-
-    @staticmethod
-    def _tell(signal: SignalInstance, *values: object) -> None:
-        with contextlib.suppress(RuntimeError):  # the window was closed meanwhile
-            signal.emit(*values)
-
-    def _load(self) -> LoadedPicture:
-        opened = open_picture(self.source)
-        if isinstance(self.source, bytes):
-            data = self.source
-        else:
-            with self.source.open("rb") as file:
-                data = file.read(MAX_FILE_BYTES)
-        digest = self.history.keep_picture(data)
-        width, height = opened.image.size
-        image = opened.image
-        if max(image.size) > SHOWN:
-            image.thumbnail((SHOWN, SHOWN), Image.Resampling.BILINEAR)
-        raw = image.tobytes()
-        shown = QImage(
-            raw, image.width, image.height, image.width * 3, QImage.Format.Format_RGB888
-        ).copy()
-        return LoadedPicture(digest, self.name, shown, width, height)
-
-
 class PictureLoader(QObject):
-    """loaded: a LoadedPicture. failed: name, message, hint."""
+    """loaded: a LoadedPicture. failed: its name, and the LlavaError. Both begin with the number
+    that `load` was given."""
 
-    loaded = Signal(object)
-    failed = Signal(str, str, str)
+    loaded = Signal(int, object)
+    failed = Signal(int, str, object)
 
     def __init__(self, history: History, parent: QObject) -> None:
         super().__init__(parent)
         self._history = history
-        self._pool = QThreadPool(self)
-        self._pool.setMaxThreadCount(1)  # in the order they came
+        self.background = Background(self)
+        self.background.done.connect(self._tell)
 
-    def load(self, name: str, source: Path | bytes) -> None:
-        job = _Job(name, source, self._history)
-        job.signals.loaded.connect(self.loaded)
-        job.signals.failed.connect(self.failed)
-        self._pool.start(job)
+    def load(self, number: int, name: str, source: Path | bytes) -> None:
+        self.background.start((number, name), lambda: self._load(name, source))
 
-    def wait(self) -> None:
-        self._pool.waitForDone()
+    def _tell(self, purpose: tuple[int, str], found: LoadedPicture | LlavaError) -> None:
+        if isinstance(found, LoadedPicture):
+            self.loaded.emit(purpose[0], found)
+        else:
+            self.failed.emit(*purpose, found)
+
+    def _load(self, name: str, source: Path | bytes) -> LoadedPicture | LlavaError:
+        try:
+            data = source if isinstance(source, bytes) else read_picture(source)
+            opened = open_picture(data, name=name)
+            digest = self._history.keep_picture(data)
+            return LoadedPicture(
+                digest, name, _shown(opened.image), opened.image.width, opened.image.height
+            )
+        except LlavaError as error:
+            return error
+        except Exception as error:  # too little memory, say: the window goes on
+            return PictureError(f"it cannot be opened: {type(error).__name__} {error}".strip())
+
+
+def _shown(image: Image.Image) -> QImage:
+    """As large as a screen can show."""
+    if max(image.size) > SHOWN:
+        image = image.copy()
+        image.thumbnail((SHOWN, SHOWN), Image.Resampling.BILINEAR)
+    width, height = image.size
+    return QImage(image.tobytes(), width, height, width * 3, QImage.Format.Format_RGB888).copy()

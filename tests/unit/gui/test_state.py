@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import subprocess
+import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from llavao1_edge.errors import LlavaError, UsageError
 from llavao1_edge.settings import ranges
 from llavao1_gui.state import batch, export, preferences
 from llavao1_gui.state import messages as m
-from llavao1_gui.state.formulas import extract
+from llavao1_gui.state.formulas import depth, extract
 from llavao1_gui.state.history import MIGRATIONS, Conversation, Exchange, History, HistoryError
 from llavao1_gui.state.live import LiveAnswer
 from llavao1_gui.state.preferences import GROUPS, Preferences
@@ -62,12 +65,17 @@ def test_a_live_answer_follows_its_messages() -> None:
     assert live.stages == {"caption": "first"}
     assert live.tokens == 4
     assert live.tokens_per_second == pytest.approx(20)  # four in the shortest window, 0.2 s
-    live.feed(m.CandidateDone(1, 0, {"key": 5}))
+    live.feed(m.CandidateDone(1))
     live.feed(m.Compared(1))
     assert (live.finished, live.candidates, live.phase) == (1, 2, "judging")
-    live.feed(m.Kept(1, "caption", (5,), "judge", "second"))
+    live.feed(m.Kept(1, "caption", "second"))
     assert live.stages == {"caption": "second"}
-    assert live.nodes[0]["by"] == "judge"
+    live.stop()
+    now[0] = 2.0
+    live.stop()  # once more changes nothing
+    assert (live.stopping, live.is_stuck) == (True, False)
+    now[0] = 4.0
+    assert live.is_stuck
     now[0] = 9.0
     live.feed(m.Failed(1, "gone", stopped=True))
     now[0] = 20.0
@@ -103,16 +111,23 @@ def test_the_tree_says_why_each_candidate_stands_where_it_does() -> None:
 
 
 # --- history --------------------------------------------------------------------------------------
+def begun(history: History, exchange: Exchange | None = None, *, title: str = "x") -> Conversation:
+    talk = Conversation(0, title, None, "x")
+    history.save(talk, exchange)
+    return talk
+
+
 def test_a_conversation_is_found_again_as_it_was(tmp_path: Path) -> None:
     with History(tmp_path) as history:
         digest = history.keep_picture(b"\x89PNG picture")
-        talk = history.begin("How many?", digest, "a.png", (1, 2, 3, 4))
-        exchange = history.ask(talk.id, "How many 100%_?", {"seed": 1})
+        talk = Conversation(0, "How many?", digest, "a.png", (1, 2, 3, 4))
+        exchange = Exchange(0, "How many 100%_?", {"seed": 1})
+        history.save(talk, exchange)
         history.save_stages(exchange.id, {"caption": "half"})
     with History(tmp_path) as history:
         assert history.exchanges(talk.id)[0].stages == {"caption": "half"}
         exchange.status, exchange.conclusion, exchange.trace = "answered", "Zwölf", {"a": 1}
-        history.save(exchange)
+        history.save(talk, exchange)
         assert history.exchanges(talk.id) == [exchange]
         assert history.conversation(talk.id).crop == (1, 2, 3, 4)  # type: ignore[union-attr]
         assert history.picture_path(digest).read_bytes() == b"\x89PNG picture"
@@ -130,8 +145,7 @@ def test_a_conversation_is_found_again_as_it_was(tmp_path: Path) -> None:
 def test_what_was_deleted_long_ago_is_forgotten(tmp_path: Path) -> None:
     now = [1000.0]
     with History(tmp_path, clock=lambda: now[0]) as history:
-        talk = history.begin("x", None, "x")
-        history.ask(talk.id, "x", {})
+        talk = begun(history, Exchange(0, "x", {}))
         history.delete(talk.id)
     now[0] += 40 * 24 * 3600
     with History(tmp_path, clock=lambda: now[0]) as history:
@@ -148,12 +162,12 @@ def test_a_damaged_database_is_set_aside_and_never_deleted(tmp_path: Path, conte
     with History(tmp_path) as history:
         assert history.set_aside is not None
         assert history.set_aside.read_bytes() == content
-        assert history.begin("new", None, "x").id == 1
+        assert begun(history).id == 1
 
 
 def test_a_newer_database_is_refused_and_left_alone(tmp_path: Path) -> None:
     with History(tmp_path) as history:
-        history.begin("x", None, "x")
+        begun(history)
     db = sqlite3.connect(tmp_path / "history.sqlite")
     db.execute(f"PRAGMA user_version={len(MIGRATIONS) + 1}")
     db.close()
@@ -162,21 +176,70 @@ def test_a_newer_database_is_refused_and_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "history.sqlite").exists()
 
 
-def test_another_window_and_a_full_disk_are_sentences(
+def test_a_healthy_history_that_cannot_be_opened_now_is_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("llavao1_gui.state.history.BUSY_S", 0.05)
+    with History(tmp_path) as history:
+        begun(history)
+
+    def fail(*_: object) -> None:
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR_READ  # type: ignore[misc]
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(History, "_migrate", fail)
+        with pytest.raises(HistoryError, match="disk I/O error"):
+            History(tmp_path)
+    with History(tmp_path) as history:
+        assert history.set_aside is None
+        assert len(history.conversations()) == 1
+
+
+def test_damage_found_later_is_checked_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llavao1_gui.state.history.CHECKED_BYTES", 0)  # every file is a large one
+    with History(tmp_path) as history:
+        for _ in range(40):
+            begun(history, Exchange(0, "q" * 3000, {}))
+    data = bytearray((tmp_path / "history.sqlite").read_bytes())
+    data[8192:] = b"\7" * (len(data) - 8192)
+    (tmp_path / "history.sqlite").write_bytes(data)
+    with History(tmp_path) as history:
+        assert history.set_aside is None
+        with pytest.raises(HistoryError, match="Start the program again"):
+            history.exchanges(1)
+    with History(tmp_path) as history:
+        assert history.set_aside is not None
+        assert history.set_aside.read_bytes()[8192:] == bytes(data[8192:])
+        assert begun(history).id == 1
+    assert not (tmp_path / "history.doubt").exists()
+
+
+def test_a_question_and_its_conversation_are_saved_together_or_not_at_all(tmp_path: Path) -> None:
+    with History(tmp_path) as history:
+        talk, asked = Conversation(0, "x", None, "caf\udce9.png"), Exchange(0, "q", {"bad": {1}})
+        with pytest.raises(TypeError):
+            history.save(talk, asked)
+        assert (talk.id, asked.id, history.conversations()) == (0, 0, [])
+        asked.request = {}
+        history.save(talk, asked)
+        assert history.conversations()[0].picture_name == "caf?.png"  # bytes that are no text
+
+
+def test_another_window_and_a_full_disk_are_sentences(tmp_path: Path) -> None:
     with History(tmp_path) as history:
         other = sqlite3.connect(tmp_path / "history.sqlite", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(HistoryError, match="another window"):
-            history.begin("x", None, "x")
+            begun(history)
         other.execute("ROLLBACK")
         other.close()
         pages = history._db.execute("PRAGMA page_count").fetchone()[0]
         history._db.execute(f"PRAGMA max_page_count={pages}")
         with pytest.raises(HistoryError, match="full"):
-            history.begin("x" * 50_000, None, "x")
+            begun(history, title="x" * 50_000)
 
 
 # --- preferences ----------------------------------------------------------------------------------
@@ -251,6 +314,15 @@ def test_sight_follows_the_models_tiling() -> None:
     assert seen.scale == pytest.approx(112 / 900)
 
 
+def test_a_formula_that_would_take_long_stays_source() -> None:
+    assert depth(r"\frac{a}{\sqrt{b_{1}}}") == 3
+    assert depth(r"\left( \left[ x \right] \right) \leftarrow \{ \{ \}") == 2
+    assert depth("}" * 9 + "{") == 1
+    deep = r"\( " + r"\frac{1}{" * 7 + "x" + "}" * 7 + r" \)"
+    assert extract(deep) == (deep, [])
+    assert extract(r"\( " + "x" * 1001 + r" \)")[1] == []
+
+
 # --- export ---------------------------------------------------------------------------------------
 TALK = Conversation(1, "How <many>?", "d", "a [1].png", (0, 0, 5, 5))
 SAID = [
@@ -289,6 +361,20 @@ def test_an_export_that_fails_leaves_nothing(tmp_path: Path) -> None:
         export.write(tmp_path / "no" / "a.md", TALK, SAID, picture=None, rendered=str)
     assert list(tmp_path.iterdir()) == []
     assert export.file_name('a/b: "c"?') == "ab c"
+
+
+def test_an_exported_text_fetches_nothing(tmp_path: Path) -> None:
+    nasty = Exchange(
+        1, "a\n# b <img src=x>", {}, "answered",
+        "![x](http://a/b.png) and <img src=x> and \\<b> and \\\\<b> but 1 < 2",
+    )  # fmt: skip
+    export.write(tmp_path / "a.md", TALK, [nasty], picture=None, rendered=str)
+    text = (tmp_path / "a.md").read_text()
+    assert "## a # b \\<img src=x>\n" in text
+    html = MarkdownIt().render(text)
+    assert "<img" not in html
+    assert "<b>" not in html
+    assert "1 &lt; 2" in html
 
 
 # --- batch ----------------------------------------------------------------------------------------
@@ -363,3 +449,48 @@ def test_a_file_of_something_else_is_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(LlavaError, match="no file of results"):
         batch.Results(tmp_path / "r.jsonl")
     assert (tmp_path / "r.jsonl").read_text() == "my\nnotes\n"
+
+
+@pytest.mark.parametrize("content", ['{"my": "notes"}', "x", '{"picture": 1}\n', "[]"])
+def test_a_foreign_line_is_not_cut_off(tmp_path: Path, content: str) -> None:
+    (tmp_path / "r.jsonl").write_text(content)
+    with pytest.raises(LlavaError, match="no file of results"):
+        batch.Results(tmp_path / "r.jsonl")
+    assert (tmp_path / "r.jsonl").read_text() == content
+
+
+def test_what_failed_is_tried_again_and_the_later_line_counts(tmp_path: Path) -> None:
+    rows = [batch.Row("a", "q"), batch.Row("caf\udce9.png", "q")]
+    results = batch.Results(tmp_path / "r.jsonl")
+    results.add(rows[0], {"conclusion": "", "error": "it broke"})
+    results.add(rows[1], {"conclusion": "2", "error": ""})
+    again = batch.Results(tmp_path / "r.jsonl")
+    assert again.left(rows) == [rows[0]]
+    again.add(rows[0], {"conclusion": "1", "error": ""})
+    assert batch.Results(tmp_path / "r.jsonl").left(rows) == []
+    assert len((tmp_path / "r.jsonl").read_bytes().splitlines()) == 3
+    assert len((tmp_path / "r.csv").read_text().splitlines()) == 3
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit of a file's size")
+def test_a_full_disk_leaves_no_half_line(tmp_path: Path) -> None:
+    results = batch.Results(tmp_path / "r.jsonl")
+    results.add(batch.Row("a", "q"), {"conclusion": "1"})
+    whole = (tmp_path / "r.jsonl").read_bytes()
+    limit = len(whole) + 10
+    code = f"""
+import resource, signal, sys
+from pathlib import Path
+from llavao1_edge.errors import LlavaError
+from llavao1_gui.state import batch
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+results = batch.Results(Path({str(tmp_path / "r.jsonl")!r}))
+resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+try:
+    results.add(batch.Row("b", "q"), {{"conclusion": "2"}})
+except LlavaError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "cannot write" in done.stdout
+    assert (tmp_path / "r.jsonl").read_bytes() == whole

@@ -1,0 +1,50 @@
+"""One thread that does one thing after the other while the window goes on.
+
+The thread dies with the program: nothing that it does can hold up the end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from PySide6.QtCore import QObject, Signal
+
+
+class Background(QObject):
+    """done: (what the work was for, what came of it), in the order in which it was given."""
+
+    done = Signal(object, object)
+
+    def __init__(self, parent: QObject) -> None:
+        super().__init__(parent)
+        self._jobs: queue.Queue[tuple[Any, Callable[[], Any]]] = queue.Queue()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def start(self, purpose: Any, work: Callable[[], Any]) -> None:
+        """`work` must not raise; it sees no widget."""
+        self._jobs.put((purpose, work))
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            purpose, work = self._jobs.get()
+            if not self._closed:
+                found = work()
+                with contextlib.suppress(RuntimeError):  # the window was closed meanwhile
+                    self.done.emit(purpose, found)
+            self._jobs.task_done()
+
+    def wait(self) -> None:
+        """Until all work is done (for tests)."""
+        self._jobs.join()
+
+    def close(self) -> None:
+        """What has not begun is left."""
+        self._closed = True

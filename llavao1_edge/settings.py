@@ -129,7 +129,7 @@ class RuntimeSettings(_Validated):
     gpu_layers: int | None = setting(None, "layers on the GPU: auto, or a number", low=0)
     threads: int | None = setting(None, "CPU threads; default: this machine's cores", low=1)
     context: int | None = setting(None, "tokens a conversation can hold", low=256)
-    batch: int = setting(512, "most tokens computed at a time", low=8, high=8192)
+    batch: int = setting(128, "most tokens computed at a time", low=8, high=8192)
     memory_check: str = setting(
         "on", "off loads a model even where it does not seem to fit", choices=("on", "off")
     )

@@ -12,6 +12,7 @@ import ctypes
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +22,13 @@ from llavao1_edge.llama.model import Model
 
 CANDIDATE = np.dtype([("id", "<i4"), ("logit", "<f4"), ("p", "<f4")])
 NEVER = -np.inf
+Side = Literal["left", "right"]
 # Of the likeliest token's probability. Tokens below it are looked at only where those above do not
 # fill the nucleus of top-p.
 FAINT = 1e-4
+SPREAD = 8  # where every eighth token is above it, choosing costs more than looking at all
+BLOCK = 512
+MASKED = 4096
 
 
 @dataclass(frozen=True)
@@ -70,11 +75,16 @@ class Grammar:
         return bool(one.logit == 0.0)
 
     def mask(self, candidates: NDArray[np.void]) -> None:
-        """Sets the logits of tokens that the grammar forbids to minus infinity."""
+        """Sets the logits of tokens that the grammar forbids to minus infinity.
+
+        In slices: llama.cpp takes some 450 bytes for every candidate that it looks at.
+        """
         c = self._c
-        pointer = ctypes.cast(candidates.ctypes.data, ctypes.POINTER(c.llama_token_data))
-        array = c.llama_token_data_array(pointer, len(candidates), -1, False)
-        c.llama_sampler_apply(self.address, ctypes.byref(array))
+        for start in range(0, len(candidates), MASKED):
+            part = candidates[start : start + MASKED]
+            pointer = ctypes.cast(part.ctypes.data, ctypes.POINTER(c.llama_token_data))
+            array = c.llama_token_data_array(pointer, len(part), -1, False)
+            c.llama_sampler_apply(self.address, ctypes.byref(array))
 
     def accept(self, token: int) -> None:
         self._c.llama_sampler_accept(self.address, token)
@@ -193,27 +203,28 @@ class Draws:
 
     def _pick(self, weights: NDArray[np.float32], total: float, chance: float) -> int:
         """A token by weights whose largest is 1, after the filters; chance: 0 to 1."""
-        kept = self._filter(weights, total)
+        clear, top_k = weights >= FAINT, self._settings.top_k
+        ids, some = np.arange(len(weights)), weights
+        if SPREAD * np.count_nonzero(clear) < len(weights):
+            few = np.flatnonzero(clear)
+            filled = float(weights[few].sum()) >= min(1.0, self._settings.top_p) * total
+            if len(few) >= top_k and (top_k > 0 or filled):
+                ids, some = few, weights[few]
         # In the order of ids, not of weights: a last bit that differs moves no other token.
-        sums = weights[kept].cumsum(dtype=np.float64)
-        at = int(sums.searchsorted(chance * sums[-1], side="right"))
-        return int(kept[min(at, len(kept) - 1)])
+        kept = some * (some >= self._cut(some, total))  # ten times as fast as `where`
+        return int(ids[_crossing(kept, chance * float(kept.sum(dtype=np.float64)), side="right")])
 
-    def _filter(self, weights: NDArray[np.float32], total: float) -> NDArray[np.int64]:
-        """Ids that pass top-k, top-p and min-p."""
-        top_k, top_p, min_p = self._settings.top_k, self._settings.top_p, self._settings.min_p
-        kept = np.flatnonzero(weights >= FAINT)
-        if len(kept) < top_k or (top_k <= 0 and float(weights[kept].sum()) < top_p * total):
-            kept = np.flatnonzero(weights)
-        if 0 < top_k < len(kept):
-            cut = np.partition(weights[kept], -top_k)[-top_k]
-            kept = kept[weights[kept] >= cut]
+    def _cut(self, weights: NDArray[np.float32], total: float) -> float:
+        """The least weight that passes top-k, top-p and min-p."""
+        top_k, top_p, cut = self._settings.top_k, self._settings.top_p, self._settings.min_p
+        if 0 < top_k < len(weights):
+            weights = np.partition(weights, -top_k)[-top_k:]
+            cut = max(cut, float(weights[0]))
         if top_p < 1:
-            falling = np.sort(weights[kept])[::-1]
+            falling = np.sort(weights)[::-1]
             wanted = top_p * (float(falling.sum()) if top_k > 0 else total)
-            n = int(falling.cumsum(dtype=np.float64).searchsorted(wanted))
-            kept = kept[weights[kept] >= falling[min(n, len(falling) - 1)]]
-        return kept[weights[kept] >= min_p] if min_p > 0 else kept
+            cut = max(cut, float(falling[_crossing(falling, wanted)]))
+        return cut
 
     def _penalised(
         self, shifted: NDArray[np.float32], peak: np.float32, sampler: Sampler
@@ -242,6 +253,24 @@ def _masked(logits: NDArray[np.float32], sampler: Sampler) -> NDArray[np.float32
             hint="An answer may not contain a stage tag; check the grammar.",
         )
     return _shifted(masked)
+
+
+def _crossing(weights: NDArray[np.float32], wanted: float, *, side: Side = "left") -> int:
+    """Where the running sum reaches `wanted` (side right: exceeds it); else the last weight not 0.
+
+    Sums of blocks first: the running sum of a whole vocabulary would take four times as long.
+    """
+    n, start = len(weights) // BLOCK, 0
+    if n > 1:
+        blocks = weights[: n * BLOCK].reshape(n, BLOCK)
+        sums = blocks.sum(axis=1, dtype=np.float64).cumsum()
+        block = int(sums.searchsorted(wanted, side=side))
+        start, wanted = block * BLOCK, wanted - (float(sums[block - 1]) if block else 0.0)
+    end = start + BLOCK if n > 1 else len(weights)
+    at = start + int(weights[start:end].cumsum(dtype=np.float64).searchsorted(wanted, side=side))
+    if at < len(weights) and weights[at]:
+        return at
+    return int(np.flatnonzero(weights)[-1])  # the sums were rounded
 
 
 def _shifted(logits: NDArray[np.float32]) -> NDArray[np.float32]:

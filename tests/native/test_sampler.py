@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from llavao1_edge import demo
 from llavao1_edge.errors import ModelFileError, UsageError
 from llavao1_edge.llama.model import Model
-from llavao1_edge.llama.sampler import Draws, Grammar, Sampler, Sampling
+from llavao1_edge.llama.sampler import CANDIDATE, Draws, Grammar, Sampler, Sampling
 from llavao1_edge.stages import STAGES, Stage, stage_grammar
 
 NOTHING = np.array([], dtype=np.int64)
@@ -172,3 +172,55 @@ def test_tokens_give_their_text_back(model: Model) -> None:
     text = " How many red circles? é 日本 😀\n\n"
     assert b"".join(model.piece(token) for token in model.tokenise(text)).decode() == text
     assert model.piece(model.special("<|eot_id|>")) == b""
+
+
+@pytest.mark.parametrize("n_vocab", [40, 1500, 40_000])
+@pytest.mark.parametrize("spread", [0.5, 3.0, 8.0])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Sampling(temperature=1, top_p=1),
+        Sampling(temperature=1, top_p=0.9),
+        Sampling(temperature=1, top_p=0.5),
+        Sampling(temperature=1, top_p=0.8, top_k=40),
+        Sampling(temperature=1, top_p=0.95, min_p=0.05),
+    ],
+    ids=lambda s: f"p{s.top_p}-k{s.top_k}-m{s.min_p}",
+)
+def test_a_draw_is_what_sorting_everything_would_give(
+    settings: Sampling, n_vocab: int, spread: float
+) -> None:
+    """Against the plain definition: top-k, top-p of the sorted weights, min-p, then the running sum
+    in the order of ids."""
+    random = np.random.default_rng(7)
+    draws, sampler = Draws(settings, NOTHING), Sampler(seed=3)
+    chances = np.random.Generator(np.random.PCG64(3))
+    for _ in range(20):
+        values = random.normal(0, spread, n_vocab).astype(np.float32)
+        weights = np.exp(values - values.max()).astype(np.float64)
+        falling = np.sort(weights)[::-1]
+        if settings.top_k:
+            falling = falling[: settings.top_k]
+        n = int(np.searchsorted(falling.cumsum(), settings.top_p * falling.sum()))
+        cut = max(falling[min(n, len(falling) - 1)], settings.min_p)
+        kept = np.where(weights >= cut * (1 - 1e-6), weights, 0)
+        chance = chances.random()
+        found = draws.draw([sampler], values[None].copy())[0].token
+        below, up_to = kept[:found].sum() / kept.sum(), kept[: found + 1].sum() / kept.sum()
+        assert kept[found] > 0
+        assert below - 1e-5 <= chance <= up_to + 1e-5
+
+
+def test_a_mask_in_slices_is_the_mask(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    masks = []
+    for size in (7, 100_000):
+        monkeypatch.setattr("llavao1_edge.llama.sampler.MASKED", size)
+        grammar = Grammar(model, 'root ::= "a" [a-f]* | "0"')
+        candidates = np.zeros(model.n_vocab, dtype=CANDIDATE)
+        candidates["id"] = np.arange(model.n_vocab)
+        grammar.mask(candidates)
+        grammar.close()
+        masks.append(np.isfinite(candidates["logit"]))
+    assert masks[0].any()
+    assert not masks[0].all()
+    assert (masks[0] == masks[1]).all()

@@ -84,7 +84,7 @@ class App(QObject):
         )
         self.models_desk: dialogs.ModelsDesk | None = None
         self.batch_desk: dialogs.BatchDesk | None = None
-        self._loaded: m.Loaded | None = None
+        self.loaded: m.Loaded | None = None
         self._action: Callable[[], object] = lambda: None
         self._connect()
         self._show_model()
@@ -127,6 +127,7 @@ class App(QObject):
         talk.copied.connect(self.copy)
         talk.candidates.connect(self.show_candidates)
         talk.busy_changed.connect(self._show_busy)
+        self.link.ended.connect(self._unloaded)
         self.application.styleHints().colorSchemeChanged.connect(self._scheme_changed)
 
     # --- what the user does -------------------------------------------------------------------
@@ -265,16 +266,20 @@ class App(QObject):
 
     def _told(self, message: m.Message) -> None:
         if isinstance(message, m.Loaded):
-            self._loaded = message
+            self.loaded = message
             self.pictures.set_tiling(message.tile, message.max_tiles)
             self._show_model()
+
+    def _unloaded(self, _: str) -> None:
+        self.loaded = None
+        self._show_model()
 
     def _show_model(self) -> None:
         name = self.preferences.model
         shown = self.tr("Demo model") if name == "demo" else Path(name).stem
-        if self._loaded is not None and self._loaded.model == name:
-            shown = f"{shown} · {self._loaded.device}"
-            self.window.model_label.setToolTip(tip("\n".join(self._loaded.memory)))
+        if self.loaded is not None and self.loaded.model == name:
+            shown = f"{shown} · {self.loaded.device}"
+            self.window.model_label.setToolTip(tip("\n".join(self.loaded.memory)))
         self.window.model_label.setText(shown)
         self._show_busy(self.conversations.busy)
 

@@ -173,7 +173,7 @@ class ModelsDesk:
             if found is None:
                 return
             if isinstance(message, m.Described):
-                details = (found.source, *message.details)
+                details = (found.source, *message.details, *self._in_use(name))
                 self.dialog.show_details(
                     replace(found, details=details, needed=message.needed, free=message.free)
                 )
@@ -188,6 +188,14 @@ class ModelsDesk:
         link.received.connect(receive)
         link.finished.connect(finish)
         link.start()
+
+    def _in_use(self, name: str) -> tuple[str, ...]:
+        """Where the open model runs, and what of it on a GPU."""
+        loaded = self.app.loaded
+        if loaded is None or loaded.model != name:
+            return ()
+        text = QCoreApplication.translate("Dialogs", "In use on {0}:")
+        return (text.format(loaded.device), *loaded.memory)
 
     def work(self, kind: str, source: str, quant: str) -> None:
         """One piece of work at a time; a stopped one goes on where it was."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -149,6 +151,20 @@ def test_model_work_that_fails_says_why(
         window.wait(lambda: desk.working is None)
         assert said in desk.dialog.problem.text().lower(), kind
         assert desk.dialog.pull_button.isEnabled()
+    desk.dialog.close()
+
+
+def test_the_model_in_use_says_where_it_runs(make_window: Make) -> None:
+    window = make_window(None)
+    window.app.change(preset="fast")
+    window.open(SHAPES)
+    window.ask("How many circles are there?")
+    desk = dialogs.models(window.app)
+    window.wait(lambda: "In use on" in desk.dialog.details.text())
+    assert "context" in desk.dialog.details.text()
+    os.kill(window.app.link.pid, signal.SIGKILL)
+    window.wait(lambda: window.app.loaded is None)
+    assert window.window.model_label.text() == "Demo model"
     desk.dialog.close()
 
 

@@ -566,6 +566,10 @@
         <translation>내장 모델. 색 도형만 알고 다른 것은 모릅니다.</translation>
     </message>
     <message>
+        <source>In use on {0}:</source>
+        <translation>{0}에서 사용 중:</translation>
+    </message>
+    <message>
         <source>{0} is ready.</source>
         <translation>{0}이(가) 준비되었습니다.</translation>
     </message>

@@ -166,7 +166,7 @@ class CandidatesDialog(RetranslatedDialog):
 
     def __init__(self, question: str, trace: dict[str, Any], parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.resize(1040, 620)
+        self.resize(1080, 640)
         self.trace = trace
         self.tree = TreeView()
         self.title = label(role="stage")

@@ -150,9 +150,8 @@ class BatchRun(QObject):
         self._next()
 
     def _look_at_failures(self, error: str) -> None:
-        self._failures = [*self._failures, error] if error else []
-        last = self._failures[-SAME_FAILURES:]
-        if len(last) == SAME_FAILURES and len(set(last)) == 1 and not self.paused:
+        self._failures = [*self._failures, error][-SAME_FAILURES:]
+        if error and self._failures == [error] * SAME_FAILURES and not self.paused:
             self._failures = []
             self._pause(error)
 

@@ -68,7 +68,9 @@ class Sizes:
         }
 
 
-def sizes(text: GgufHeader, mmproj: GgufHeader, *, f32_cache: bool, batch: int = 128) -> Sizes:
+def sizes(
+    text: GgufHeader, mmproj: GgufHeader, *, f32_cache: bool, batch: int = RuntimeSettings.batch
+) -> Sizes:
     """Raises ModelFileError for headers without the numbers."""
     shape = read_shape(mmproj)
     number = 4 if f32_cache else 2

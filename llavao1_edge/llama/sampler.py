@@ -203,16 +203,22 @@ class Draws:
 
     def _pick(self, weights: NDArray[np.float32], total: float, chance: float) -> int:
         """A token by weights whose largest is 1, after the filters; chance: 0 to 1."""
-        clear, top_k = weights >= FAINT, self._settings.top_k
-        ids, some = np.arange(len(weights)), weights
-        if SPREAD * np.count_nonzero(clear) < len(weights):
-            few = np.flatnonzero(clear)
-            filled = float(weights[few].sum()) >= min(1.0, self._settings.top_p) * total
-            if len(few) >= top_k and (top_k > 0 or filled):
-                ids, some = few, weights[few]
+        few = self._few(weights, total)
+        some = weights if few is None else weights[few]
         # In the order of ids, not of weights: a last bit that differs moves no other token.
         kept = some * (some >= self._cut(some, total))  # ten times as fast as `where`
-        return int(ids[_crossing(kept, chance * float(kept.sum(dtype=np.float64)), side="right")])
+        at = _crossing(kept, chance * float(kept.sum(dtype=np.float64)), side="right")
+        return at if few is None else int(few[at])
+
+    def _few(self, weights: NDArray[np.float32], total: float) -> NDArray[np.int64] | None:
+        """The tokens that are not faint, where they are few and all that the filters can leave."""
+        clear, top_k, top_p = weights >= FAINT, self._settings.top_k, self._settings.top_p
+        if SPREAD * np.count_nonzero(clear) >= len(weights):
+            return None
+        few = np.flatnonzero(clear)
+        if top_k > 0:
+            return few if len(few) >= top_k else None
+        return few if float(weights[few].sum()) >= min(1.0, top_p) * total else None
 
     def _cut(self, weights: NDArray[np.float32], total: float) -> float:
         """The least weight that passes top-k, top-p and min-p."""

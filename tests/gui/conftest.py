@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 pytest.importorskip("PySide6")
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
+from PySide6.QtCore import QElapsedTimer, QTimer
 from pytestqt.qtbot import QtBot
 
 from llavao1_edge import demo
@@ -53,6 +56,31 @@ class Window:
         self.wait(lambda: bool(self.talk.exchanges) and not self.talk.busy)
         return self.talk.exchanges[-1]
 
+    def longest_gap(self, question: str, *, enough: float, least: int = 1) -> float:
+        """Milliseconds between beats of a timer during a whole answer, the best of at most eight:
+        other programs on the machine make gaps too, but not in every one. At least `least` answers;
+        then the first gap below `enough` ends it."""
+        beat, gaps = QElapsedTimer(), [0.0]
+
+        def tick() -> None:
+            gaps[-1] = max(gaps[-1], beat.nsecsElapsed() / 1e6)
+            beat.restart()
+
+        timer = QTimer()
+        timer.setInterval(0)
+        timer.timeout.connect(tick)
+        best: list[float] = []
+        while len(best) < 8 and (len(best) < least or min(best) >= enough):
+            gaps.append(0.0)
+            beat.start()
+            timer.start()
+            self.talk.ask(f"{question}, take {len(best)}")
+            self.wait(lambda: not self.talk.busy)
+            timer.stop()
+            best.append(gaps[-1])
+        print(f"longest gaps in ms: {best}")
+        return min(best)
+
     @property
     def cards(self) -> list[Any]:
         return self.window.answers.all_cards()
@@ -61,6 +89,18 @@ class Window:
     def banner(self) -> str:
         banner = self.window.answers.banner
         return banner.text.text() if banner.isVisible() else ""
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Another window is writing to the history in `folder`."""
+    other = sqlite3.connect(folder / "history.sqlite", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        other.execute("ROLLBACK")
+        other.close()
 
 
 @pytest.fixture

@@ -6,15 +6,13 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from PySide6.QtCore import QElapsedTimer, QRect, Qt, QTimer
+from PySide6.QtCore import QElapsedTimer, QRect, Qt
 from PySide6.QtGui import QPixmap
 from PySide6.QtWidgets import QFileDialog, QMessageBox
 
@@ -25,21 +23,9 @@ from llavao1_gui.widgets.region import RegionChooser
 from llavao1_gui.widgets.rich_text import RichText
 from llavao1_gui.work import formulas as drawing
 from llavao1_gui.work.pictures import PictureLoader
-from tests.gui.conftest import OTHER, SHAPES, Window
+from tests.gui.conftest import OTHER, SHAPES, Window, locked
 
 Make = Callable[..., Window]
-
-
-@contextmanager
-def locked(tmp_path: Path) -> Iterator[None]:
-    """Another window is writing to the history."""
-    other = sqlite3.connect(tmp_path / "home" / "history.sqlite", isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    finally:
-        other.execute("ROLLBACK")
-        other.close()
 
 
 @pytest.fixture
@@ -206,27 +192,8 @@ def test_the_window_does_not_wait_for_a_locked_history(make_window: Make, tmp_pa
     window = make_window({"token_s": 0.002})
     window.open(SHAPES)
     window.ask("Warm?")
-    beat, gaps = QElapsedTimer(), []
-
-    def tick() -> None:
-        gaps[-1] = max(gaps[-1], beat.nsecsElapsed() / 1e6)
-        beat.restart()
-
-    timer = QTimer()
-    timer.setInterval(0)
-    timer.timeout.connect(tick)
-    with locked(tmp_path):
-        for number in range(8):  # other programs on the machine make gaps too, but not always
-            gaps.append(0.0)
-            beat.start()
-            timer.start()
-            window.talk.ask(f"Locked {number}?")
-            window.wait(lambda: not window.talk.busy)
-            timer.stop()
-            if gaps[-1] < 75:
-                break
-    print(f"longest gaps in ms: {gaps}")
-    assert min(gaps) < 75
+    with locked(tmp_path / "home"):
+        assert window.longest_gap("Locked?", enough=75) < 75
     window.wait(lambda: all(one.id for one in window.talk.exchanges))
     assert window.app.history.exchanges(1)[-1].conclusion == "3"
 
@@ -235,7 +202,7 @@ def test_what_could_not_be_deleted_is_still_there(make_window: Make, tmp_path: P
     window = make_window()
     window.open(SHAPES)
     window.ask("One?")
-    with locked(tmp_path):
+    with locked(tmp_path / "home"):
         window.app.act("delete")
     assert "another window" in window.banner
     assert len(window.cards) == 1
@@ -248,12 +215,12 @@ def test_one_answer_that_cannot_be_saved_does_not_hold_up_the_others(
     history = window.app.history
     save = history.save
 
-    def fail(conversation: Any, exchange: Any = None) -> None:
-        if exchange is not None and "bad" in exchange.question:
+    def fail(conversation: Any, exchange: Any) -> None:
+        if "bad" in exchange.question:
             history._db.execute("SELECT * FROM missing")
         save(conversation, exchange)
 
-    def fail_explained(conversation: Any, exchange: Any = None) -> None:
+    def fail_explained(conversation: Any, exchange: Any) -> None:
         with history._explained("write"):
             fail(conversation, exchange)
 
@@ -277,7 +244,7 @@ def test_the_window_asks_before_it_closes_with_unsaved_answers(
     monkeypatch.setattr(QMessageBox, "exec", lambda self: asked.append(self.text()))
     window = make_window()
     window.open(SHAPES)
-    with locked(tmp_path):
+    with locked(tmp_path / "home"):
         window.ask("Saved?")
         window.window.close()
         assert len(asked) == 1

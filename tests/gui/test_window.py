@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from PySide6.QtWidgets import QApplication, QInputDialog
 
 from llavao1_gui.widgets.question_box import LONGEST
 from llavao1_gui.widgets.region import RegionChooser
-from tests.gui.conftest import OTHER, SHAPES, Window
+from tests.gui.conftest import OTHER, SHAPES, Window, locked
 
 Make = Callable[..., Window]
 
@@ -408,14 +407,11 @@ def test_what_another_window_blocks_is_saved_later(
     monkeypatch.setattr("llavao1_gui.conversations.RETRY_MS", 100)
     window = make_window()
     window.open(SHAPES)
-    other = sqlite3.connect(tmp_path / "home" / "history.sqlite", isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    found = window.ask("Blocked?")
-    assert found.conclusion == "3"
-    window.wait(lambda: "another window is writing" in window.banner)
-    assert found.id == 0
-    other.execute("ROLLBACK")
-    other.close()
+    with locked(tmp_path / "home"):
+        found = window.ask("Blocked?")
+        assert found.conclusion == "3"
+        window.wait(lambda: "another window is writing" in window.banner)
+        assert found.id == 0
     window.wait(lambda: found.id > 0)
     assert window.app.history.exchanges(1)[0].conclusion == "3"
 

@@ -11,7 +11,7 @@ import errno
 import io
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,11 +121,7 @@ class Results:
                 raise LlavaError(
                     f"{self.csv_path} is no table of results", hint="Choose another file."
                 )
-        text = io.StringIO()
-        table = csv.writer(text)
-        table.writerow(COLUMNS)
-        table.writerows(_cells(found) for found in self.done.values())
-        write_whole(self.csv_path, text.getvalue().encode("utf-8", "replace"))
+        write_whole(self.csv_path, _table([COLUMNS, *map(_cells, self.done.values())]))
 
     def left(self, rows: Sequence[Row]) -> list[Row]:
         """What has no answer yet; what failed is tried again."""
@@ -138,9 +134,7 @@ class Results:
         try:
             _append(self.path, _line(record))
             self.done[row] = record
-            text = io.StringIO()
-            csv.writer(text).writerow(_cells(record))
-            _append(self.csv_path, text.getvalue().encode("utf-8", "replace"))
+            _append(self.csv_path, _table([_cells(record)]))
         except OSError as error:
             raise self._problem(error) from error
 
@@ -169,6 +163,13 @@ def _line(record: Mapping[str, Any]) -> bytes:
         return json.dumps(record, ensure_ascii=False).encode() + b"\n"
     except UnicodeEncodeError:
         return json.dumps(record).encode() + b"\n"
+
+
+def _table(rows: Iterable[Sequence[str]]) -> bytes:
+    """Lines of CSV; bytes of a file name that are no text become question marks."""
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue().encode("utf-8", "replace")
 
 
 def _cells(record: Mapping[str, Any]) -> list[str]:

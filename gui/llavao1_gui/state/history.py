@@ -173,7 +173,7 @@ class History(Closing):
         return self.pictures / digest
 
     # --- writing ------------------------------------------------------------------------------
-    def save(self, conversation: Conversation, exchange: Exchange | None = None) -> None:
+    def save(self, conversation: Conversation, exchange: Exchange) -> None:
         """What they have become so far, all of it or nothing. New ones get their number."""
         with self._together():
             number, now = conversation.id, self.clock()
@@ -184,10 +184,10 @@ class History(Closing):
                     conversation.title, conversation.picture, conversation.picture_name,
                     json.dumps(conversation.crop), now, now,
                 )  # fmt: skip
-            asked = 0 if exchange is None else self._save_exchange(number, exchange, now)
+            asked = self._save_exchange(number, exchange, now)
         if not conversation.id:
             conversation.id, conversation.created, conversation.updated = number, now, now
-        if exchange is not None and not exchange.id:
+        if not exchange.id:
             exchange.id, exchange.asked = asked, now
 
     def _save_exchange(self, conversation: int, exchange: Exchange, now: float) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtCore import QSignalBlocker, QSize, Qt, Signal
 from PySide6.QtGui import QIcon, QImage, QPixmap
 from PySide6.QtWidgets import (
     QListWidget,
@@ -161,15 +161,13 @@ class PicturePane(Retranslated):
         item = QListWidgetItem(QIcon(QPixmap.fromImage(small)), "")
         item.setToolTip(tip(name))
         item.setData(Qt.ItemDataRole.AccessibleTextRole, name)
-        self.strip.blockSignals(True)
-        self.strip.addItem(item)
-        self.strip.blockSignals(False)
+        with QSignalBlocker(self.strip):
+            self.strip.addItem(item)
         self.strip.setVisible(self.strip.count() > 1)
 
     def take(self, at: int) -> None:
-        self.strip.blockSignals(True)
-        self.strip.takeItem(at)
-        self.strip.blockSignals(False)
+        with QSignalBlocker(self.strip):
+            self.strip.takeItem(at)
         self.strip.setVisible(self.strip.count() > 1)
 
     def show_picture(self, at: int, name: str, image: QImage, width: int, height: int) -> None:
@@ -183,9 +181,8 @@ class PicturePane(Retranslated):
         self.name.setToolTip(tip(name))
 
     def _select(self, at: int) -> None:
-        self.strip.blockSignals(True)
-        self.strip.setCurrentRow(at)
-        self.strip.blockSignals(False)
+        with QSignalBlocker(self.strip):
+            self.strip.setCurrentRow(at)
 
     def show_empty(self) -> None:
         self.pages.setCurrentIndex(0)

@@ -113,7 +113,7 @@ def test_the_tree_says_why_each_candidate_stands_where_it_does() -> None:
 # --- history --------------------------------------------------------------------------------------
 def begun(history: History, exchange: Exchange | None = None, *, title: str = "x") -> Conversation:
     talk = Conversation(0, title, None, "x")
-    history.save(talk, exchange)
+    history.save(talk, exchange or Exchange(0, "q", {}))
     return talk
 
 

@@ -56,11 +56,12 @@ class Window:
         self.wait(lambda: bool(self.talk.exchanges) and not self.talk.busy)
         return self.talk.exchanges[-1]
 
-    def longest_gap(self, question: str, *, enough: float, least: int = 1) -> float:
+    def longest_gap(self, about: str, *, enough: float, least: int = 1) -> float:
         """Milliseconds between beats of a timer during a whole answer, the best of at most eight:
         other programs on the machine make gaps too, but not in every one. At least `least` answers;
         then the first gap below `enough` ends it."""
-        beat, gaps = QElapsedTimer(), [0.0]
+        beat = QElapsedTimer()
+        gaps: list[float] = []
 
         def tick() -> None:
             gaps[-1] = max(gaps[-1], beat.nsecsElapsed() / 1e6)
@@ -69,17 +70,16 @@ class Window:
         timer = QTimer()
         timer.setInterval(0)
         timer.timeout.connect(tick)
-        best: list[float] = []
-        while len(best) < 8 and (len(best) < least or min(best) >= enough):
+        while len(gaps) < 8 and (len(gaps) < least or min(gaps) >= enough):
+            question = f"{about}, take {len(gaps)}?"
             gaps.append(0.0)
             beat.start()
             timer.start()
-            self.talk.ask(f"{question}, take {len(best)}")
+            self.talk.ask(question)
             self.wait(lambda: not self.talk.busy)
             timer.stop()
-            best.append(gaps[-1])
-        print(f"longest gaps in ms: {best}")
-        return min(best)
+        print(f"longest gaps in ms: {gaps}")
+        return min(gaps)
 
     @property
     def cards(self) -> list[Any]:

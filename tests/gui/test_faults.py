@@ -193,7 +193,7 @@ def test_the_window_does_not_wait_for_a_locked_history(make_window: Make, tmp_pa
     window.open(SHAPES)
     window.ask("Warm?")
     with locked(tmp_path / "home"):
-        assert window.longest_gap("Locked?", enough=75) < 75
+        assert window.longest_gap("Locked", enough=75) < 75
     window.wait(lambda: all(one.id for one in window.talk.exchanges))
     assert window.app.history.exchanges(1)[-1].conclusion == "3"
 

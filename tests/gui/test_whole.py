@@ -81,7 +81,7 @@ def test_stop_is_within_one_token_of_the_real_engine(make_window: Make) -> None:
 def test_the_window_is_never_frozen(make_window: Make, script: dict[str, float] | None) -> None:
     window = make_window(script)
     window.open(SHAPES)
-    assert window.longest_gap("How many small circles do you see?", enough=50, least=3) < 50
+    assert window.longest_gap("How many small circles do you see", enough=50, least=3) < 50
     assert window.talk.exchanges[-1].status == "answered"
 
 

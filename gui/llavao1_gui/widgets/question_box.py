@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QMimeData, QSize, Qt, Signal
+from PySide6.QtCore import QMimeData, QSignalBlocker, QSize, Qt, Signal
 from PySide6.QtGui import QKeyEvent, QTextOption
 from PySide6.QtWidgets import QComboBox, QFrame, QLineEdit, QPlainTextEdit, QSizePolicy, QWidget
 
@@ -133,12 +133,11 @@ class QuestionBox(Retranslated):
             "json": "JSON",
         }
         at = max(0, self.form_kind.currentIndex())
-        self.form_kind.blockSignals(True)
-        self.form_kind.clear()
-        for form in FORMS:
-            self.form_kind.addItem(texts[form], form)
-        self.form_kind.setCurrentIndex(at)
-        self.form_kind.blockSignals(False)
+        with QSignalBlocker(self.form_kind):
+            self.form_kind.clear()
+            for form in FORMS:
+                self.form_kind.addItem(texts[form], form)
+            self.form_kind.setCurrentIndex(at)
 
     @property
     def form(self) -> tuple[str, str] | None:

@@ -1,6 +1,6 @@
 # Verbs for people and for CI. Everything is installed into .venv; nothing outside it is touched.
 #   make demo    install, then answer a question about a sample picture with the embedded model
-#   make test    run the tests        make check   format, lint, types
+#   make test    run the tests (TESTS=tests/unit: some of them)        make check   format, lint, types
 #   make gui     install, then open the window
 #   make oracle  also install torch and transformers, for training and the live comparison
 #   make format  apply the formatter            make clean   remove .venv and caches
@@ -11,14 +11,18 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SAMPLES := llavao1_edge/demo/samples
+TESTS ?=
 
 .PHONY: demo gui test check format oracle translations screenshots clean help
 
 help:
 	@sed -n '2,8s/^# *//p' Makefile
 
+# What is missing is said before anything is compiled. System packages: llavao1_edge/system.py.
+NEEDS = $(PYTHON) -I llavao1_edge/system.py
+
 $(VENV)/installed: pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	@$(NEEDS) ask
 	$(PYTHON) -m venv $(VENV)
 	@echo "Installing. llama-cpp-python is compiled once, which takes about five minutes."
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[gui]'
@@ -37,11 +41,14 @@ demo: $(VENV)/installed
 	@echo "Question: How many small circles do you see?"
 	@$(BIN)/llavao1-edge ask $(SAMPLES)/1-count.png "How many small circles do you see?" --show-stages --temperature 0
 
-gui: $(VENV)/installed
+needs-window:
+	@$(NEEDS) ask window
+
+gui: needs-window $(VENV)/installed
 	@$(BIN)/llavao1-edge gui
 
 test: $(VENV)/testing
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TESTS)
 
 check: $(VENV)/testing
 	$(BIN)/ruff format --check .

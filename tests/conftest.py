@@ -9,12 +9,31 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 
 from llavao1_edge import Engine, RuntimeSettings
+from tests import qt
 from tests.configurations import CONFIGURATIONS, STRADDLING
 from tests.tiny import Tiny, save
 
 # Shared machines stall now and then, and a red run must be repeatable.
 hypothesis_settings.register_profile("steady", deadline=None, derandomize=True)
 hypothesis_settings.load_profile("steady")
+
+pytest_plugins = [] if qt.problem() else ["pytestqt.plugin"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The settings in pyproject.toml that nobody else knows where pytest-qt is not loaded."""
+    if qt.problem():
+        for name in qt.OPTIONS:
+            parser.addini(name, "of pytest-qt", type="args")
+
+
+def pytest_pycollect_makemodule(
+    module_path: Path, parent: pytest.Collector
+) -> pytest.Module | None:
+    """Tests of the window are skipped where Qt cannot be loaded, without importing them."""
+    if qt.problem() and module_path.parts[-3:-1] == ("tests", "gui"):
+        return qt.SkippedModule.from_parent(parent, path=module_path)  # type: ignore[no-any-return]
+    return None
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "lifetime": set(),
     "files": set(),
+    "system": set(),
     "settings": set(),
     "ggml": set(),
     "contract": {"ggml"},  # the storage types only
@@ -64,13 +65,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "llavao1_gui": {
         *("gui state", "gui models", "gui widgets", "gui work", "gui translate"),
-        *("demo", "store", "search"),
+        *("demo", "store", "search", "system"),
     },
 }
 
 # Foreign module → rooms (or files) that may import it.
 FENCES: dict[str, set[str]] = {
-    "ctypes": {"ggml", "llama", "mllama/injection.py"},
+    "ctypes": {"ggml", "llama", "mllama/injection.py", "system"},
     "llama_cpp": {"ggml", "llama", "mllama/injection.py"},
     "torch": {"verify.py"},
     "transformers": {"verify.py"},
@@ -181,12 +182,13 @@ def test_importing_loads_nothing_native(package: str) -> None:
     assert run_python(code) == "[]"
 
 
-def test_importing_takes_less_than_50_ms() -> None:
+def test_importing_costs_nothing() -> None:
+    """Counted in modules of the standard library: seconds depend on the machine."""
     code = (
-        "import time; start = time.perf_counter(); import llavao1_edge; "
-        "print(time.perf_counter() - start)"
+        "import sys; before = set(sys.modules); import llavao1_edge; "
+        "print(len(set(sys.modules) - before))"
     )
-    assert min(float(run_python(code)) for _ in range(3)) < 0.05
+    assert int(run_python(code)) <= 60
 
 
 def test_importing_writes_nothing_and_prints_nothing() -> None:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from importlib.util import find_spec
 from typing import Any
-
-from llavao1_edge.errors import UsageError
 
 
 def add_parser(commands: Any) -> None:
@@ -20,12 +17,6 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    if find_spec("PySide6") is None:
-        raise UsageError(
-            "the window needs PySide6, which is not installed",
-            hint="pip install 'llavao1-edge[gui]'",
-        )
-    from llavao1_gui.app import main
+    from llavao1_gui.launch import main
 
-    code: int = main(options.arguments)
-    return code
+    return main(options.arguments)

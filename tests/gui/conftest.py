@@ -8,19 +8,20 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-pytest.importorskip("PySide6")
-os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
-
-from PySide6.QtCore import QElapsedTimer, QTimer
-from pytestqt.qtbot import QtBot
-
 from llavao1_edge import demo
-from llavao1_gui import app as gui
 from llavao1_gui.state import preferences
+from tests import qt
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+if TYPE_CHECKING or not qt.problem():
+    from PySide6.QtCore import QElapsedTimer, QTimer
+    from pytestqt.qtbot import QtBot
+
+    from llavao1_gui import app as gui
 
 SHAPES = demo.samples()[0].picture
 OTHER = demo.samples()[1].picture

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from llavao1_edge import demo
+from llavao1_edge import demo, system
 from llavao1_gui.state.history import History
 from tests.gui.conftest import OTHER, SHAPES, Window
 
@@ -232,6 +232,7 @@ def test_this_qt_binding_keeps_count_of_references() -> None:
 
 # --- a real display -------------------------------------------------------------------------------
 TOOLS = [name for name in ("Xvfb", "xdotool") if shutil.which(name) is None]
+TOOLS += [requirement.name for requirement in system.missing(["window"])]
 ON_X = """
 import sys
 from pathlib import Path

@@ -113,15 +113,20 @@ def start(*argv: str) -> subprocess.Popen[str]:
     )
 
 
-def test_a_cold_start_answers_in_under_two_seconds() -> None:
-    times = []
+def test_a_cold_start_costs_a_few_times_what_its_libraries_cost() -> None:
+    """The share of the libraries, in the same rounds: 0.4 on an idle machine."""
+    code = "import llama_cpp, numpy, PIL.Image"
+    times, libraries = [], []
     for _ in range(3):
+        started = time.monotonic()
+        subprocess.run([sys.executable, "-c", code], check=True)
+        libraries.append(time.monotonic() - started)
         started = time.monotonic()
         process = start("ask", str(SAMPLE.picture), SAMPLE.question, *GREEDY)
         out, err = process.communicate(timeout=60)
         times.append(time.monotonic() - started)
         assert (process.returncode, out, err) == (0, f"{SAMPLE.answer}\n", "")
-    assert min(times) < 2
+    assert min(times) < 8 * min(libraries)
 
 
 def test_ctrl_c_while_answering_exits_with_130() -> None:

@@ -396,11 +396,10 @@ def test_a_pull_can_be_cancelled_from_another_thread(hub: Hub) -> None:
         if hub.sent.get("Tiny-Q8_0.gguf"):
             stop.set()
 
-    started = time.monotonic()
     with pytest.raises(Cancelled):
         pull_pair(Store(), repository, found, stop=stop.is_set, report=report)
-    assert time.monotonic() - started < 20
-    assert seen
+    file, done, total = seen[-1]
+    assert done < total, f"all of {file} came before the stop was heeded"
     assert Store().entries() == []
 
 

@@ -25,6 +25,7 @@ from llavao1_gui.state.live import LiveAnswer
 from llavao1_gui.state.preferences import GROUPS, Preferences
 from llavao1_gui.state.sight import sight
 from llavao1_gui.state.tree import columns
+from tests import qt
 
 
 # --- messages -------------------------------------------------------------------------------------
@@ -280,7 +281,8 @@ def test_a_default_is_not_stored_and_a_bad_value_is_refused() -> None:
 
 
 def test_every_setting_has_a_name_and_a_help_that_can_be_translated() -> None:
-    pytest.importorskip("PySide6")
+    if qt.problem():
+        pytest.skip(qt.problem())
     from llavao1_gui.widgets.settings_texts import HELP, NAMES
 
     for kind in GROUPS.values():

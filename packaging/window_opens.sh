@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Waits until the window is on a display of its own (Xvfb), then closes it. Exit code 0: it opened.
+#   packaging/window_opens.sh COMMAND [ARGUMENT…]                 a program on this machine
+#   packaging/window_opens.sh inside_root ROOT [NAME=VALUE…]      `make gui` in a bare root
+# The display is this machine's: a bare root has none, and reaches it through its socket.
+set -euo pipefail
+for tool in Xvfb xdotool; do
+    command -v $tool >/dev/null || { echo "skipped: $tool is not installed" >&2; exit 0; }
+done
+
+exec {pipe}<> <(:)
+Xvfb -displayfd "$pipe" -screen 0 1280x800x24 -nolisten tcp 2>/dev/null &
+server=$!
+trap 'kill $server 2>/dev/null || true' EXIT
+read -r -t 20 number <&"$pipe"
+export DISPLAY=":$number"
+
+if [ "$1" = inside_root ]; then
+    root=$2
+    shift 2
+    mkdir -p "$root/tmp/.X11-unix"
+    mount --bind /tmp/.X11-unix "$root/tmp/.X11-unix" 2>/dev/null || true
+    set -- chroot "$root" env -i "$@" "DISPLAY=$DISPLAY" make -C /src gui
+fi
+"$@" &
+program=$!
+for _ in $(seq 300); do
+    if xdotool search --onlyvisible --name 'llavao1-edge' >/dev/null 2>&1; then
+        echo "the window opened"
+        pkill -TERM -P $program 2>/dev/null || true
+        kill $program 2>/dev/null || true
+        wait $program 2>/dev/null || true
+        exit 0
+    fi
+    kill -0 $program 2>/dev/null || { echo "error: the program ended without a window" >&2; exit 1; }
+    sleep 0.2
+done
+echo "error: no window within a minute" >&2
+kill $program
+exit 1

@@ -25,6 +25,7 @@ from llavao1_edge import RuntimeSettings
 from llavao1_edge.contract.pair import read_pair
 from llavao1_edge.engine.engine import resolve_pair
 from llavao1_edge.engine.eyes import Eyes
+from llavao1_edge.ggml.backend import cpu_device
 from llavao1_edge.images import TiledPicture, open_picture, tile_picture
 from llavao1_edge.llama.log import route_logs
 from llavao1_edge.mllama.arithmetic import BLAS, BLOCKS, FUSED, Arithmetic
@@ -123,7 +124,7 @@ def main() -> None:
     shape = read_shape(mmproj)
     tiled = {tiles: picture(shape, tiles) for tiles in SIZES}
     print(header("vision"), flush=True)
-    with Eyes(mmproj, shape, gpu=False, n_threads=n_threads) as eyes:
+    with Eyes(mmproj, shape, cpu_device(), n_threads=n_threads) as eyes:
         chosen = eyes.tower.arithmetic
         print(f"chosen on this machine: {chosen}\n\n| step | 1 tile | 4 tiles |\n|---|---|---|")
         steps = [

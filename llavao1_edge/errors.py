@@ -8,7 +8,8 @@ LlavaError                  what a caller may catch; carries a hint and the exit
 ├── CheckpointError         the converter cannot use the source checkpoint
 ├── DownloadError           something could not be fetched; what has come is kept
 ├── BackendError            llama.cpp or ggml refused or failed
-│   └── OutOfMemory         a buffer could not be had
+│   ├── OutOfMemory         a buffer could not be had
+│   └── PluginError         a plug-in file does not fit this ggml, or cannot be loaded
 ├── ContextFullError        the conversation no longer fits the context
 └── Cancelled               the caller asked to stop (exit code 130)
 """
@@ -73,6 +74,10 @@ class BackendError(LlavaError):
 
 class OutOfMemory(BackendError):  # noqa: N818 (a state, which callers answer to)
     """Memory for something could not be had; with less of it, it may work."""
+
+
+class PluginError(BackendError):
+    """A plug-in does not fit the ggml that is loaded here, or cannot be loaded."""
 
 
 class ContextFullError(LlavaError):

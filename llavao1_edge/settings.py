@@ -7,20 +7,38 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from llavao1_edge.errors import UsageError
 
+CPU_DEVICE = "cpu"
+
 
 @dataclass(frozen=True)
 class Range:
-    """What a setting accepts, and its help text."""
+    """What a setting accepts, and its help text.
+
+    kind: int, float or str, from the setting's own annotation; command line and dialogs read by it.
+    shown: how the value is written in a command's help.
+    """
 
     help: str
     low: float | None = None
     high: float | None = None
     choices: tuple[str, ...] = ()
+    kind: type = float
+    shown: str = ""
+
+    def read(self, name: str, text: str) -> int | float | str:
+        """The value that a person typed. Raises UsageError where it is not of the kind."""
+        if self.choices or self.kind is str:
+            return text
+        try:
+            return self.kind(text)  # type: ignore[no-any-return]
+        except ValueError:
+            wanted = "a whole number" if self.kind is int else "a number"
+            raise UsageError(f"{name} is {text!r}", hint=f"It must be {wanted}.") from None
 
 
 def setting(default: Any, help: str, **limits: Any) -> Any:
@@ -41,7 +59,11 @@ class _Validated:
 def ranges(kind: type[_Validated]) -> Iterator[tuple[str, Range]]:
     """(name, range) of every setting of a group."""
     for entry in fields(kind):
-        yield entry.name, entry.metadata["range"]
+        name = str(entry.type).split(" |")[0]
+        yield entry.name, replace(entry.metadata["range"], kind=KINDS[name])
+
+
+KINDS: dict[str, type] = {"int": int, "float": float, "str": str}
 
 
 def check_setting(kind: type[_Validated], name: str, value: Any) -> None:
@@ -58,7 +80,7 @@ def _check(name: str, value: Any, limits: Range) -> None:
                 f"{name} is {value!r}", hint=f"Choose one of {', '.join(limits.choices)}."
             )
         return
-    if value is None:
+    if value is None or limits.kind is str:
         return
     outside = (limits.low is not None and not value >= limits.low) or (
         limits.high is not None and not value <= limits.high
@@ -126,7 +148,18 @@ class BudgetSettings(_Validated):
 class RuntimeSettings(_Validated):
     """How the model is run. None chooses by the machine."""
 
-    gpu_layers: int | None = setting(None, "layers on the GPU: auto, or a number", low=0)
+    gpu_layers: int | None = setting(
+        None, "layers on the GPU: auto, or a number", low=0, shown="auto|N"
+    )
+    device: str | None = setting(
+        None, "devices to compute on, as `devices` names them; cpu for none", shown="NAME,…"
+    )
+    mmproj_device: str | None = setting(
+        None, "the device that reads pictures, or cpu; default: by the room there is", shown="NAME"
+    )
+    rpc: str | None = setting(
+        None, "computers that run `devices serve`, on a network you trust", shown="HOST:PORT,…"
+    )
     threads: int | None = setting(None, "CPU threads; default: this machine's cores", low=1)
     context: int | None = setting(None, "tokens a conversation can hold", low=256)
     batch: int = setting(128, "most tokens computed at a time", low=8, high=8192)
@@ -138,6 +171,36 @@ class RuntimeSettings(_Validated):
     @property
     def n_threads(self) -> int:
         return self.threads or default_threads()
+
+    @property
+    def servers(self) -> tuple[tuple[str, int], ...]:
+        """(host, port) of every RPC server."""
+        return tuple(_address(text) for text in (self.rpc or "").split(",") if text.strip())
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether nothing may be computed on another device than the CPU."""
+        return (self.device or "").lower() == CPU_DEVICE
+
+    def _check_more(self) -> None:
+        for name in ("device", "mmproj_device"):
+            value = getattr(self, name)
+            if value is not None and not all(part.strip() for part in value.split(",")):
+                raise UsageError(f"{name} is {value!r}", hint="`llavao1-edge devices` lists them.")
+        if self.rpc is not None and not self.servers:
+            raise UsageError(f"rpc is {self.rpc!r}", hint="It must be HOST:PORT,HOST:PORT,….")
+        if self.on_cpu and self.gpu_layers:
+            raise UsageError(
+                f"{self.gpu_layers} layers cannot be on a GPU with the device cpu",
+                hint="Leave one of the two out.",
+            )
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, separator, port = text.strip().rpartition(":")
+    if not separator or not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise UsageError(f"rpc is {text.strip()!r}", hint="It must be HOST:PORT.")
+    return host.strip("[]"), int(port)
 
 
 def default_threads() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,11 +12,16 @@ from hypothesis import settings as hypothesis_settings
 from llavao1_edge import Engine, RuntimeSettings
 from tests import qt
 from tests.configurations import CONFIGURATIONS, STRADDLING
+from tests.devices import forced
 from tests.tiny import Tiny, save
 
 # Shared machines stall now and then, and a red run must be repeatable.
 hypothesis_settings.register_profile("steady", deadline=None, derandomize=True)
 hypothesis_settings.load_profile("steady")
+
+# Plug-ins that somebody added to this machine are none of the tests' business.
+os.environ.setdefault("LLAVAO1_PLUGINS", os.devnull)
+forced.apply()
 
 pytest_plugins = [] if qt.problem() else ["pytestqt.plugin"]
 

@@ -34,7 +34,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mllama": {"ggml", "llama", "images", "contract"},
     "scoring": {"stages", "prompt"},
     "search": {"stages", "scoring", "settings"},
+    "devices": {"ggml", "llama", "settings"},
     "engine": {
+        "devices",
         *("settings", "contract", "images", "stages", "prompt", "ggml", "llama", "mllama"),
         *("scoring", "search", "demo"),
     },
@@ -47,7 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "locate": {"engine", "store"},
     "cli": {
         *("engine", "settings", "stages", "scoring", "search", "demo", "images", "ggml"),
-        *("store", "evaluation", "bench", "locate", "llavao1_convert", "llavao1_gui"),
+        *("store", "evaluation", "bench", "locate", "devices", "llavao1_convert", "llavao1_gui"),
     },
     "llavao1_edge": {"engine", "search", "settings", "stages"},  # lazily, see __init__
     "store": {"contract", "__version__"},
@@ -60,7 +62,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "gui widgets": {"gui state", "gui models", "stages", "settings", "__version__"},
     "gui translate": set(),
     "gui work": {
-        *("gui state", "engine", "store", "locate", "images", "search", "settings", "testing"),
+        *(
+            "gui state",
+            "engine",
+            "devices",
+            "store",
+            "locate",
+            "images",
+            "search",
+            "settings",
+            "testing",
+        ),
         "llavao1_convert",
     },
     "llavao1_gui": {
@@ -71,7 +83,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 # Foreign module → rooms (or files) that may import it.
 FENCES: dict[str, set[str]] = {
-    "ctypes": {"ggml", "llama", "mllama/injection.py", "system"},
+    "ctypes": {"ggml", "llama", "mllama/injection.py", "devices/rpc.py", "system"},
     "llama_cpp": {"ggml", "llama", "mllama/injection.py"},
     "torch": {"verify.py"},
     "transformers": {"verify.py"},

@@ -11,6 +11,7 @@ from typing import Any
 
 from llavao1_edge import __version__
 from llavao1_edge.cli import options as shared
+from llavao1_edge.cli.devices import describe, memory_text
 from llavao1_edge.errors import LlavaError
 from llavao1_edge.locate import model_paths
 
@@ -34,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     report: dict[str, Any] = {"versions": versions()}
     settings = shared.runtime_settings(options)
     try:
-        report["devices"] = devices()
+        report["devices"] = describe()
         report |= self_test(options, settings)
     except LlavaError as error:
         report |= {"ok": False, "problem": str(error)}
@@ -54,21 +55,6 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             found[name] = "not installed"
     return found
-
-
-def devices() -> list[dict[str, Any]]:
-    from llavao1_edge.engine.runtime import machine_devices
-
-    return [
-        {
-            "name": device.name,
-            "description": device.description,
-            "gpu": device.is_gpu,
-            "memory_free_gb": round(device.memory_free / 1e9, 1),
-            "memory_total_gb": round(device.memory_total / 1e9, 1),
-        }
-        for device in machine_devices()
-    ]
 
 
 def self_test(options: argparse.Namespace, settings: Any) -> dict[str, Any]:
@@ -107,10 +93,7 @@ def _print(report: dict[str, Any]) -> None:
     for name, version in report["versions"].items():
         print(f"{name:18} {version}")
     for device in report.get("devices", []):
-        free, total = device["memory_free_gb"], device["memory_total_gb"]
-        # For a CPU ggml reports all memory as free, which says nothing.
-        memory = f"{free} of {total} GB free" if free < total else f"{total} GB of memory"
-        print(f"{'device':18} {device['name']}: {device['description']}, {memory}")
+        print(f"{'device':18} {device['name']}: {device['description']}, {memory_text(device)}")
     if "hooks" in report:
         print(f"{'hooks':18} all {report['hooks']} cross-attention layers ran inside llama.cpp")
         for line in report["memory"]:

@@ -14,7 +14,18 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from llavao1_edge import __version__
-from llavao1_edge.cli import ask, bench, chat, convert, doctor, evaluate, gui, models
+from llavao1_edge.cli import (
+    ask,
+    bench,
+    chat,
+    child,
+    convert,
+    devices,
+    doctor,
+    evaluate,
+    gui,
+    models,
+)
 from llavao1_edge.errors import Cancelled, LlavaError
 
 EPILOG = """\
@@ -46,7 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"llavao1-edge {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (ask, chat, gui, convert, models, evaluate, bench, doctor):
+    for command in (ask, chat, gui, convert, models, evaluate, bench, devices, doctor):
         command.add_parser(commands)
     return parser
 
@@ -63,6 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         options = build_parser().parse_args(given)
     try:
+        if child.is_needed(options):
+            return child.run(given)
         code: int = options.run(options)
         sys.stdout.flush()
         return code

@@ -21,10 +21,6 @@ if TYPE_CHECKING:
     from llavao1_edge.search import Strategy
     from llavao1_edge.stages import AnswerFormat
 
-WHOLE = (
-    *("top_k", "max_tokens", "threads", "context", "batch", "gpu_layers"),
-    *("candidates", "keep", "returns", "stage_tokens", "token_budget"),
-)
 STRATEGY_HELP = """\
 staged (default): one candidate per stage; stage-beam: several per stage, the best go on;
 best-of-n: several whole answers; sentence-beam: several per sentence; retrace: goes back to the
@@ -116,7 +112,7 @@ def _add(group: argparse._ArgumentGroup, name: str, limits: Range) -> None:
     if limits.choices:
         group.add_argument(flag, choices=limits.choices, help=limits.help)
     else:
-        metavar = "auto|N" if name == "gpu_layers" else "N" if name in WHOLE else "X"
+        metavar = limits.shown or ("N" if limits.kind is int else "X")
         group.add_argument(flag, metavar=metavar, help=limits.help)
 
 
@@ -189,14 +185,5 @@ def _given(options: argparse.Namespace, kind: Any) -> dict[str, Any]:
         text = getattr(options, name)
         if text is None or (text == "auto" and not limits.choices):
             continue
-        values[name] = text if limits.choices else _number(name, text)
+        values[name] = limits.read(f"--{name.replace('_', '-')}", text)
     return values
-
-
-def _number(name: str, text: str) -> float:
-    flag = f"--{name.replace('_', '-')}"
-    try:
-        return int(text) if name in WHOLE else float(text)
-    except ValueError:
-        kind = "a whole number" if name in WHOLE else "a number"
-        raise UsageError(f"{flag} is {text!r}", hint=f"It must be {kind}.") from None

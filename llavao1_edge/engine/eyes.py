@@ -8,8 +8,7 @@ from contextlib import ExitStack
 from llavao1_edge.contract import tensors as names
 from llavao1_edge.contract.gguf import GgufHeader
 from llavao1_edge.engine.tuning import tuned
-from llavao1_edge.ggml.backend import Backend, choose_device
-from llavao1_edge.ggml.types import PLAIN
+from llavao1_edge.ggml.backend import Backend, Device
 from llavao1_edge.images import TiledPicture
 from llavao1_edge.lifetime import Closing
 from llavao1_edge.mllama.cross import CrossLayers, CrossStates
@@ -24,15 +23,16 @@ class Eyes(Closing):
     """Owns a device's backend, the weights on it, the vision tower and the cross layers."""
 
     def __init__(
-        self, header: GgufHeader, shape: MllamaShape, *, gpu: bool, n_threads: int
+        self, header: GgufHeader, shape: MllamaShape, device: Device, *, n_threads: int
     ) -> None:
+        """Raises BackendError, OutOfMemory where the weights do not fit the device."""
         with ExitStack() as stack:
-            self.backend = Backend(choose_device(gpu=gpu), n_threads=n_threads)
+            self.backend = Backend(device, n_threads=n_threads)
             stack.callback(self.backend.close)
             self.weights = Weights(header, self.backend)
             stack.callback(self.weights.close)
             kind = header.tensors[names.local(0, "ffn_up.weight")].kind
-            arithmetic = tuned(self.backend, shape, None if kind in PLAIN else kind)
+            arithmetic = tuned(self.backend, shape, kind)
             self.tower = VisionTower(shape, self.weights, self.backend, arithmetic=arithmetic)
             self.layers = CrossLayers(shape, self.weights, self.backend, arithmetic=arithmetic)
             stack.callback(self.layers.close)

@@ -1,29 +1,36 @@
-"""What this machine has free: main memory, and a GPU that llama.cpp can use."""
+"""What this machine has free: main memory, and the memory of the devices that were chosen."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from llavao1_edge.ggml.backend import INTEGRATED_GPU, Device
+from llavao1_edge.devices import Chosen
+from llavao1_edge.devices.rpc import shares_memory
 
 CGROUP = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Bytes. gpu_free: None where there is no GPU; gpu_shared: it takes from the main memory."""
+    """Bytes. gpu_free: of all chosen GPUs together, None without any; gpu_shared: they take it from
+    the main memory; reader_free: of the one that would read pictures, None where that is the CPU's
+    part (left out: the same as gpu_free)."""
 
     free: int
     total: int
     gpu_free: int | None = None
-    gpu_name: str = ""
     gpu_shared: bool = False
+    n_gpus: int = 1
+    reader_free: int | None = -1
+
+    @property
+    def room_to_read(self) -> int | None:
+        return self.gpu_free if self.reader_free == -1 else self.reader_free
 
 
-def read_machine(devices: Sequence[Device]) -> Machine:
+def read_machine(chosen: Chosen) -> Machine:
     """Now. A container's limit counts where it is tighter than the machine's memory."""
     import psutil
 
@@ -32,11 +39,18 @@ def read_machine(devices: Sequence[Device]) -> Machine:
     limit = _container()
     if limit is not None:
         free, total = min(free, limit[0]), min(total, limit[1])
-    for device in devices:
-        if device.is_gpu:
-            shared = device.kind == INTEGRATED_GPU or device.name.startswith(("Metal", "MTL"))
-            return Machine(free, total, device.memory_free, device.description, shared)
-    return Machine(free, total)
+    reader = chosen.reader
+    used = {device.name: device for device in (*chosen.devices, reader) if device.is_gpu}
+    if not used:
+        return Machine(free, total)
+    return Machine(
+        free,
+        total,
+        gpu_free=sum(device.memory_free for device in chosen.devices),
+        gpu_shared=any(shares_memory(device) for device in used.values()),
+        n_gpus=len(used),
+        reader_free=reader.memory_free if reader.is_gpu else None,
+    )
 
 
 # (limit, used, statistics, words for pages of files) of both versions of control groups.

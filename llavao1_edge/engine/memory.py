@@ -27,7 +27,7 @@ CANDIDATE_TOKENS = 640  # of a whole answer, as the model writes them; longer on
 MARGIN = 0.04  # of what is free, at least 200 MB: other programs breathe, estimates err
 LEAST_MARGIN = 200 << 20
 LIBRARIES = 60 << 20  # what llama.cpp and its threads take besides what is listed
-GPU_RESERVE = 400 << 20  # llama.cpp's working memory on the device
+DEVICE_RESERVE = 160 << 20  # a driver's own, besides llama.cpp's compute buffer
 # Types that llama.cpp's CPU backend copies into another order while loading; the pages of the file
 # stay mapped, but are not needed again. Measured on x86; elsewhere more types are.
 REORDERED = ("Q4_0", "Q4_K", "IQ4_NL")
@@ -40,7 +40,8 @@ CONTEXTS = (2048, 4096, 8192)
 
 @dataclass(frozen=True)
 class Sizes:
-    """Bytes, from the two headers. `per_cell`: keys and values of one token in all layers."""
+    """Bytes, from the two headers. `per_cell`: keys and values of one token in all layers;
+    `compute`: llama.cpp's compute buffer on each device, which grows with the batch."""
 
     text: int
     reordered: int
@@ -54,6 +55,7 @@ class Sizes:
     decoding: int
     per_candidate: int
     context_length: int
+    compute: int = 0
 
     def host(self, n_ctx: int, width: int) -> dict[str, int]:
         """Part → bytes, everything on the CPU."""
@@ -101,6 +103,7 @@ def sizes(
         # Logits in llama.cpp, our copy, and two arrays of weights.
         per_candidate=4 * n_vocab * 4,
         context_length=text.integer("llama.context_length"),
+        compute=batch * 4 * (n_vocab + 2 * ffn + 6 * width),
     )
 
 
@@ -139,6 +142,10 @@ class MemoryPlan:
     mapped: int
     free: int
     given_up: tuple[str, ...] = ()
+
+    @property
+    def uses_gpu(self) -> bool:
+        return bool(self.gpu_layers) or self.vision_on_gpu
 
     @property
     def needed(self) -> int:
@@ -212,19 +219,19 @@ def _with_gpu(
     parts = found.host(n_ctx, width)
     layers, on_gpu, gpu = settings.gpu_layers, False, 0
     given_up = []
-    if machine.gpu_free is None or layers == 0:
+    if machine.gpu_free is None or (layers == 0 and settings.mmproj_device is None):
         layers = 0
     else:
-        room = machine.gpu_free - GPU_RESERVE - max(LEAST_MARGIN, int(MARGIN * machine.gpu_free))
         ours = found.mmproj + found.picture + found.vision
-        on_gpu = ours <= room
-        if on_gpu:
-            gpu += ours
-        else:
-            given_up.append("the GPU has no room to read pictures: that is done on the CPU")
+        if machine.room_to_read is not None:
+            on_gpu = ours <= _room(machine.room_to_read, found, 1)
+            if not on_gpu:
+                given_up.append("the GPU has no room to read pictures: that is done on the CPU")
+        gpu += ours if on_gpu else 0
         layer = found.per_layer + found.per_cell * n_ctx // max(1, found.n_layers)
         if layers is None:
-            layers = max(0, min(found.n_layers, (room - gpu - found.head) // max(1, layer)))
+            room = _room(machine.gpu_free, found, machine.n_gpus) - gpu - found.head
+            layers = max(0, min(found.n_layers, room // max(1, layer)))
             if layers < found.n_layers:
                 given_up.append(f"{layers} of {found.n_layers} layers are on the GPU")
             else:
@@ -244,6 +251,12 @@ def _with_gpu(
         free=machine.free,
         given_up=tuple(given_up),
     )
+
+
+def _room(free: int, found: Sizes, n_gpus: int) -> int:
+    """Bytes for weights on devices with so much free memory together."""
+    reserve = n_gpus * (DEVICE_RESERVE + found.compute)
+    return free - reserve - max(LEAST_MARGIN, int(MARGIN * free))
 
 
 def _without(

@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 
 from llavao1_edge.contract import keys
 from llavao1_edge.contract.pair import read_pair
+from llavao1_edge.devices import choose, machine_devices
 from llavao1_edge.engine.eyes import LEAST_SCORE_BYTES, Eyes
 from llavao1_edge.engine.machine import read_machine
 from llavao1_edge.engine.memory import MemoryPlan, fit, quantisation_name, sizes
 from llavao1_edge.engine.turns import Turns
-from llavao1_edge.errors import LlavaError, ModelFileError, OutOfMemory, UsageError
-from llavao1_edge.ggml.backend import Backend, Device, devices
+from llavao1_edge.errors import BackendError, LlavaError, ModelFileError, OutOfMemory, UsageError
+from llavao1_edge.ggml.backend import Backend
 from llavao1_edge.images import Canvas, Picture, TiledPicture, choose_canvas, tile_picture
 from llavao1_edge.llama.context import Context, Row
-from llavao1_edge.llama.log import route_logs
 from llavao1_edge.llama.model import Model
 from llavao1_edge.llama.sampler import Sampling
 from llavao1_edge.mllama.cross import CrossLayers, CrossStates
@@ -36,24 +36,11 @@ from llavao1_edge.settings import RuntimeSettings
 
 LOGGER = logging.getLogger(__name__)
 TINY_MODEL_BYTES = 64 << 20
-N_SEQUENCES = 64
+N_SEQUENCES = 64  # llama.cpp refuses (by aborting) more sequences than a batch has rows
+GPU_SEQUENCES = 31
 MAX_PICTURES = 2  # kept encoded; a picture of the 11B model takes about 210 MB
 
 Stop = Callable[[], bool]
-
-
-def machine_devices() -> list[Device]:
-    """What this llama.cpp build can compute on, without its chatter."""
-    route_logs()
-    return devices()
-
-
-@dataclass(frozen=True)
-class SeenPicture:
-    """A picture as a conversation sees it."""
-
-    picture: Picture
-    canvas: Canvas
 
 
 @dataclass(frozen=True)
@@ -78,29 +65,57 @@ class Runtime:
         self.turns = Turns()
         self._pieces: dict[int, bytes] = {}
         self._pictures: OrderedDict[str, CrossStates] = OrderedDict()
-        # llama.cpp refuses (by aborting) more sequences than a batch has rows.
-        self.n_sequences = min(N_SEQUENCES, settings.batch)
-        self._free_sequences = list(range(self.n_sequences))[::-1]
         self.vision_passes = 0
         self.decode_calls = 0
+        self.chosen = choose(machine_devices(settings.servers), settings)
+        try:
+            self._open_all(stop)
+        except (BackendError, ModelFileError) as error:
+            if not self._may_leave_the_gpu():
+                raise
+            LOGGER.warning("%s; computing on the CPU instead", error.message)
+            self.chosen = self.chosen.cpu_only
+            self._open_all(stop)
+
+    def _may_leave_the_gpu(self) -> bool:
+        """Whether a device was in use that nobody asked for by name or number of layers."""
+        settings = self.settings
+        named = (settings.gpu_layers, settings.device, settings.mmproj_device, settings.rpc)
+        used = getattr(self, "plan", None) is not None and self.plan.uses_gpu
+        return used and all(value is None for value in named)
+
+    def _open_all(self, stop: Stop) -> None:
         with ExitStack() as stack:
             self._open(stack, stop)
             self._stack = stack.pop_all()
 
     def _open(self, stack: ExitStack, stop: Stop) -> None:
         settings = self.settings
-        route_logs()  # first: starting a device logs already
+        self.n_sequences = min(N_SEQUENCES, settings.batch)
         self.plan = self._plan_memory()
+        if self.plan.gpu_layers:
+            # llama.cpp tries fused attention with as many rows as there are sequences. From 32 rows
+            # on the device takes single operations of layers that stay on the CPU, llama.cpp then
+            # finds attention on the wrong device and gives the fused form up altogether.
+            self.n_sequences = min(self.n_sequences, GPU_SEQUENCES)
+        self._free_sequences = list(range(self.n_sequences))[::-1]
         self.n_threads = settings.threads or self._useful_threads()
         self.gpu_layers = self.plan.gpu_layers
         self.model = Model(
             self.text_header.path,
             fd=self.text_header.fd,
             gpu_layers=self.gpu_layers,
+            devices=[device.address for device in self.chosen.devices] if self.gpu_layers else (),
             stop=stop,
         )
         stack.callback(self.model.close)
-        self._open_eyes(gpu=self.plan.vision_on_gpu)
+        try:
+            self._open_eyes(gpu=self.plan.vision_on_gpu)
+        except OutOfMemory as error:
+            if not self.plan.vision_on_gpu:
+                raise
+            LOGGER.warning("%s: pictures are read on the CPU", error.message)
+            self._open_eyes(gpu=False)
         stack.callback(self._close_eyes)
         self.injection = Injection(
             self.eyes.layers, after=self.shape.cross_after, width=self.shape.text_width
@@ -130,7 +145,7 @@ class Runtime:
         )
         plan = fit(
             found,
-            read_machine(devices()),
+            read_machine(self.chosen),
             self.settings,
             width=min(self._width, self.n_sequences),
             quantisation=quantisation_name(self.text_header),
@@ -140,7 +155,8 @@ class Runtime:
         return plan
 
     def _open_eyes(self, *, gpu: bool) -> None:
-        self.eyes = Eyes(self.mmproj_header, self.shape, gpu=gpu, n_threads=self.n_threads)
+        device = self.chosen.reader if gpu else self.chosen.cpu
+        self.eyes = Eyes(self.mmproj_header, self.shape, device, n_threads=self.n_threads)
 
     def _close_eyes(self) -> None:
         self._forget_pictures()

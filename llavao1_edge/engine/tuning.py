@@ -16,17 +16,18 @@ from typing import Any
 
 from llavao1_edge.files import write_whole
 from llavao1_edge.ggml.backend import Backend
-from llavao1_edge.ggml.types import StorageType
+from llavao1_edge.ggml.types import F32, PLAIN, StorageType
 from llavao1_edge.mllama.arithmetic import Arithmetic, measure, simple, worth_measuring
 from llavao1_edge.mllama.shape import MllamaShape
 
 VERSION = 2
 
 
-def tuned(backend: Backend, shape: MllamaShape, quantised: StorageType | None) -> Arithmetic:
-    """The arithmetic for this processor and this model. quantised: the vision weights' type."""
+def tuned(backend: Backend, shape: MllamaShape, kind: StorageType) -> Arithmetic:
+    """The arithmetic for this processor and this model. kind: the vision weights' type."""
     if not worth_measuring(backend, shape):
-        return simple(backend, shape)
+        return simple(backend, shape, exact=kind is F32)
+    quantised = None if kind in PLAIN else kind
     path, key = _path(), _key(backend, shape, quantised)
     known = _read(path)
     if key in known:

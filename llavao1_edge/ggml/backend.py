@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,10 +32,24 @@ class Device:
     def is_gpu(self) -> bool:
         return self.kind in (GPU, INTEGRATED_GPU)
 
+    @property
+    def shares_memory(self) -> bool:
+        """Whether its memory is the main memory."""
+        return self.kind == INTEGRATED_GPU or self.name.startswith(("Metal", "MTL"))
+
 
 def devices() -> list[Device]:
-    """All devices of this llama.cpp build."""
+    """All devices of this llama.cpp build and of the plug-ins that are loaded."""
+    load_own_backends()
     return [_describe(c.ggml_backend_dev_get(i)) for i in range(c.ggml_backend_dev_count())]
+
+
+@functools.cache
+def load_own_backends() -> None:
+    """A portable build has its CPU code in plug-ins of its own, one for each kind of processor:
+    ggml takes the best that this processor can run. Nothing to do in other builds."""
+    if not c.ggml_backend_dev_count():
+        c.ggml_backend_load_all_from_path(c.library_folder().encode())
 
 
 def _describe(address: int) -> Device:
@@ -49,14 +65,11 @@ def _describe(address: int) -> Device:
     )
 
 
-def choose_device(*, gpu: bool) -> Device:
-    """The first GPU where wanted and present, otherwise the CPU."""
-    found = devices()
-    # llama.cpp leaves integrated GPUs alone where there is another one.
-    for kind in (GPU, INTEGRATED_GPU, CPU) if gpu else (CPU,):
-        for device in found:
-            if device.kind == kind:
-                return device
+def cpu_device() -> Device:
+    """The CPU. Raises BackendError where this build has none."""
+    for device in devices():
+        if device.kind == CPU:
+            return device
     raise BackendError("this llama.cpp build has no CPU device", hint="Reinstall llama-cpp-python.")
 
 
@@ -99,7 +112,12 @@ class Backend:
     def set_threads(self, n_threads: int) -> None:
         self.n_threads = n_threads
         if self.device.kind == CPU:
-            c.ggml_backend_cpu_set_n_threads(self.address, n_threads)
+            # Asked of the registry: in a portable build no library exports it by name.
+            registry = c.ggml_backend_dev_backend_reg(self.device.address)
+            address = c.ggml_backend_reg_get_proc_address(registry, b"ggml_backend_set_n_threads")
+            if not address:
+                raise BackendError(f"device {self.device.name} has no number of threads")
+            c.SET_THREADS(address)(self.address, n_threads)
 
     def allocate(self, arena: Arena, *, purpose: str) -> Buffer:
         """Memory for all tensors of the arena that have none."""
@@ -113,6 +131,11 @@ class Backend:
 
     def supports(self, operation: Tensor) -> bool:
         return c.ggml_backend_dev_supports_op(self.device.address, operation.address)
+
+    def reaches(self, buffer: int) -> bool:
+        """Whether it can compute on tensors in this buffer without a copy."""
+        kind = c.ggml_backend_buffer_get_type(buffer)
+        return c.ggml_backend_dev_supports_buft(self.device.address, kind)
 
     def compute(self, graph: int) -> None:
         status = c.ggml_backend_graph_compute(self.address, graph)
@@ -128,9 +151,16 @@ class Backend:
             self.address = 0
 
 
-def place(buffer: Buffer, tensor: Tensor, address: int) -> None:
-    """Puts a tensor without data at `address` inside `buffer`."""
-    status = c.ggml_backend_tensor_alloc(buffer.address, tensor.address, address)
+class Place(NamedTuple):
+    """Memory for a tensor: the address of a `ggml_backend_buffer`, and one inside it."""
+
+    buffer: int
+    data: int
+
+
+def place(at: Place, tensor: Tensor) -> None:
+    """Puts a tensor without data there."""
+    status = c.ggml_backend_tensor_alloc(at.buffer, tensor.address, at.data)
     if status != 0:
         raise BackendError(f"tensor {tensor.name!r} cannot be placed in its buffer ({status})")
 

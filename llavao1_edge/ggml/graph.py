@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from llavao1_edge.errors import BackendError, OutOfMemory
 from llavao1_edge.ggml import library as c
-from llavao1_edge.ggml.backend import Backend
+from llavao1_edge.ggml.backend import Backend, Place, place
 from llavao1_edge.ggml.tensor import Arena, Tensor
 from llavao1_edge.ggml.types import BF16, F16, F32, StorageType
 from llavao1_edge.lifetime import Closing
@@ -85,16 +85,23 @@ class Plan(Closing):
         c.ggml_set_input(made.address)
         return made
 
+    def outside(self, kind: StorageType, *shape: int, at: Place, name: str) -> Tensor:
+        """A leaf on memory that somebody else owns; `move` puts it elsewhere before a run."""
+        made = self._arena.tensor(kind, *shape, name=name)
+        place(at, made)
+        return made
+
     def output(self, tensor: Tensor) -> Tensor:
         """Marks a result: its memory is not reused by later nodes."""
         c.ggml_set_output(tensor.address)
         c.ggml_build_forward_expand(self.graph, tensor.address)
         return tensor
 
-    def store(self, tensor: Tensor, target: Tensor) -> None:
-        """Copies (and converts) into a tensor that outlives the graph."""
-        node = c.ggml_cpy(self._arena.address, tensor.address, target.address)
-        c.ggml_build_forward_expand(self.graph, node)
+    def store(self, tensor: Tensor, target: Tensor) -> Tensor:
+        """Copies (and converts) into a tensor that outlives the graph; returns the copy's node."""
+        node = Tensor(c.ggml_cpy(self._arena.address, tensor.address, target.address))
+        c.ggml_build_forward_expand(self.graph, node.address)
+        return node
 
     # --- operations ---
     def add(self, a: Tensor, b: Tensor) -> Tensor:

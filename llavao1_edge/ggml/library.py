@@ -9,7 +9,8 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated, Any, ParamSpec, TypeVar, get_type_hints
 
 from llavao1_edge.errors import BackendError
@@ -22,6 +23,14 @@ Flag = Annotated[bool, ctypes.c_bool]
 Text = Annotated[bytes, ctypes.c_char_p]
 Address = Annotated[int, ctypes.c_void_p]
 """A pointer. 0 is NULL."""
+
+ABORT = ctypes.CFUNCTYPE(None, ctypes.c_char_p)
+SET_THREADS = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int)
+ADD_SERVER = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_char_p)
+START_SERVER = ctypes.CFUNCTYPE(
+    None, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_void_p
+)
+"""Functions that a backend gives out by address: see `plugins.procedure`."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -84,9 +93,26 @@ def handles() -> tuple[ctypes.CDLL, ...]:
     main: ctypes.CDLL = llama_cpp._lib
     if os.name != "nt":
         return (main,)  # dlsym also searches the dependencies of a handle
-    folder = os.path.dirname(main._name)  # noqa: PTH120 (a DLL name, not a path we open)
-    names = [n for n in os.listdir(folder) if n.startswith("ggml") and n.endswith(".dll")]  # noqa: PTH208
-    return (main, *(ctypes.CDLL(os.path.join(folder, name)) for name in sorted(names)))  # noqa: PTH118
+    folder = library_folder()
+    beside = neighbours(os.listdir(folder))  # noqa: PTH208
+    return (main, *(ctypes.CDLL(os.path.join(folder, name)) for name in beside))  # noqa: PTH118
+
+
+def neighbours(listing: Sequence[str]) -> list[str]:
+    """The DLLs beside llama.dll that hold ggml's own functions.
+
+    Not the backends of a portable build: a DLL for another processor may not even be loaded.
+    """
+    wanted = ("ggml-base.dll", "ggml.dll", "ggml-cpu.dll")
+    return [name for name in sorted(listing) if name.lower() in wanted]
+
+
+@functools.cache
+def library_folder() -> str:
+    """The folder of llama-cpp-python's libraries."""
+    from llama_cpp import llama_cpp
+
+    return str(Path(llama_cpp.__file__).parent / "lib")
 
 
 def find(name: str) -> Any:
@@ -130,6 +156,11 @@ def _bind(declaration: Callable[..., Any]) -> Any:
     assert address is not None
     bound: Any = prototype(address)
     return bound
+
+
+def address_of_function(callback: Any) -> int:
+    """Of a callback made by ctypes, which must be kept as long as C may call it."""
+    return ctypes.cast(callback, ctypes.c_void_p).value or 0
 
 
 def _c_type(hint: Any) -> Any:
@@ -221,6 +252,24 @@ def ggml_flash_attn_ext(
 
 # --- backends -----------------------------------------------------------------------------------
 @c_function
+def ggml_set_abort_callback(callback: Address) -> Address: ...
+@c_function
+def ggml_version() -> Text: ...
+@c_function
+def ggml_backend_load(path: Text) -> Address: ...
+@c_function
+def ggml_backend_load_all_from_path(folder: Text) -> None: ...
+@c_function
+def ggml_backend_register(registry: Address) -> None: ...
+@c_function
+def ggml_backend_reg_by_name(name: Text) -> Address: ...
+@c_function
+def ggml_backend_reg_name(registry: Address) -> Text: ...
+@c_function
+def ggml_backend_reg_get_proc_address(registry: Address, name: Text) -> Address: ...
+@c_function
+def ggml_backend_dev_backend_reg(device: Address) -> Address: ...
+@c_function
 def ggml_backend_dev_count() -> Size: ...
 @c_function
 def ggml_backend_dev_get(index: Size) -> Address: ...
@@ -239,9 +288,13 @@ def ggml_backend_dev_buffer_type(device: Address) -> Address: ...
 @c_function
 def ggml_backend_dev_supports_op(device: Address, op: Address) -> Flag: ...
 @c_function
-def ggml_backend_free(backend: Address) -> None: ...
+def ggml_backend_dev_supports_buft(device: Address, buffer_type: Address) -> Flag: ...
 @c_function
-def ggml_backend_cpu_set_n_threads(backend: Address, n_threads: I32) -> None: ...
+def ggml_backend_buffer_get_type(buffer: Address) -> Address: ...
+@c_function
+def ggml_backend_buffer_is_host(buffer: Address) -> Flag: ...
+@c_function
+def ggml_backend_free(backend: Address) -> None: ...
 @c_function
 def ggml_backend_graph_compute(backend: Address, graph: Address) -> I32: ...
 @c_function

@@ -62,7 +62,10 @@ class Tensor:
         Valid as long as whatever owns the memory.
         """
         k, n = self.shape[:2]
-        if not self.struct.data or self.type.name != "F32":
+        buffer = self.struct.buffer
+        on_host = bool(buffer) and c.ggml_backend_buffer_is_host(buffer)
+        # On another device `data` may be any number that is not null.
+        if not self.struct.data or not on_host or self.type.name != "F32":
             raise BackendError(f"tensor {self.name!r} has no F32 values on the CPU")
         raw = (ctypes.c_float * (n * k)).from_address(self.struct.data)
         return np.ctypeslib.as_array(raw).reshape(n, k)

@@ -6,6 +6,7 @@ import functools
 import logging
 from typing import Any
 
+from llavao1_edge.ggml import library
 from llavao1_edge.ggml.library import handles
 
 LOGGER = logging.getLogger("llavao1_edge.llama")
@@ -40,4 +41,15 @@ def route_logs() -> Any:
 
     callback = llama_cpp.llama_log_callback(receive)
     llama_cpp.llama_log_set(callback, None)
+    return callback, _route_aborts()
+
+
+def _route_aborts() -> Any:
+    """ggml ends the process where a device is lost; whoever started it says so in a sentence."""
+
+    def receive(text: bytes) -> None:
+        LOGGER.debug("ggml ends the process: %s", text.decode("utf-8", "replace"))
+
+    callback = library.ABORT(receive)
+    library.ggml_set_abort_callback(library.address_of_function(callback))
     return callback

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,12 @@ class Model:
         *,
         fd: int | None = None,
         gpu_layers: int,
+        devices: Sequence[int] = (),
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
         """fd: the open file that was checked, so that no other one is loaded should the path lead
-        elsewhere by now; gpu_layers: how many layers to offload, negative for all.
+        elsewhere by now; gpu_layers: how many layers to offload, negative for all; devices:
+        the addresses of those that llama.cpp may touch besides the CPU, in this order.
 
         stop: asked while loading. Raises ModelFileError, Cancelled.
         """
@@ -37,6 +39,9 @@ class Model:
         llama_cpp.llama_backend_init()
         params = llama_cpp.llama_model_default_params()
         params.n_gpu_layers = gpu_layers if gpu_layers >= 0 else 999
+        # NULL at the end. An empty list: no buffers on a GPU that nothing will be computed on.
+        self._devices = (ctypes.c_void_p * (len(devices) + 1))(*devices, None)
+        params.devices = ctypes.cast(self._devices, ctypes.c_void_p)
         problem: BaseException | None = None
 
         def progress(_: float, __: object) -> bool:

@@ -9,12 +9,13 @@ a row *before* it sees all tile slots, empty ones included, and has its MLP bran
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from llavao1_edge.contract import tensors as names
-from llavao1_edge.ggml.backend import Backend, Buffer
+from llavao1_edge.ggml.backend import Backend, Buffer, Place, copy
 from llavao1_edge.ggml.graph import Plan, Scratch
 from llavao1_edge.ggml.tensor import Arena, Tensor
 from llavao1_edge.ggml.types import F16, F32
@@ -72,10 +73,19 @@ class Visibility:
 
 
 class _LayerPlan:
-    """One layer's graph for `n` rows: `x` in, `y` out, both (text width, n)."""
+    """One layer's graph for `n` rows: `x` in, `y` out, both (text width, n).
+
+    On rows that the backend reaches itself the graph works in place: `x` lies on the rows, and `y`
+    is the copy back into them. Other rows have to be copied into `x` and out of `y`.
+    """
 
     def __init__(self, plan: Plan, x: Tensor, y: Tensor) -> None:
         self.plan, self.x, self.y = plan, x, y
+
+    def move(self, at: Place) -> None:
+        """Puts an in-place graph on other rows."""
+        for tensor in (self.x.struct, self.y.struct):
+            tensor.buffer, tensor.data = at
 
 
 class CrossLayers:
@@ -93,7 +103,7 @@ class CrossLayers:
         self._shape, self._weights, self._backend = shape, weights, backend
         self._arithmetic = arithmetic or Arithmetic()
         self._scratch = Scratch(backend)
-        self._plans: OrderedDict[tuple[int, int, Visibility, int], _LayerPlan] = OrderedDict()
+        self._plans: OrderedDict[tuple[object, ...], _LayerPlan] = OrderedDict()
         self._gates = [
             tuple(
                 float(np.tanh(np.float32(weights.scalar(names.cross(layer, gate)))))
@@ -161,14 +171,41 @@ class CrossLayers:
         plan.store(plan.permute(values, 1, 2, 0, 3), target)
 
     # --- rows of text -----------------------------------------------------------------------
-    def plan(self, layer: int, n: int, visibility: Visibility, states: CrossStates) -> _LayerPlan:
-        """The graph for `n` rows of one layer, built once and kept."""
-        key = (layer, n, visibility, id(states))
+    def apply(
+        self,
+        layer: int,
+        n: int,
+        visibility: Visibility,
+        states: CrossStates,
+        *,
+        rows: Place,
+        alias: Callable[[], Tensor],
+    ) -> None:
+        """Computes one layer over `n` consecutive rows of a tensor (F32, text width) in place.
+
+        alias: the rows as a tensor, asked for only where they are on another device.
+        """
+        if self._backend.reaches(rows.buffer):
+            made = self._plan(layer, n, visibility, states, rows)
+            made.move(rows)
+            made.plan.run(self._backend)
+            return
+        made = self._plan(layer, n, visibility, states, None)
+        elsewhere = alias()
+        copy(elsewhere, made.x)
+        made.plan.run(self._backend)
+        copy(made.y, elsewhere)
+
+    def _plan(
+        self, layer: int, n: int, visibility: Visibility, states: CrossStates, rows: Place | None
+    ) -> _LayerPlan:
+        """The graph for `n` rows of one layer, built once and kept; in place on `rows` if given."""
+        key = (layer, n, visibility, id(states), rows is None)
         found = self._plans.get(key)
         if found is not None and found.plan.valid:
             self._plans.move_to_end(key)
             return found
-        made = self._build(layer, n, visibility, states)
+        made = self._build(layer, n, visibility, states, rows)
         if self._plans.pop(key, None) is not None:
             found.plan.close()  # type: ignore[union-attr]
         self._plans[key] = made
@@ -176,13 +213,12 @@ class CrossLayers:
             self._plans.popitem(last=False)[1].plan.close()
         return made
 
-    def run(self, made: _LayerPlan) -> None:
-        made.plan.run(self._backend)
-
-    def _build(self, layer: int, n: int, visibility: Visibility, states: CrossStates) -> _LayerPlan:
+    def _build(
+        self, layer: int, n: int, visibility: Visibility, states: CrossStates, rows: Place | None
+    ) -> _LayerPlan:
         if not self._scratch.generation and (n, visibility) != (BLOCK_ROWS, self._largest(states)):
             # Size the scratch memory by the largest graph, so that no later one moves it.
-            self._build(layer, BLOCK_ROWS, self._largest(states), states).plan.close()
+            self._build(layer, BLOCK_ROWS, self._largest(states), states, None).plan.close()
         self.plans_built += 1
         weights, eps = self._weights, self._shape.cross_eps
         attn_gate, mlp_gate = self._gates[layer]
@@ -191,7 +227,11 @@ class CrossLayers:
         def weight(part: str) -> Tensor:
             return weights[names.cross(layer, part)]
 
-        x = plan.input(F32, self._shape.text_width, n, name="x")
+        width = self._shape.text_width
+        if rows is None:
+            x = plan.input(F32, width, n, name="x")
+        else:
+            x = plan.outside(F32, width, n, at=rows, name="x")
         h = plan.rms_norm(x, weight("attn_norm.weight"), eps)
         h = self._attend(plan, layer, h, n, visibility, states)
         y = plan.add(x, plan.scale(plan.matmul(weight("attn_output.weight"), h), attn_gate))
@@ -200,7 +240,7 @@ class CrossLayers:
             gate, up = (plan.matmul(weight(f"ffn_{part}.weight"), h) for part in ("gate", "up"))
             h = plan.matmul(weight("ffn_down.weight"), plan.swiglu(gate, up))
             y = plan.add(y, plan.scale(h, mlp_gate))
-        plan.output(y)
+        y = plan.output(y) if rows is None else plan.store(y, x)
         plan.finish(self._scratch)
         return _LayerPlan(plan, x, y)
 

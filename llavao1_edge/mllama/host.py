@@ -88,7 +88,7 @@ class HostLayers(Closing):
         scaled = branch if gate == 1.0 else plan.scale(branch, gate)
         plan.store(plan.add(self._hidden, scaled), self._hidden)
 
-    def _compute(self, build: Callable[[Plan], None]) -> None:
+    def _compute(self, build: Callable[[Plan], object]) -> None:
         with Plan(n_nodes=16) as plan:
             build(plan)
             plan.finish(self._scratch)

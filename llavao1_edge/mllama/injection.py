@@ -16,10 +16,11 @@ import ctypes
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from llavao1_edge.errors import BackendError, Cancelled
-from llavao1_edge.ggml.backend import copy
+from llavao1_edge.ggml.backend import Place
 from llavao1_edge.ggml.library import TensorStruct
 from llavao1_edge.ggml.tensor import Arena, Tensor
 from llavao1_edge.ggml.types import F32
@@ -119,7 +120,9 @@ class Injection:
                         self._active
                         and word(address + NAME_OFFSET).value & PREFIX_MASK == PREFIX
                         and self._layer_of(address) is not None
-                    )
+                    ) or self._error is not None  # stops every part of a split graph at its start
+                if self._error is not None:
+                    return False
                 self._hook(address)
             except BaseException as error:
                 self._error, self._active = error, False
@@ -149,21 +152,19 @@ class Injection:
     def _apply(self, node: TensorStruct, offset: int, segment: Segment, position: int) -> None:
         """One cross layer over the segment's rows, which start at row `offset` of the node."""
         assert segment.states is not None
+        visibility, states = segment.visibility, segment.states
         for start in range(0, segment.n, BLOCK_ROWS):
             n = min(BLOCK_ROWS, segment.n - start)
-            made = self._layers.plan(position, n, segment.visibility, segment.states)
-            rows = self._alias(node, offset + start, n)
-            copy(rows, made.x)
-            self._layers.run(made)
-            copy(made.y, rows)
+            rows = Place(node.buffer, node.data + (offset + start) * node.nb[1])
+            alias = partial(self._alias, rows, n)
+            self._layers.apply(position, n, visibility, states, rows=rows, alias=alias)
 
-    def _alias(self, node: TensorStruct, row: int, n: int) -> Tensor:
+    def _alias(self, rows: Place, n: int) -> Tensor:
         """A leaf over rows of the node. Never the node itself: ggml would walk its graph."""
         alias = self._aliases.get(n)
         if alias is None:
             alias = self._aliases[n] = self._arena.tensor(F32, self._width, n)
-        alias.struct.buffer = node.buffer
-        alias.struct.data = node.data + row * node.nb[1]
+        alias.struct.buffer, alias.struct.data = rows
         return alias
 
 

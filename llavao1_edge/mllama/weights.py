@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llavao1_edge.contract.gguf import GgufHeader
-from llavao1_edge.ggml.backend import CPU, Backend, Buffer, place
+from llavao1_edge.contract.tensors import TABLES
+from llavao1_edge.ggml.backend import CPU, Backend, Buffer, Place, place
 from llavao1_edge.ggml.quantise import dequantise
 from llavao1_edge.ggml.tensor import Arena, Tensor, address_of
 from llavao1_edge.ggml.types import F32
@@ -23,19 +24,20 @@ class Weights:
         self._header = header
         self._data = np.frombuffer(header.data, dtype=np.uint8)
         self._arena = Arena(n_tensors=len(header.tensors))
+        on_host = backend.device.kind == CPU
+        # The position tables are read a row at a time on the host; a device needs no copy of them.
         self._tensors = {
             name: self._arena.tensor(info.kind, *info.shape, name=name)
             for name, info in header.tensors.items()
+            if on_host or name not in TABLES
         }
-        self._buffer = (
-            self._borrow(backend) if backend.device.kind == CPU else self._upload(backend)
-        )
+        self._buffer = self._borrow(backend) if on_host else self._upload(backend)
 
     def _borrow(self, backend: Backend) -> Buffer:
         buffer = backend.borrow(self._data)
         base = address_of(self._data)
         for name, tensor in self._tensors.items():
-            place(buffer, tensor, base + self._header.tensors[name].offset)
+            place(Place(buffer.address, base + self._header.tensors[name].offset), tensor)
         return buffer
 
     def _upload(self, backend: Backend) -> Buffer:

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from llavao1_edge import Engine, RuntimeSettings, SamplingSettings, StageBeam, demo
-from llavao1_edge.engine import eyes as eyes_module
+from llavao1_edge.devices import Chosen
 from llavao1_edge.engine import runtime as runtime_module
 from llavao1_edge.engine.machine import Machine
 from llavao1_edge.errors import BackendError, OutOfMemory
-from llavao1_edge.ggml.backend import GPU, Backend, Device, choose_device
+from llavao1_edge.ggml.backend import GPU, Backend, Device, cpu_device
 from llavao1_edge.ggml.graph import Scratch
 from tests.configurations import CONFIGURATIONS, picture_for
 
@@ -91,12 +91,10 @@ def test_from_a_full_gpu_to_the_cpu(
     text, mmproj = pair_of("base")
     with Engine.open(text=text, mmproj=mmproj, settings=SETTINGS) as engine:
         wanted = logits(engine)
-    real = choose_device(gpu=False)
+    real = cpu_device()
     pretended = Device(real.address, "GPU0", "pretended", GPU, 8 * GB, 8 * GB)
-    monkeypatch.setattr(eyes_module, "choose_device", lambda *, gpu: pretended if gpu else real)
-    monkeypatch.setattr(
-        runtime_module, "read_machine", lambda _: Machine(16 * GB, 16 * GB, 8 * GB, "pretended")
-    )
+    monkeypatch.setattr(runtime_module, "choose", lambda *_: Chosen((), pretended, real))
+    monkeypatch.setattr(runtime_module, "read_machine", lambda _: Machine(16 * GB, 16 * GB, 8 * GB))
     allocate = Scratch.allocate
 
     class Full(Scratch):

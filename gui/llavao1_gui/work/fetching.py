@@ -84,14 +84,15 @@ def take(text: str, _: str | None, report: Report) -> m.Done:
 
 def describe(name: str, _: str | None, __: Report) -> m.Described:
     """What a model is and needs here; nothing is loaded."""
+    from llavao1_edge.devices import choose, machine_devices
     from llavao1_edge.engine.machine import read_machine
     from llavao1_edge.engine.memory import describe as read
-    from llavao1_edge.engine.runtime import machine_devices
     from llavao1_edge.locate import model_paths
+    from llavao1_edge.settings import RuntimeSettings
 
     found = read(*model_paths(name))
     devices = machine_devices()
-    machine = read_machine(devices)
+    machine = read_machine(choose(devices, RuntimeSettings()))
     keys = ("architecture", "weights", "quantisation", "sizes")
     gpus = [device.description for device in devices if device.is_gpu]
     lines = [str(found[key]) for key in keys] + ([f"GPU: {', '.join(gpus)}"] if gpus else ["CPU"])

@@ -29,6 +29,7 @@ ELEVEN = Sizes(
     decoding=110_000_000,
     per_candidate=2_100_000,
     context_length=131_072,
+    compute=93_000_000,
 )
 AUTO = RuntimeSettings()
 
@@ -74,7 +75,7 @@ def test_a_given_context_is_kept() -> None:
     [(24.0, 33, True), (8.0, 26, True), (6.0, 16, True), (3.0, 11, False), (0.5, 0, False)],
 )
 def test_what_goes_to_the_gpu(gpu: float, layers: int, vision: bool) -> None:
-    machine = Machine(32 * GB, 32 * GB, int(gpu * GB), "a GPU")
+    machine = Machine(32 * GB, 32 * GB, int(gpu * GB))
     plan = fit(ELEVEN, machine, AUTO, width=4)
     assert plan.vision_on_gpu is vision
     assert abs(plan.gpu_layers - layers) <= 4
@@ -85,7 +86,7 @@ def test_what_goes_to_the_gpu(gpu: float, layers: int, vision: bool) -> None:
 
 
 def test_the_gpu_is_left_alone_where_nobody_wants_it() -> None:
-    machine = Machine(32 * GB, 32 * GB, 24 * GB, "a GPU")
+    machine = Machine(32 * GB, 32 * GB, 24 * GB)
     plan = fit(ELEVEN, machine, RuntimeSettings(gpu_layers=0), width=1)
     assert (plan.gpu, plan.gpu_layers, plan.vision_on_gpu) == (0, 0, False)
     few = fit(ELEVEN, machine, RuntimeSettings(gpu_layers=7), width=1)
@@ -93,7 +94,7 @@ def test_the_gpu_is_left_alone_where_nobody_wants_it() -> None:
 
 
 def test_a_gpu_that_shares_the_memory_is_not_counted_twice() -> None:
-    shared = Machine(9 * GB, 16 * GB, 9 * GB, "a small GPU", gpu_shared=True)
+    shared = Machine(9 * GB, 16 * GB, 9 * GB, gpu_shared=True)
     plan = fit(ELEVEN, shared, AUTO, width=1)
     assert plan.gpu == 0 or plan.needed + plan.gpu <= 9 * GB
     large = replace(shared, free=32 * GB, gpu_free=32 * GB)

@@ -1,0 +1,76 @@
+"""Runs a command in a process of its own where a device may take the process with it.
+
+ggml aborts where a device is lost in the middle of work: an RPC server that went away, a driver
+that failed. Nothing can catch that inside the process, so the command runs in a child, and its
+parent says what happened. `ask` is then asked again on the CPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from llavao1_edge import program
+from llavao1_edge.errors import BackendError
+from llavao1_edge.settings import CPU_DEVICE
+
+MARK = "LLAVAO1_CHILD"
+PLACES = ("--rpc", "--device", "--mmproj-device", "--gpu-layers")
+ABORTED = (-signal.SIGABRT, -signal.SIGSEGV, 3, 0xC0000409, 0xC0000005)  # the last three: Windows
+
+
+def is_needed(options: argparse.Namespace) -> bool:
+    """Whether a command opens a model where plug-ins or RPC servers may be used."""
+    if os.environ.get(MARK) or not hasattr(options, "rpc"):
+        return False
+    on_cpu = (options.device or "").lower() == CPU_DEVICE or options.gpu_layers == "0"
+    if options.rpc or on_cpu:
+        return bool(options.rpc)
+    from llavao1_edge.devices import kept
+
+    return any("rpc" not in path.name for path in kept.files())
+
+
+def run(arguments: Sequence[str]) -> int:
+    """The exit code. Raises BackendError where the child was ended by its device."""
+    code = _start(arguments)
+    if code not in ABORTED or (code == 3 and os.name != "nt"):
+        return code
+    if arguments[0] == "ask":
+        print("note: the device was lost; asking again on the CPU", file=sys.stderr)
+        return _start([*without_devices(arguments), "--device", CPU_DEVICE])
+    raise BackendError(
+        "the device was lost in the middle of the work",
+        hint="Check the RPC server or the driver, or go on with --device cpu.",
+    )
+
+
+def _start(arguments: Sequence[str]) -> int:
+    environment = {**os.environ, MARK: "1", "GGML_NO_BACKTRACE": "1"}
+    command = program.command("llavao1_edge.cli.main", *arguments)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the child by itself
+    try:
+        return subprocess.Popen(command, env=environment, preexec_fn=_listen).wait()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _listen() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def without_devices(arguments: Sequence[str]) -> list[str]:
+    """The arguments without those that say where to compute."""
+    kept: list[str] = []
+    skip = False
+    for word in arguments:
+        name, separator, _ = word.partition("=")
+        if skip or name in PLACES:
+            skip = not skip and not separator
+            continue
+        kept.append(word)
+    return kept

@@ -24,6 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "lifetime": set(),
     "files": set(),
     "system": set(),
+    "program": set(),
     "settings": set(),
     "ggml": set(),
     "contract": {"ggml"},  # the storage types only
@@ -49,7 +50,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "locate": {"engine", "store"},
     "cli": {
         *("engine", "settings", "stages", "scoring", "search", "demo", "images", "ggml"),
-        *("store", "evaluation", "bench", "locate", "devices", "llavao1_convert", "llavao1_gui"),
+        *(
+            "store",
+            "evaluation",
+            "bench",
+            "locate",
+            "devices",
+            "program",
+            "llavao1_convert",
+            "llavao1_gui",
+        ),
     },
     "llavao1_edge": {"engine", "search", "settings", "stages"},  # lazily, see __init__
     "store": {"contract", "__version__"},
@@ -73,6 +83,7 @@ MAY_IMPORT: dict[str, set[str]] = {
             "settings",
             "testing",
         ),
+        "program",
         "llavao1_convert",
     },
     "llavao1_gui": {

@@ -29,7 +29,9 @@ def machine_devices(servers: Sequence[tuple[str, int]] = ()) -> list[Device]:
             plugins.load(path)
         except PluginError as error:
             if path not in _TOLD:
-                LOGGER.warning("%s\n  %s", error.message, error.hint)
+                # One that came with the program is not missed where there is no driver for it.
+                level = logging.WARNING if path.parent == kept.folder() else logging.INFO
+                LOGGER.log(level, "%s\n  %s", error.message, error.hint)
                 _TOLD.add(path)
     rpc.add_servers(servers)
     return devices()

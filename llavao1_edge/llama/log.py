@@ -18,6 +18,9 @@ HARMLESS = (
     "possible training context overflow",
     # Room is short: candidates wait, or the caller gets a ContextFullError that says so better.
     "failed to find a memory slot",
+    # An RPC server went away: the process ends, and whoever started it says so.
+    "recv failed",
+    "send failed",
 )
 
 

@@ -132,11 +132,10 @@ def test_fused_attention_equals_the_blocks(open_tiny: Callable[..., Engine]) -> 
     runtime = open_tiny().runtime
     tiled = tile_picture(picture_for(CONFIGURATIONS["base"], 1, 2), rules=runtime.shape.tiling)
     wanted = golden()["base/1x2/vision"]
-    for arithmetic, tolerance in (
-        (Arithmetic(FUSED), 1e-4),
-        (Arithmetic(FUSED, f16_keys=True), 1e-2),
-        (Arithmetic(BLAS), 1e-4),
-    ):
+    forms = [(Arithmetic(FUSED), 1e-4), (Arithmetic(FUSED, f16_keys=True), 1e-2)]
+    if not runtime.eyes.on_gpu:  # numpy cannot reach a device's memory
+        forms.append((Arithmetic(BLAS), 1e-4))
+    for arithmetic, tolerance in forms:
         tower = VisionTower(runtime.shape, runtime.weights, runtime.backend, arithmetic=arithmetic)
         vision = tower.encode(tiled)
         seen = vision.tokens.read_f32()[0, 0]

@@ -932,7 +932,7 @@
         <translation>기본값</translation>
     </message>
     <message>
-        <source>{0} is no number</source>
+        <source>{0} is not a number</source>
         <translation>{0}은(는) 숫자가 아닙니다</translation>
     </message>
 </context>
@@ -993,6 +993,18 @@
     <message>
         <source>Layers on the GPU</source>
         <translation>GPU 층</translation>
+    </message>
+    <message>
+        <source>Devices</source>
+        <translation>장치</translation>
+    </message>
+    <message>
+        <source>Device for pictures</source>
+        <translation>사진을 읽을 장치</translation>
+    </message>
+    <message>
+        <source>Other computers</source>
+        <translation>다른 컴퓨터</translation>
     </message>
     <message>
         <source>Threads</source>
@@ -1069,6 +1081,18 @@
     <message>
         <source>layers on the GPU: auto, or a number</source>
         <translation>GPU에 올릴 층: auto 또는 숫자</translation>
+    </message>
+    <message>
+        <source>devices to compute on, as `devices` names them; cpu for none</source>
+        <translation>계산할 장치: `devices`가 보여 주는 이름, 없이 하려면 cpu</translation>
+    </message>
+    <message>
+        <source>the device that reads pictures, or cpu; default: by the room there is</source>
+        <translation>사진을 읽는 장치 또는 cpu, 기본값: 메모리 여유에 따라</translation>
+    </message>
+    <message>
+        <source>computers that run `devices serve`, on a network you trust</source>
+        <translation>믿을 수 있는 네트워크에서 `devices serve`를 실행하는 컴퓨터</translation>
     </message>
     <message>
         <source>CPU threads; default: this machine&apos;s cores</source>

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 from PySide6.QtWidgets import (
@@ -31,7 +31,6 @@ class SettingField(QWidget):
     def __init__(self, group: str, name: str, limits: Range, value: Any) -> None:
         super().__init__()
         self.group, self.name, self.limits = group, name, limits
-        self.kind = next(str(entry.type) for entry in fields(GROUPS[group]) if entry.name == name)
         default = getattr(GROUPS[group](), name)
         if limits.choices:
             self.combo: QComboBox | None = QComboBox()
@@ -41,8 +40,8 @@ class SettingField(QWidget):
             inside: QWidget = self.combo
         else:
             self.combo = None
-            self.edit = QLineEdit("" if value is None else f"{value:g}")
-            shown = self.tr("default") if default is None else f"{default:g}"
+            self.edit = QLineEdit("" if value is None else _text(value))
+            shown = self.tr("default") if default is None else _text(default)
             self.edit.setPlaceholderText(shown)
             self.edit.setMaximumWidth(160)
             inside = self.edit
@@ -55,7 +54,7 @@ class SettingField(QWidget):
         self.setLayout(column(inside, self.help, self.problem, gap=2))
 
     def value(self) -> Any:
-        """Raises UsageError for what is no number of its kind."""
+        """Raises UsageError for what is not of its kind."""
         if self.combo is not None:
             return self.combo.currentText()
         assert self.edit is not None
@@ -63,9 +62,9 @@ class SettingField(QWidget):
         if not text or text == "auto":
             return getattr(GROUPS[self.group](), self.name)
         try:
-            return int(text) if "int" in self.kind else float(text)
-        except ValueError:
-            raise UsageError(self.tr("{0} is no number").format(text)) from None
+            return self.limits.read(self.name, text)
+        except UsageError:
+            raise UsageError(self.tr("{0} is not a number").format(text)) from None
 
 
 class SettingsDialog(QDialog):
@@ -164,6 +163,10 @@ class SettingsDialog(QDialog):
                 made.edit.clear()
             elif made.combo is not None:
                 made.combo.setCurrentText(str(getattr(GROUPS[made.group](), made.name)))
+
+
+def _text(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def _page(form: QFormLayout) -> QWidget:

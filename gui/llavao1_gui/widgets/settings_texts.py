@@ -19,6 +19,9 @@ NAMES: dict[str, object] = {
     "token_budget": QT_TRANSLATE_NOOP("Settings", "Token budget"),
     "time_budget": QT_TRANSLATE_NOOP("Settings", "Time budget"),
     "gpu_layers": QT_TRANSLATE_NOOP("Settings", "Layers on the GPU"),
+    "device": QT_TRANSLATE_NOOP("Settings", "Devices"),
+    "mmproj_device": QT_TRANSLATE_NOOP("Settings", "Device for pictures"),
+    "rpc": QT_TRANSLATE_NOOP("Settings", "Other computers"),
     "threads": QT_TRANSLATE_NOOP("Settings", "Threads"),
     "context": QT_TRANSLATE_NOOP("Settings", "Context"),
     "batch": QT_TRANSLATE_NOOP("Settings", "Batch"),
@@ -45,6 +48,11 @@ HELP = (
     ),
     QT_TRANSLATE_NOOP("Settings", "seconds to search; then the best so far is finished greedily"),
     QT_TRANSLATE_NOOP("Settings", "layers on the GPU: auto, or a number"),
+    QT_TRANSLATE_NOOP("Settings", "devices to compute on, as `devices` names them; cpu for none"),
+    QT_TRANSLATE_NOOP(
+        "Settings", "the device that reads pictures, or cpu; default: by the room there is"
+    ),
+    QT_TRANSLATE_NOOP("Settings", "computers that run `devices serve`, on a network you trust"),
     QT_TRANSLATE_NOOP("Settings", "CPU threads; default: this machine's cores"),
     QT_TRANSLATE_NOOP("Settings", "tokens a conversation can hold"),
     QT_TRANSLATE_NOOP("Settings", "most tokens computed at a time"),

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, Signal
 
 from llavao1_edge.errors import LlavaError
+from llavao1_edge.program import command
 from llavao1_gui.state.messages import Message, encode
 from llavao1_gui.state.messages import decode as decode_line
 
@@ -49,8 +50,9 @@ class Link(QObject):
         environment.insert("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
         environment.insert("PYTHONSAFEPATH", "1")  # not from the folder the window was started in
         process.setProcessEnvironment(environment)
-        process.setProgram(sys.executable)
-        process.setArguments(["-m", self._module, *self._arguments])
+        program, *arguments = command(self._module, *self._arguments)
+        process.setProgram(program)
+        process.setArguments(arguments)
         process.readyReadStandardOutput.connect(self._read)
         process.readyReadStandardError.connect(self._hear)
         process.finished.connect(self._finish)

@@ -9,6 +9,7 @@ LlavaError                  what a caller may catch; carries a hint and the exit
 ├── DownloadError           something could not be fetched; what has come is kept
 ├── BackendError            llama.cpp or ggml refused or failed
 │   ├── OutOfMemory         a buffer could not be had
+│   ├── UnsupportedOperation   a device cannot compute a part of the model
 │   └── PluginError         a plug-in file does not fit this ggml, or cannot be loaded
 ├── ContextFullError        the conversation no longer fits the context
 └── Cancelled               the caller asked to stop (exit code 130)
@@ -74,6 +75,10 @@ class BackendError(LlavaError):
 
 class OutOfMemory(BackendError):  # noqa: N818 (a state, which callers answer to)
     """Memory for something could not be had; with less of it, it may work."""
+
+
+class UnsupportedOperation(BackendError):  # noqa: N818 (a state, which callers answer to)
+    """A device lacks an operation that the model needs; on the CPU it works."""
 
 
 class PluginError(BackendError):

@@ -2,6 +2,7 @@
 # Waits until the window is on a display of its own (Xvfb), then closes it. Exit code 0: it opened.
 #   packaging/window_opens.sh COMMAND [ARGUMENT…]                 a program on this machine
 #   packaging/window_opens.sh inside_root ROOT [NAME=VALUE…]      `make gui` in a bare root
+# An argument "DISPLAY=:" gets the display's number, for commands that clear the environment.
 # The display is this machine's: a bare root has none, and reaches it through its socket.
 set -euo pipefail
 for tool in Xvfb xdotool; do
@@ -15,6 +16,13 @@ trap 'kill $server 2>/dev/null || true' EXIT
 read -r -t 20 number <&"$pipe"
 export DISPLAY=":$number"
 
+# A placeholder stands where a command clears its environment.
+arguments=()
+for word in "$@"; do
+    [ "$word" = DISPLAY=: ] && word="DISPLAY=$DISPLAY"
+    arguments+=("$word")
+done
+set -- "${arguments[@]}"
 if [ "$1" = inside_root ]; then
     root=$2
     shift 2

@@ -20,7 +20,14 @@ from llavao1_edge.engine.eyes import LEAST_SCORE_BYTES, Eyes
 from llavao1_edge.engine.machine import read_machine
 from llavao1_edge.engine.memory import MemoryPlan, fit, quantisation_name, sizes
 from llavao1_edge.engine.turns import Turns
-from llavao1_edge.errors import BackendError, LlavaError, ModelFileError, OutOfMemory, UsageError
+from llavao1_edge.errors import (
+    BackendError,
+    LlavaError,
+    ModelFileError,
+    OutOfMemory,
+    UnsupportedOperation,
+    UsageError,
+)
 from llavao1_edge.ggml.backend import Backend
 from llavao1_edge.images import Canvas, Picture, TiledPicture, choose_canvas, tile_picture
 from llavao1_edge.llama.context import Context, Row
@@ -288,13 +295,17 @@ class Runtime:
         return states, (time.perf_counter() - started) * 1000
 
     def _see(self, tiled: TiledPicture, checkpoint: Callable[[float], None] | None) -> CrossStates:
-        """A picture's states. Where memory is short: with less at a time, then on the CPU.
+        """A picture's states. Where memory is short: with less at a time, then on the CPU; what a
+        device cannot compute, on the CPU as well.
 
         Raises OutOfMemory where nothing helps.
         """
         while True:
             try:
                 return self.eyes.states(tiled, f32=self.f32_cache, checkpoint=checkpoint)
+            except UnsupportedOperation as error:
+                LOGGER.warning("%s: pictures are read on the CPU", error.message)
+                self._read_on_cpu()
             except OutOfMemory as error:
                 LOGGER.warning("%s: trying again with less", error.message)
                 if self._pictures:
@@ -302,11 +313,14 @@ class Runtime:
                 elif self.eyes.score_bytes > LEAST_SCORE_BYTES:
                     self.eyes.score_bytes = LEAST_SCORE_BYTES
                 elif self.eyes.on_gpu:
-                    self._close_eyes()
-                    self._open_eyes(gpu=False)
-                    self.injection.use(self.eyes.layers)
+                    self._read_on_cpu()
                 else:
                     raise
+
+    def _read_on_cpu(self) -> None:
+        self._close_eyes()
+        self._open_eyes(gpu=False)
+        self.injection.use(self.eyes.layers)
 
     def _forget_pictures(self) -> None:
         if not self._pictures:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from llavao1_edge.errors import BackendError, OutOfMemory
+from llavao1_edge.errors import BackendError, OutOfMemory, UnsupportedOperation
 from llavao1_edge.ggml import library as c
 from llavao1_edge.ggml.tensor import Arena, Tensor, address_of
 
@@ -131,6 +131,23 @@ class Backend:
 
     def supports(self, operation: Tensor) -> bool:
         return c.ggml_backend_dev_supports_op(self.device.address, operation.address)
+
+    def check(self, graph: int) -> None:
+        """Raises UnsupportedOperation for the first node that the device cannot compute.
+
+        ggml would abort there. The CPU computes everything.
+        """
+        if self.device.kind == CPU:
+            return
+        for index in range(c.ggml_graph_n_nodes(graph)):
+            node = Tensor(c.ggml_graph_node(graph, index))
+            if not self.supports(node):
+                shape = " × ".join(map(str, node.shape))
+                raise UnsupportedOperation(
+                    f"{self.device.name} ({self.device.description}) cannot compute "
+                    f"{c.ggml_op_desc(node.address).decode()} of {shape}",
+                    hint="Read pictures on the CPU: --mmproj-device cpu.",
+                )
 
     def reaches(self, buffer: int) -> bool:
         """Whether it can compute on tensors in this buffer without a copy."""

@@ -28,10 +28,13 @@ class Scratch:
     """
 
     def __init__(self, backend: Backend) -> None:
+        self._backend = backend
         self.address = c.ggml_gallocr_new(c.ggml_backend_dev_buffer_type(backend.device.address))
         self.generation = 0
 
     def allocate(self, graph: int) -> None:
+        """Raises UnsupportedOperation, OutOfMemory."""
+        self._backend.check(graph)
         before = self.n_bytes if self.generation else 0
         if not c.ggml_gallocr_alloc_graph(self.address, graph):
             self.generation += 1  # the old memory may be gone already

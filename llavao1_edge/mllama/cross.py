@@ -131,6 +131,8 @@ class CrossLayers:
         try:
             for layer in range(self._shape.tensors.cross_layers):
                 self._store_states(states, vision, layer, scratch)
+            # What the device cannot do must show here, not in the middle of an answer.
+            self._size_scratch(states)
         except BaseException:
             states.close()
             raise
@@ -216,9 +218,6 @@ class CrossLayers:
     def _build(
         self, layer: int, n: int, visibility: Visibility, states: CrossStates, rows: Place | None
     ) -> _LayerPlan:
-        if not self._scratch.generation and (n, visibility) != (BLOCK_ROWS, self._largest(states)):
-            # Size the scratch memory by the largest graph, so that no later one moves it.
-            self._build(layer, BLOCK_ROWS, self._largest(states), states, None).plan.close()
         self.plans_built += 1
         weights, eps = self._weights, self._shape.cross_eps
         attn_gate, mlp_gate = self._gates[layer]
@@ -244,8 +243,11 @@ class CrossLayers:
         plan.finish(self._scratch)
         return _LayerPlan(plan, x, y)
 
-    def _largest(self, states: CrossStates) -> Visibility:
-        return Visibility(states.n_tokens, mlp=True)
+    def _size_scratch(self, states: CrossStates) -> None:
+        """Sizes the scratch memory by the largest graph, so that no later one moves it."""
+        if not self._scratch.generation:
+            largest = Visibility(states.n_tokens, mlp=True)
+            self._build(0, BLOCK_ROWS, largest, states, None).plan.close()
 
     def _attend(
         self,

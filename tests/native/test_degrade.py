@@ -120,6 +120,36 @@ def test_from_a_full_gpu_to_the_cpu(
         logits(engine, seed=3)
 
 
+@pytest.mark.parametrize("operation", ["GELU_ERF", "SOFT_MAX", "SWIGLU", "RMS_NORM"])
+def test_what_a_device_cannot_compute_is_computed_on_the_cpu(
+    operation: str,
+    pair_of: Callable[..., tuple[Path, Path]],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Asked before the first use, of the tower's graphs and of the cross layers'."""
+    from llavao1_edge.ggml import library as c
+
+    text, mmproj = pair_of("base")
+    with Engine.open(text=text, mmproj=mmproj, settings=SETTINGS) as engine:
+        wanted = logits(engine)
+    real = cpu_device()
+    pretended = Device(real.address, "GPU0", "pretended", GPU, 8 * GB, 8 * GB)
+    monkeypatch.setattr(runtime_module, "choose", lambda *_: Chosen((), pretended, real))
+    monkeypatch.setattr(runtime_module, "read_machine", lambda _: Machine(16 * GB, 16 * GB, 8 * GB))
+    monkeypatch.setattr(
+        Backend, "supports", lambda _, node: c.ggml_op_desc(node.address).decode() != operation
+    )
+    settings = RuntimeSettings(context=256)
+    with Engine.open(text=text, mmproj=mmproj, settings=settings) as engine:
+        assert engine.runtime.eyes.on_gpu
+        with caplog.at_level(logging.WARNING):
+            found = logits(engine)
+        assert not engine.runtime.eyes.on_gpu
+    assert f"cannot compute {operation}" in caplog.text
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
+
+
 def test_a_search_that_does_not_fit_runs_in_waves(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

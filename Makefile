@@ -6,6 +6,11 @@
 #   make format  apply the formatter            make clean   remove .venv and caches
 #   make translations  texts of the window into the catalogues, and compile them
 #   make screenshots   every state of the window into docs/images
+#   make plugin-rpc    build llama.cpp's RPC backend as a plug-in and add it (seconds)
+#   make plugin-vulkan build the Vulkan backend as a plug-in and add it (five minutes)
+#   make bundle        the app without Python and compiler: a .deb and a .tar.xz in dist/
+#   make bare          the README on a bare Debian 12 and 13, and the bundle on a bare Debian 12 (root)
+#   make test-vulkan   the device tests on Vulkan without a GPU, in a Debian 13 root (root)
 
 PYTHON ?= python3
 VENV := .venv
@@ -14,9 +19,10 @@ SAMPLES := llavao1_edge/demo/samples
 TESTS ?=
 
 .PHONY: demo gui test check format oracle translations screenshots clean help
+.PHONY: needs-window plugin-rpc plugin-vulkan bundle bare test-vulkan
 
 help:
-	@sed -n '2,8s/^# *//p' Makefile
+	@sed -n '2,13s/^# *//p' Makefile
 
 # What is missing is said before anything is compiled. System packages: llavao1_edge/system.py.
 NEEDS = $(PYTHON) -I llavao1_edge/system.py
@@ -66,6 +72,32 @@ screenshots: $(VENV)/testing
 	$(BIN)/python -m tests.gui.screenshots docs/images
 
 oracle: $(VENV)/oracle
+
+plugin-rpc plugin-vulkan: plugin-%: $(VENV)/plugins
+	$(BIN)/python packaging/plugins/build.py $* --wheel dist
+	$(BIN)/llavao1-edge devices add $*
+
+$(VENV)/plugins: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[plugins]'
+	@touch $@
+
+bundle: $(VENV)/plugins
+	$(BIN)/python packaging/plugins/build.py rpc
+	$(BIN)/python packaging/plugins/build.py vulkan || echo "the bundle will have no Vulkan plug-in"
+	packaging/bundle/build.sh
+
+# llama-cpp-python is not compiled again in the roots: its wheel comes from pip's cache.
+build/wheels: $(VENV)/installed
+	$(BIN)/python -m pip wheel -q --no-deps -w $@ \
+		"llama-cpp-python==$$($(BIN)/python -c 'from importlib.metadata import version as v; print(v("llama-cpp-python"))')"
+
+bare: build/wheels
+	packaging/bare_root.sh bookworm --wheels build/wheels
+	packaging/bare_root.sh trixie --wheels build/wheels
+	packaging/bundle/smoke.sh
+
+test-vulkan: build/wheels $(VENV)/plugins
+	packaging/test_vulkan.sh
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -2,6 +2,7 @@
 # Waits until the window is on a display of its own (Xvfb), then closes it. Exit code 0: it opened.
 #   packaging/window_opens.sh COMMAND [ARGUMENT…]                 a program on this machine
 #   packaging/window_opens.sh inside_root ROOT [NAME=VALUE…]      `make gui` in a bare root
+# WINDOW_HISTORY=FILE: it is also asked a question, and its history must hold the answer.
 # An argument "DISPLAY=:" gets the display's number, for commands that clear the environment.
 # The display is this machine's: a bare root has none, and reaches it through its socket.
 set -euo pipefail
@@ -30,11 +31,29 @@ if [ "$1" = inside_root ]; then
     mount --bind /tmp/.X11-unix "$root/tmp/.X11-unix" 2>/dev/null || true
     set -- chroot "$root" env -i "$@" "DISPLAY=$DISPLAY" make -C /src gui
 fi
+# Types a question as a person would, and waits until an answer is in the history.
+ask_and_wait() {
+    sleep 3 # the picture that was given is opened, and the question has the focus
+    xdotool type --delay 20 "How many small circles do you see?"
+    xdotool key Return
+    for _ in $(seq 300); do
+        found=$(python3 -c 'import sqlite3, sys
+print(sqlite3.connect(sys.argv[1]).execute("select conclusion from exchanges").fetchone()[0])' \
+            "$WINDOW_HISTORY" 2>/dev/null || true)
+        [ -z "$found" ] || { echo "the window answered $found"; return 0; }
+        sleep 0.2
+    done
+    return 1
+}
+
 "$@" &
 program=$!
 for _ in $(seq 300); do
     if xdotool search --onlyvisible --name 'llavao1-edge' >/dev/null 2>&1; then
         echo "the window opened"
+        if [ -n "${WINDOW_HISTORY:-}" ]; then
+            ask_and_wait || { echo "error: the window does not answer" >&2; kill $program; exit 1; }
+        fi
         pkill -TERM -P $program 2>/dev/null || true
         kill $program 2>/dev/null || true
         wait $program 2>/dev/null || true

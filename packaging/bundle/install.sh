@@ -13,7 +13,7 @@ if [ "${1:-}" = --remove ]; then
 fi
 mkdir -p "$(dirname "$entry")" "$(dirname "$icon")" "$(dirname "$link")"
 # In a desktop entry a quoted word escapes four characters with a backslash, itself written twice.
-quoted=$(printf '%s' "$here/llavao1-edge" | sed 's/[\\"`$]/\\\\&/g; s/%/%%/g')
+quoted=$(printf '%s' "$here/llavao1-edge" | sed 's/\\/\\\\\\\\/g; s/["`$]/\\\\&/g; s/%/%%/g')
 while IFS= read -r line; do
     case $line in
     Exec=*) printf 'Exec="%s" gui %%F\n' "$quoted" ;;

@@ -52,9 +52,10 @@ ask() { inside "$@" ask "/root/a picture.png" "How many small circles do you see
 say "ask answers"
 inside "$program" doctor | tail -n 3
 inside "$program" devices
-packaging/window_opens.sh chroot "$root" env -i PATH=/usr/bin:/bin HOME=/root LANG=C.UTF-8 DISPLAY=: \
+WINDOW_HISTORY=$root/root/.local/share/llavao1-edge/history.sqlite \
+    packaging/window_opens.sh chroot "$root" env -i PATH=/usr/bin:/bin HOME=/root LANG=C.UTF-8 DISPLAY=: \
     "$program" gui "/root/a picture.png"
-say "the window opens with a picture given, as a file manager does"
+say "the window opens with a picture given, as a file manager does, and answers"
 
 if command -v qemu-x86_64-static >/dev/null && [ "$(uname -m)" = x86_64 ]; then
     cp "$(command -v qemu-x86_64-static)" "$root/qemu"

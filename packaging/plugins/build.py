@@ -15,6 +15,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import tempfile
 from importlib.metadata import version
@@ -33,10 +34,53 @@ def main() -> int:
     parser.add_argument("plugin", choices=("rpc", "vulkan"))
     parser.add_argument("--out", type=Path, default=BUILD / "plugins")
     parser.add_argument("--root", type=Path, default=None)
+    parser.add_argument("--wheel", type=Path, default=None, metavar="FOLDER")
     options = parser.parse_args()
     made = build(options.plugin, options.out, options.root)
     print(made)
+    if options.wheel is not None:
+        print(wheel(options.plugin, made, options.wheel))
     return 0
+
+
+PROJECT = """\
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+[project]
+name = "llavao1-edge-{plugin}"
+version = "{version}"
+description = "ggml's {plugin} backend as a plug-in of llavao1-edge, for llama-cpp-python {release}"
+requires-python = ">=3.11"
+license = "MIT"
+dependencies = ["llama-cpp-python=={release}"]
+[tool.hatch.build.targets.wheel]
+packages = ["llavao1_edge_{plugin}"]
+artifacts = ["*.so", "*.dll"]
+"""
+
+
+def wheel(plugin: str, made: Path, out: Path) -> Path:
+    """A wheel of the plug-in for this platform: `pip install` is all it takes to add it."""
+    release = version("llama-cpp-python")
+    with tempfile.TemporaryDirectory() as temporary:
+        package = Path(temporary) / f"llavao1_edge_{plugin}"
+        package.mkdir()
+        text = f'"""The plug-in file of ggml\'s {plugin} backend; llavao1-edge finds it here."""\n'
+        (package / "__init__.py").write_text(text)
+        shutil.copy2(made, package)
+        licence = ggml_source().parent / "LICENSE"
+        if licence.exists():
+            shutil.copy2(licence, temporary)
+        text = PROJECT.format(plugin=plugin, version=release, release=release)
+        (Path(temporary) / "pyproject.toml").write_text(text)
+        run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", temporary, temporary)
+        (built,) = Path(temporary).glob("*.whl")
+        tag = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+        run(sys.executable, "-m", "wheel", "tags", "--remove", "--platform-tag", tag, built)
+        (tagged,) = Path(temporary).glob("*.whl")
+        out.mkdir(parents=True, exist_ok=True)
+        return Path(shutil.copy2(tagged, out))
 
 
 def build(plugin: str, out: Path, root: Path | None = None) -> Path:
@@ -103,8 +147,12 @@ def extract(archive: Path, folder: Path) -> None:
     partial = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(partial, ignore_errors=True)
     with tarfile.open(archive) as file:
-        start = "/vendor/llama.cpp/ggml/"
-        members = [member for member in file.getmembers() if start in f"/{member.name}/"]
+        wanted = ("/vendor/llama.cpp/ggml/", "/vendor/llama.cpp/LICENSE/")
+        members = [
+            member
+            for member in file.getmembers()
+            if any(start in f"/{member.name}/" for start in wanted)
+        ]
         for member in members:
             member.name = member.name.split("/vendor/llama.cpp/", 1)[1]
         file.extractall(partial, members, filter="data")
@@ -114,13 +162,9 @@ def extract(archive: Path, folder: Path) -> None:
 def vulkan(root: Path | None, folder: Path) -> dict[str, object]:
     """Headers, loader and shader compiler: this system's, or those of a newer root."""
     if root is None:
-        if shutil.which("glslc") is None or header_version(Path("/")) < LEAST_VULKAN_HEADERS:
-            sys.exit(
-                "error: Vulkan's headers or glslc are missing or too old here\n"
-                "  Debian 13: see `python3 llavao1_edge/system.py vulkan`; elsewhere `make "
-                "plugin-vulkan` takes them from a Debian 13 root (as root, with debootstrap)."
-            )
-        return {}
+        if shutil.which("glslc") and header_version(Path("/")) >= LEAST_VULKAN_HEADERS:
+            return {}
+        root = vulkan_root()
     triplet = f"{platform.machine()}-linux-gnu"
     folder.mkdir(parents=True, exist_ok=True)
     # The root's compiler of shaders runs on the root's own libraries, wherever we are.
@@ -143,6 +187,35 @@ def vulkan(root: Path | None, folder: Path) -> dict[str, object]:
         "SPIRV-Headers_DIR": root / "usr/share/cmake/SPIRV-Headers",
         "CMAKE_CXX_FLAGS": f"-I{include}",
     }
+
+
+def vulkan_root() -> Path:
+    """A Debian 13 root with headers and shader compiler; made once, kept in the build folder."""
+    root = BUILD / "vulkan-root"
+    if header_version(root) >= LEAST_VULKAN_HEADERS:
+        return root
+    if shutil.which("debootstrap") is None or os.name == "nt" or os.getuid() != 0:
+        sys.exit(
+            "error: Vulkan's headers or glslc are missing here, or too old\n"
+            "  Debian 13 and later: `python3 llavao1_edge/system.py vulkan` has the line to type. "
+            "Elsewhere, root with debootstrap can take them from a Debian 13."
+        )
+    print("making a Debian 13 root for its Vulkan headers: a minute", file=sys.stderr)
+    packages = "libvulkan-dev,glslc,spirv-headers"
+    command = ("debootstrap", "--variant=minbase", f"--include={packages}", "trixie", root)
+    run(*command, mirror())
+    return root
+
+
+def mirror() -> str:
+    """Of this machine's own apt sources."""
+    for path in sorted(Path("/etc/apt").rglob("*.sources")) + sorted(
+        Path("/etc/apt").rglob("*.list")
+    ):
+        for word in path.read_text(encoding="utf-8", errors="replace").split():
+            if word.startswith("http") and word.rstrip("/").endswith("/debian"):
+                return word
+    return "http://deb.debian.org/debian"
 
 
 def header_version(root: Path) -> int:

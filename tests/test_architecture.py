@@ -76,6 +76,7 @@ MAY_IMPORT: dict[str, set[str]] = {
             "gui state",
             "engine",
             "devices",
+            "bench",
             "store",
             "locate",
             "images",

@@ -107,6 +107,7 @@ class App(QObject):
         window.picture.pasted.connect(self.paste)
         window.picture.screenshot.connect(lambda: self.pictures.screenshot(region=False))
         window.picture.empty.sample.connect(self.try_sample)
+        window.picture.empty.models_wanted.connect(lambda: self.act("models"))
         window.sidebar.opened.connect(talk.open)
         window.sidebar.deleted.connect(self.delete)
         window.sidebar.renamed.connect(talk.rename)

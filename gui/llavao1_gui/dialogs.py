@@ -128,6 +128,7 @@ class ModelsDesk:
         dialog.work.connect(self.work)
         dialog.cancelled.connect(self.cancel)
         self.show_models()
+        self.foresee()
 
     def show_models(self) -> None:
         from llavao1_edge import demo
@@ -147,6 +148,23 @@ class ModelsDesk:
         self.dialog.show_models(rows, self.app.preferences.model)
         if problems:
             self.dialog.show_problem("\n".join(problems))
+
+    def foresee(self) -> None:
+        """Measures in a process what the real model will take and do here; once."""
+        link = Link("llavao1_gui.work.fetching", ["foresee", ""], self.app)
+        self.looking[""] = link
+
+        def receive(message: m.Message) -> None:
+            if isinstance(message, m.Foreseen):
+                self.dialog.show_foresight(message)
+
+        def finish() -> None:
+            self.looking.pop("", None)
+            link.deleteLater()
+
+        link.received.connect(receive)
+        link.finished.connect(finish)
+        link.start()
 
     def use(self, name: str) -> None:
         self.app.change(model=name)

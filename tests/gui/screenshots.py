@@ -114,7 +114,7 @@ def take(folder: Path, theme: str, language: str, scale: int) -> None:
     shoot("settings-search", settings)
     settings.reject()
     desk = dialogs.models(app)
-    wait(lambda: bool(desk.dialog.rows["demo"].details))
+    wait(lambda: bool(desk.dialog.rows["demo"].details) and desk.dialog.foreseen is not None)
     shoot("models", desk.dialog)
     desk.dialog.begin_work("Xkev/Llama-3.2V-11B-cot")
     desk.dialog.show_progress(m.Progress(0, 7_800_000_000, "model-00001-of-00005.safetensors"))

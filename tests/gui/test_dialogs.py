@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -467,3 +468,42 @@ def test_a_pull_is_cancelled_and_goes_on_where_it_was(
         assert [entry.name for entry in Store().entries()] == [demo.text_path().stem]
         assert hub.sent[name] < 1.6 * len(files[name])  # not all of it again
         desk.dialog.close()
+
+
+# --- the real model -------------------------------------------------------------------------------
+def test_the_first_start_leads_to_the_real_model(
+    make_window: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Size, memory, and the speed to expect here, before anything is fetched."""
+    window = make_window()
+    window.window.picture.empty.models_button.click()
+    desk = window.app.models_desk
+    assert desk is not None
+    dialog = desk.dialog
+    assert dialog.isVisible()
+    window.wait(lambda: dialog.foreseen is not None)
+    found = dialog.foreseen
+    assert found is not None
+    assert found.tokens_per_second > 0
+    assert found.picture_seconds > 0
+    facts = dialog.real_facts.text()
+    assert "Downloads 21.3 GB and keeps 7.3 GB" in facts
+    assert "Needs 7.8 GB of memory" in facts
+    assert "tokens a second" in facts
+    asked: list[tuple[str, str, str]] = []
+    monkeypatch.setattr(desk, "work", lambda *what: asked.append(what))
+    dialog.work.disconnect()
+    dialog.work.connect(desk.work)
+    dialog.get_button.click()
+    assert asked == [("pull", "Xkev/Llama-3.2V-11B-cot", "")]
+
+
+def test_a_computer_that_is_too_small_for_it_says_so(make_window: Make) -> None:
+    window = make_window()
+    window.app.act("models")
+    desk = window.app.models_desk
+    assert desk is not None
+    window.wait(lambda: desk.dialog.foreseen is not None)
+    small = replace(desk.dialog.foreseen, free=4_000_000_000)
+    desk.dialog.show_foresight(small)
+    assert "It does not fit here now" in desk.dialog.real_facts.text()

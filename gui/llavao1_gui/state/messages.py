@@ -173,9 +173,22 @@ class Described:
     free: int
 
 
+@dataclass(frozen=True)
+class Foreseen:
+    """What LLaVA-o1 11B will take here, in bytes, and how fast it will be, estimated."""
+
+    needed: int
+    free: int
+    download: int
+    kept: int
+    disk_free: int
+    tokens_per_second: float
+    picture_seconds: float
+
+
 Message = (
     Ask | Stop | Load | Loading | Loaded | Seen | StageBegan | Text | CandidateDone | Compared
-    | Kept | Returned | Answered | Failed | Progress | Done | Described
+    | Kept | Returned | Answered | Failed | Progress | Done | Described | Foreseen
 )  # fmt: skip
 
 KINDS: dict[str, Any] = {kind.__name__: kind for kind in get_args(Message)}

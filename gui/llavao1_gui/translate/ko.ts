@@ -601,8 +601,12 @@
         <translation>또는 예제로 해 보기</translation>
     </message>
     <message>
-        <source>The built-in demo model answers: it knows coloured shapes like these and nothing else. For real pictures, get a model under Models.</source>
-        <translation>내장 데모 모델이 답합니다. 이런 색 도형만 알고 다른 것은 모릅니다. 실제 그림에는 ‘모델’에서 모델을 받으세요.</translation>
+        <source>The built-in demo model answers: it knows coloured shapes like these and nothing else.</source>
+        <translation>내장된 데모 모델이 답합니다. 이런 색 도형만 알고 다른 것은 모릅니다.</translation>
+    </message>
+    <message>
+        <source>Get the real model…</source>
+        <translation>진짜 모델 받기…</translation>
     </message>
 </context>
 <context>
@@ -618,6 +622,30 @@
 </context>
 <context>
     <name>ModelsDialog</name>
+    <message>
+        <source>LLaVA-o1 11B: for any picture</source>
+        <translation>LLaVA-o1 11B: 어떤 사진이든</translation>
+    </message>
+    <message>
+        <source>Get the real model</source>
+        <translation>진짜 모델 받기</translation>
+    </message>
+    <message>
+        <source>Looking at this computer…</source>
+        <translation>이 컴퓨터를 살펴보는 중…</translation>
+    </message>
+    <message>
+        <source>Downloads {0} and keeps {1}; {2} are free on the disk.</source>
+        <translation>{0}를 내려받아 {1}를 보관합니다. 디스크에 {2} 남아 있습니다.</translation>
+    </message>
+    <message>
+        <source>Expect about {0} s to read a picture on this processor, then {1} tokens a second.</source>
+        <translation>예상: 이 프로세서에서 사진 한 장을 읽는 데 약 {0}초, 그다음 초당 {1}토큰.</translation>
+    </message>
+    <message>
+        <source>It does not fit here now: free some memory or disk first.</source>
+        <translation>지금은 여기에 맞지 않습니다. 먼저 메모리나 디스크를 비우세요.</translation>
+    </message>
     <message>
         <source>Models</source>
         <translation>모델</translation>

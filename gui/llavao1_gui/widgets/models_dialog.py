@@ -17,7 +17,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from llavao1_gui.state.messages import Progress
+from llavao1_gui.state.messages import Foreseen, Progress
 from llavao1_gui.widgets.layouts import (
     RetranslatedDialog,
     button,
@@ -29,6 +29,7 @@ from llavao1_gui.widgets.layouts import (
 )
 from llavao1_gui.widgets.texts import size_text
 
+REAL_MODEL = "Xkev/Llama-3.2V-11B-cot"
 QUANTS = ("Q4_K_M", "Q4_K_S", "Q5_K_M", "Q6_K", "Q8_0", "Q4_0", "IQ4_XS", "F16")
 
 
@@ -80,13 +81,55 @@ class ModelsDialog(RetranslatedDialog):
         self.here, self.another = label(role="section"), label(role="section")
         self.setLayout(
             column(
-                self.here, top, self.another, self._getting(), self._progress(), self.problem,
-                margin=16, gap=10,
+                self._real_model(), self.here, top, self.another, self._getting(),
+                self._progress(), self.problem, margin=16, gap=10,
             )
         )  # fmt: skip
         self.list.currentRowChanged.connect(self._show)
         self.list.itemActivated.connect(lambda _: self._use())
         self.retranslate()
+
+    def _real_model(self) -> QWidget:
+        """What LLaVA-o1 itself takes and does here, and one button to get it."""
+        self.real_name = label(role="question")
+        self.real_facts = label(wrap=True, select=True)
+        self.get_button = button(clicked=self._get, main=True)
+        self.foreseen: Foreseen | None = None
+        made = card()
+        inside = row(column(self.real_name, self.real_facts, gap=4), self.get_button, gap=12)
+        inside.setStretch(0, 1)
+        inside.setContentsMargins(14, 12, 14, 12)
+        made.setLayout(inside)
+        return made
+
+    def show_foresight(self, found: Foreseen) -> None:
+        self.foreseen = found
+        self._show_real_model()
+
+    def _show_real_model(self) -> None:
+        self.real_name.setText(self.tr("LLaVA-o1 11B: for any picture"))
+        self.get_button.setText(self.tr("Get the real model"))
+        found = self.foreseen
+        if found is None:
+            self.real_facts.setText(self.tr("Looking at this computer…"))
+            return
+        fits = found.needed <= found.free and found.kept <= found.disk_free
+        memory = self.tr("Needs {0} of memory; {1} are free.").format(
+            size_text(found.needed), size_text(found.free)
+        )
+        disk = self.tr("Downloads {0} and keeps {1}; {2} are free on the disk.").format(
+            size_text(found.download), size_text(found.kept), size_text(found.disk_free)
+        )
+        # Two digits: it is an estimate, and read as one.
+        speed = self.tr(
+            "Expect about {0} s to read a picture on this processor, then {1} tokens a second."
+        ).format(f"{found.picture_seconds:.2g}", f"{found.tokens_per_second:.2g}")
+        end = "" if fits else self.tr("It does not fit here now: free some memory or disk first.")
+        self.real_facts.setText("\n".join(filter(None, (disk, memory, speed, end))))
+        set_role(self.real_facts, "plain" if fits else "bad")
+
+    def _get(self) -> None:
+        self.work.emit("pull", REAL_MODEL, "")
 
     def _getting(self) -> QWidget:
         self.repo = QLineEdit()
@@ -148,6 +191,7 @@ class ModelsDialog(RetranslatedDialog):
             )
         )
         self.cancel_button.setText(self.tr("Cancel"))
+        self._show_real_model()
         self._show()
 
     # --- what is there ------------------------------------------------------------------------
@@ -273,6 +317,6 @@ class ModelsDialog(RetranslatedDialog):
 
     def _set_working(self, working: bool) -> None:
         self.working.setVisible(working)
-        for made in (self.pull_button, self.folder_button, self.file_button, self.import_button,
-                     self.ollama_button):  # fmt: skip
+        for made in (self.get_button, self.pull_button, self.folder_button, self.file_button,
+                     self.import_button, self.ollama_button):  # fmt: skip
             made.setEnabled(not working)

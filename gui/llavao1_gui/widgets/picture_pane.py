@@ -34,6 +34,7 @@ class EmptyState(Retranslated):
     pasted = Signal()
     screenshot = Signal()
     sample = Signal(int)
+    models_wanted = Signal()
 
     def __init__(self, samples: list[tuple[QImage, str]], parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -46,6 +47,7 @@ class EmptyState(Retranslated):
         self.screen_button = button(clicked=self.screenshot.emit)
         self.try_label = label(role="section")
         self.demo = label(role="faint", wrap=True)
+        self.models_button = button(clicked=self.models_wanted.emit)
         frame = card()
         self.samples: list[QPushButton] = []
         for number, (image, question) in enumerate(samples):
@@ -55,7 +57,8 @@ class EmptyState(Retranslated):
             made.setIconSize(QSize(44, 44))
             made.setToolTip(question)
             self.samples.append(made)
-        frame.setLayout(column(self.try_label, *self.samples, self.demo, margin=14, gap=6))
+        get = row(self.models_button, None)
+        frame.setLayout(column(self.try_label, *self.samples, self.demo, get, margin=14, gap=6))
         frame.setVisible(bool(samples))
         frame.setMaximumWidth(460)
         buttons = row(None, self.open_button, self.paste_button, self.screen_button, None)
@@ -76,9 +79,10 @@ class EmptyState(Retranslated):
         self.demo.setText(
             self.tr(
                 "The built-in demo model answers: it knows coloured shapes like these and nothing "
-                "else. For real pictures, get a model under Models."
+                "else."
             )
         )
+        self.models_button.setText(self.tr("Get the real model…"))
 
 
 class PicturePane(Retranslated):

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,11 +101,24 @@ def describe(name: str, _: str | None, __: Report) -> m.Described:
     return m.Described(name, tuple(lines), needed, machine.free)
 
 
+def foresee(_: str, __: str | None, ___: Report) -> m.Foreseen:
+    """What the real model will take and do here; measures the machine for two seconds."""
+    from llavao1_edge.bench.foresight import foresee as measure
+    from llavao1_edge.devices import choose, machine_devices
+    from llavao1_edge.engine.machine import read_machine
+    from llavao1_edge.settings import RuntimeSettings
+    from llavao1_edge.store.catalogue import Store
+
+    machine = read_machine(choose(machine_devices(), RuntimeSettings()))
+    return m.Foreseen(**asdict(measure(Store().root, machine.free)))
+
+
 WORK: dict[str, Callable[[str, str | None, Report], m.Message]] = {
     "pull": pull,
     "convert": convert,
     "import": take,
     "describe": describe,
+    "foresee": foresee,
 }
 
 

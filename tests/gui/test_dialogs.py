@@ -494,6 +494,9 @@ def test_the_first_start_leads_to_the_real_model(
     monkeypatch.setattr(desk, "work", lambda *what: asked.append(what))
     dialog.work.disconnect()
     dialog.work.connect(desk.work)
+    dialog.repo.setFocus()
+    window.qtbot.keyClick(dialog.repo, Qt.Key.Key_Return)
+    assert asked == []
     dialog.get_button.click()
     assert asked == [("pull", "Xkev/Llama-3.2V-11B-cot", "")]
 

@@ -17,6 +17,7 @@ import pytest
 
 from llavao1_edge import demo, system
 from llavao1_gui.state.history import History
+from tests.devices.conftest import Server, rpc_plugin, serve  # noqa: F401 (fixtures)
 from tests.gui.conftest import OTHER, SHAPES, Window
 
 Make = Callable[..., Window]
@@ -298,3 +299,31 @@ def test_a_real_drag_between_windows_and_a_real_paste(tmp_path: Path) -> None:
         do("mousemove", "300", "300", "click", "1")
         do("key", "--clearmodifiers", "ctrl+v")
         assert re.match(r"picture .* 33\n", process.stdout.readline())
+
+
+# --- a device that is lost ------------------------------------------------------------------------
+def test_the_window_outlives_a_device(
+    make_window: Make,
+    rpc_plugin: Path,  # noqa: F811
+    serve: Callable[[], Server],  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two servers share the layers; one dies in the middle of an answer."""
+    monkeypatch.setenv("LLAVAO1_PLUGINS", str(rpc_plugin.parent))
+    first, second = serve(), serve()
+    window = make_window(None)
+    servers = {"runtime": {"rpc": f"{first.address},{second.address}"}}
+    window.app.change(preset="fast", groups=servers)
+    window.open(SHAPES)
+    sample = demo.samples()[0]
+    assert window.ask(sample.question).conclusion == sample.answer
+    assert "RPC" in window.window.model_label.text()
+    window.app.change(preset="thorough", groups=servers)
+    window.type("How many circles are there?")
+    window.wait(lambda: window.talk.live is not None and window.talk.live.tokens > 5)
+    os.kill(second.process.pid, signal.SIGKILL)
+    window.wait(lambda: not window.talk.busy)
+    assert window.talk.exchanges[-1].error
+    window.app.change(preset="fast", groups={})
+    assert window.ask(sample.question).conclusion == sample.answer
+    assert "CPU" in window.window.model_label.text()

@@ -94,6 +94,7 @@ class ModelsDialog(RetranslatedDialog):
         self.real_name = label(role="question")
         self.real_facts = label(wrap=True, select=True)
         self.get_button = button(clicked=self._get, main=True)
+        self.get_button.setAutoDefault(False)  # Return in a field must not fetch 21 GB
         self.foreseen: Foreseen | None = None
         made = card()
         inside = row(column(self.real_name, self.real_facts, gap=4), self.get_button, gap=12)

@@ -101,6 +101,34 @@ def test_a_gpu_that_shares_the_memory_is_not_counted_twice() -> None:
     assert fit(ELEVEN, large, AUTO, width=1).vision_on_gpu
 
 
+def test_the_compute_buffer_of_each_device_is_counted() -> None:
+    """It grows with the batch: 1.5 GB at 2048 rows for the 11B model."""
+    machine = Machine(32 * GB, 32 * GB, 8 * GB)
+    usual = fit(ELEVEN, machine, AUTO, width=1)
+    wide = fit(replace(ELEVEN, compute=16 * ELEVEN.compute), machine, AUTO, width=1)
+    assert wide.gpu_layers < usual.gpu_layers
+    assert wide.gpu + 16 * ELEVEN.compute <= 8 * GB
+
+
+def test_several_gpus_count_together_but_one_reads_the_pictures() -> None:
+    two = Machine(32 * GB, 32 * GB, 8 * GB, n_gpus=2, reader_free=4 * GB)
+    one = Machine(32 * GB, 32 * GB, 8 * GB)
+    small = replace(two, reader_free=2 * GB)
+    assert fit(ELEVEN, two, AUTO, width=1).vision_on_gpu
+    assert not fit(ELEVEN, small, AUTO, width=1).vision_on_gpu
+    assert fit(ELEVEN, two, AUTO, width=1).gpu_layers < fit(ELEVEN, one, AUTO, width=1).gpu_layers
+
+
+def test_pictures_are_read_where_the_user_says() -> None:
+    on_cpu = Machine(32 * GB, 32 * GB, 24 * GB, reader_free=None)
+    plan = fit(ELEVEN, on_cpu, RuntimeSettings(mmproj_device="cpu"), width=1)
+    assert (plan.gpu_layers, plan.vision_on_gpu, plan.given_up) == (33, False, ())
+    there = Machine(32 * GB, 32 * GB, 24 * GB)
+    settings = RuntimeSettings(gpu_layers=0, mmproj_device="GPU0")
+    plan = fit(ELEVEN, there, settings, width=1)
+    assert (plan.gpu_layers, plan.vision_on_gpu) == (0, True)
+
+
 def test_a_container_has_what_its_limit_leaves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,7 +27,6 @@ from llavao1_edge.engine.runtime import Runtime
 from llavao1_edge.images import open_picture
 from llavao1_edge.llama.context import Row
 from llavao1_edge.llama.sampler import Draws, Grammar, Sampler, Sampling
-from llavao1_edge.mllama.cross import Visibility
 from llavao1_edge.search import Branch, Drafter, Event
 from llavao1_edge.search.rounds import draft, drop_all
 from llavao1_edge.stages import REASONING, stage_grammar
@@ -112,17 +111,11 @@ class Bench:
         return times
 
     def cross(self, n: int, rounds: int) -> list[float]:
-        layers, states = self.runtime.layers, self.states
-        visible = Visibility(states.n_valid, mlp=True)
-        plans = [
-            layers.plan(layer, n, visible, states)
-            for layer in range(self.runtime.shape.tensors.cross_layers)
-        ]
+        arithmetic = self.runtime.layers.arithmetic(n, self.states)
         times = []
         for _ in range(rounds):
             started = time.perf_counter()
-            for plan in plans:
-                layers.run(plan)
+            arithmetic()
             times.append((time.perf_counter() - started) * 1000)
         return times
 

@@ -33,7 +33,6 @@ from llavao1_edge.engine.runtime import Runtime, View
 from llavao1_edge.ggml.types import F32
 from llavao1_edge.images import open_picture, tile_picture
 from llavao1_edge.llama.context import Context, Row
-from llavao1_edge.mllama.cross import Visibility
 
 ROUNDS = 21
 
@@ -122,15 +121,7 @@ class Bench:
             plain.forget(0, start=n_prompt)
             plain.decode([Row(7, n_prompt, 0, output=True)])
 
-        plans = [
-            runtime.layers.plan(layer, 1, Visibility(states.n_valid, mlp=True), states)
-            for layer in range(runtime.shape.tensors.cross_layers)
-        ]
-
-        def arithmetic() -> None:
-            for plan in plans:
-                runtime.layers.run(plan)
-
+        arithmetic = runtime.layers.arithmetic(1, states)
         prefill(seen)
         actions = [lambda: step(seen), lambda: step(blind), step_plain, arithmetic]
         hooked, idle, bare, sums = in_turn(actions, rounds)

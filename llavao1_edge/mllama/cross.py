@@ -198,6 +198,18 @@ class CrossLayers:
         made.plan.run(self._backend)
         copy(made.y, elsewhere)
 
+    def arithmetic(self, n: int, states: CrossStates) -> Callable[[], None]:
+        """Computes all layers once over `n` rows of its own, for measuring what they cost."""
+        visible = Visibility(states.n_valid, mlp=True)
+        n_layers = self._shape.tensors.cross_layers
+        made = [self._plan(layer, n, visible, states, None) for layer in range(n_layers)]
+
+        def compute() -> None:
+            for each in made:
+                each.plan.run(self._backend)
+
+        return compute
+
     def _plan(
         self, layer: int, n: int, visibility: Visibility, states: CrossStates, rows: Place | None
     ) -> _LayerPlan:

@@ -360,3 +360,27 @@ def test_cross_graphs_are_built_once_per_shape(open_tiny: Callable[..., Engine])
     built = engine.runtime.layers.plans_built
     engine.session(A).ask("What?", sampling=GREEDY)
     assert engine.runtime.layers.plans_built == built
+
+
+def test_cross_layers_work_in_place_without_copies(
+    open_tiny: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from llavao1_edge.mllama import cross
+
+    def copy(*_: object) -> None:
+        raise AssertionError("rows were copied, although the backend reaches them")
+
+    engine = open_tiny()
+    wanted = engine.session(A).ask("What?", sampling=GREEDY).stages
+    monkeypatch.setattr(cross, "copy", copy)
+    assert engine.session(A).ask("What?", sampling=GREEDY).stages == wanted
+
+
+def test_rows_that_the_backend_does_not_reach_are_copied(
+    open_tiny: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from llavao1_edge.ggml.backend import Backend
+
+    wanted = open_tiny().session(A).ask("What?", sampling=GREEDY).stages
+    monkeypatch.setattr(Backend, "reaches", lambda *_: False)
+    assert open_tiny().session(A).ask("What?", sampling=GREEDY).stages == wanted

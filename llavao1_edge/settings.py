@@ -80,7 +80,15 @@ def _check(name: str, value: Any, limits: Range) -> None:
                 f"{name} is {value!r}", hint=f"Choose one of {', '.join(limits.choices)}."
             )
         return
-    if value is None or limits.kind is str:
+    if value is None:
+        return
+    fits = (
+        isinstance(value, int | float) if limits.kind is float else isinstance(value, limits.kind)
+    )
+    if not fits or isinstance(value, bool):
+        kinds = {int: "a whole number", float: "a number", str: "text"}
+        raise UsageError(f"{name} is {value!r}", hint=f"It must be {kinds[limits.kind]}.")
+    if limits.kind is str:
         return
     outside = (limits.low is not None and not value >= limits.low) or (
         limits.high is not None and not value <= limits.high

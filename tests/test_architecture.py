@@ -97,6 +97,8 @@ MAY_IMPORT: dict[str, set[str]] = {
 FENCES: dict[str, set[str]] = {
     "ctypes": {"ggml", "llama", "mllama/injection.py", "devices/rpc.py", "system"},
     "llama_cpp": {"ggml", "llama", "mllama/injection.py"},
+    "llguidance": {"llama"},
+    "jsonschema": {"engine"},
     "torch": {"verify.py"},
     "transformers": {"verify.py"},
     "PySide6": {"gui models", "gui widgets", "gui work", "gui translate", "llavao1_gui"},

@@ -78,6 +78,10 @@ def run(options: argparse.Namespace) -> int:
         job = jobs.from_options(options)
     if not job.question.strip():
         raise UsageError("the question is empty", hint="Ask something about the picture.")
+    if job.answer_format is not None and job.answer_format.unenforced:
+        words, name = ", ".join(job.answer_format.unenforced), job.answer_format.name
+        note = f"note: {words} of {name} cannot be enforced while writing; the finished answer is"
+        print(f"{note} checked", file=sys.stderr)
     job.open_picture()
     answer, record = _answer(job)
     for note in answer.notes:
@@ -149,6 +153,10 @@ def _exit_code(job: Job, answer: Answer, record: dict[str, Any]) -> int:
         return 1 if found else 0
     if not answer.conclusion:
         raise no_conclusion()
+    if answer.form_problem:
+        raise LlavaError(
+            answer.form_problem, hint="Give it more room, or use a form that the model can fill."
+        )
     return 0
 
 

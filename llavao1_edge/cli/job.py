@@ -95,15 +95,13 @@ def from_record(path: Path, options: argparse.Namespace) -> Job:
             seed=int(trace["seed"]),
             sampling=SamplingSettings(**_known(request["sampling"], SamplingSettings)),
             budget=BudgetSettings(**_known(request["budget"], BudgetSettings)),
-            answer_format=None
-            if form is None
-            else AnswerFormat(form["grammar"], form["name"], made=True),
+            answer_format=None if form is None else _form(form),
             settings=RuntimeSettings(**_known(request["runtime"], RuntimeSettings)),
             model_name=model,
             mmproj_name=mmproj,
             expected=record,
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UsageError(
             f"{path} is no record of an answer ({type(error).__name__}: {error})",
             hint="Give a file that `ask --json` wrote.",
@@ -133,7 +131,7 @@ def _read(path: Path) -> dict[str, Any]:
         record = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}", hint="Check the path.") from None
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, a number without end
         raise UsageError(
             f"{path} is not JSON: {error}", hint="Give a file that `ask --json` wrote."
         ) from None
@@ -143,6 +141,19 @@ def _read(path: Path) -> dict[str, Any]:
             hint="Give a file that `ask --json` wrote.",
         )
     return record
+
+
+def _form(form: dict[str, Any]) -> AnswerFormat:
+    """The form of a record, checked like one that a user gives."""
+    from llavao1_edge.engine.formats import compiled, schema_format
+
+    name = str(form["name"])
+    if form.get("schema"):
+        made = schema_format(str(form["schema"]), name=name)
+    else:
+        made = AnswerFormat(str(form["grammar"]), name)
+    compiled(made)
+    return made
 
 
 def differences(record: dict[str, Any], expected: dict[str, Any]) -> list[str]:

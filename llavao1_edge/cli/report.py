@@ -34,7 +34,9 @@ def as_json(answer: Answer, job: Job, engine: Engine) -> dict[str, Any]:
             "question": job.question,
             "sampling": asdict(job.sampling),
             "budget": asdict(job.budget),
-            "answer_format": None if form is None else {"name": form.name, "grammar": form.grammar},
+            "answer_format": None
+            if form is None
+            else {"name": form.name, "grammar": form.grammar, "schema": form.schema},
             "model": job.model_name,
             "mmproj": job.mmproj_name,
             "pair_id": runtime.pair_id,

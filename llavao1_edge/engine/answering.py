@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from llavao1_edge.engine.drafter import BatchDrafter, Latch
-from llavao1_edge.engine.formats import check_fits
+from llavao1_edge.engine.formats import check_fits, compiled, problem
 from llavao1_edge.engine.panel import ModelPanel
 from llavao1_edge.engine.points import Point, Points
 from llavao1_edge.engine.runtime import Stop, View
@@ -112,7 +112,7 @@ class Answering:
             budget=self.budget,
             stop=self.stop,
             panel=panel,
-            answer_grammar=request.answer_format.gbnf if request.answer_format else "",
+            form=compiled(request.answer_format) if request.answer_format else "",
         )
         return panel, drafter
 
@@ -191,7 +191,13 @@ class Answering:
             return Answer(parsed.conclusion, parsed.stages, trace, tuple(notes), cancelled)
         stages = {stage.name: text for stage, text in chosen.stages}
         conclusion = stages.get(CONCLUSION.name, "")
-        return Answer(conclusion, stages, trace, tuple(notes), cancelled)
+        form_problem = ""
+        if self.request.answer_format is not None:
+            last = path[-1].candidate if path else None
+            closed = last is not None and last.stage is CONCLUSION and last.ending is Ending.CLOSED
+            form_problem = problem(self.request.answer_format, conclusion, closed=closed)
+            notes += [form_problem] if form_problem else []
+        return Answer(conclusion, stages, trace, tuple(notes), cancelled, form_problem)
 
     def _remember(self, points: Points, key: int) -> None:
         """Adds the turn to the conversation; its last token is decoded with the next turn."""

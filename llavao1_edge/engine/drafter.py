@@ -19,7 +19,8 @@ from llavao1_edge.engine.points import NO_LOGITS, Logits, Point, Points
 from llavao1_edge.engine.runtime import Stop
 from llavao1_edge.errors import Cancelled, ContextFullError
 from llavao1_edge.llama.context import Row
-from llavao1_edge.llama.sampler import Draws, Grammar, Sampler, Sampling
+from llavao1_edge.llama.guide import FormGrammar
+from llavao1_edge.llama.sampler import Draws, Grammar, Rules, Sampler, Sampling
 from llavao1_edge.scoring import Panel, Part
 from llavao1_edge.search import (
     Branch,
@@ -30,8 +31,7 @@ from llavao1_edge.search import (
     Token,
     Unit,
 )
-from llavao1_edge.stages import CONCLUSION, Stage, stage_grammar
-from llavao1_edge.stages.answers import START
+from llavao1_edge.stages import CONCLUSION, TAGS, Stage, stage_grammar
 from llavao1_edge.stages.stage import GAP
 
 
@@ -60,14 +60,14 @@ class BatchDrafter:
         budget: Budget,
         stop: Latch,
         panel: Panel | None = None,
-        answer_grammar: str = "",
+        form: str = "",
     ) -> None:
         self.points, self._runtime = points, points.runtime
         self.draws = Draws(sampling, self._runtime.banned)
         self._seed = seed
         self.max_tokens, self.stage_tokens = max_tokens, stage_tokens or max_tokens
         self.budget, self.stop, self._panel = budget, stop, panel
-        self._answer_grammar = answer_grammar
+        self._form = form
         self.remarks: list[str] = []
 
     # --- branches ---------------------------------------------------------------------------
@@ -125,11 +125,12 @@ class BatchDrafter:
 
     def sampler(self, branch: Branch, base: Point, stage: Stage | None, draw: int) -> Sampler:
         model = self._runtime.model
-        grammars = []
-        if stage is not None:
-            grammars.append(Grammar(model, stage_grammar(stage)))
-            if stage is CONCLUSION and self._answer_grammar:
-                grammars.append(Grammar(model, self._answer_grammar, start=START))
+        grammars: list[Rules] = []
+        if stage is CONCLUSION and self._form:
+            vocabulary = self._runtime.vocabulary
+            grammars = [FormGrammar(vocabulary, self._form, tags=TAGS, closing=stage.closing)]
+        elif stage is not None:
+            grammars = [Grammar(model, stage_grammar(stage))]
         sampler = Sampler(seed=self.seed_for(branch, stage, draw), grammars=grammars)
         sampler.begin(base.tokens, n_open=base.n_open)
         return sampler

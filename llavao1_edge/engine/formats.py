@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+import json
+import math
 from pathlib import Path
+from typing import Any
 
 from llavao1_edge.errors import UsageError
-from llavao1_edge.stages import AnswerFormat, answer_kind, choices
+from llavao1_edge.llama import guide
+from llavao1_edge.stages import CONCLUSION, AnswerFormat, answer_kind, choices
 
 MAX_BYTES = 1 << 20
+WRAPPER = {"name", "schema", "strict", "description"}  # as OpenAI's response_format has it
+LONGEST_TEXT = 1_000_000  # of a string or list that a schema may ask for
 
 
 def answer_format(
@@ -34,11 +41,125 @@ def answer_format(
     if kind is not None:
         return answer_kind(kind)
     if grammar is not None:
-        return AnswerFormat(_read(grammar), str(grammar))
-    assert schema is not None
-    from llavao1_edge.llama.schema import gbnf_of_schema
+        made = AnswerFormat(_read(grammar), str(grammar))
+    else:
+        assert schema is not None
+        made = schema_format(_read(schema), name=str(schema))
+    compiled(made)
+    return made
 
-    return AnswerFormat(gbnf_of_schema(_read(schema), name=str(schema)), str(schema), made=True)
+
+def schema_format(text: str, *, name: str) -> AnswerFormat:
+    """The format of a JSON schema, also in the wrapper {"name", "schema"} of OpenAI's protocol.
+
+    Raises UsageError where it cannot be read or followed.
+    """
+    schema = _unwrapped(_parsed(text, name=name))
+    if not isinstance(schema, dict):
+        raise UsageError(f"{name} holds {type(schema).__name__}", hint="It must be a JSON schema.")
+    _check_sizes(schema, name=name)
+    _check_schema(schema, name=name)
+    return AnswerFormat(name=name, schema=json.dumps(schema), unenforced=guide.unenforced(schema))
+
+
+def _parsed(text: str, *, name: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        raise UsageError(
+            f"{name}, line {error.lineno}, column {error.colno}: {error.msg}",
+            hint="It must be a JSON schema.",
+        ) from None
+    except RecursionError:
+        raise UsageError(f"{name} is nested too deeply", hint="Use a simpler schema.") from None
+    except ValueError as error:  # a number of thousands of digits, NaN
+        message = str(error).split(";")[0]
+        raise UsageError(f"{name}: {message}", hint="It must be a JSON schema.") from None
+
+
+def _no_constant(text: str) -> None:
+    raise ValueError(f"{text} is not a number in JSON")
+
+
+def _unwrapped(found: Any) -> Any:
+    if isinstance(found, dict) and isinstance(found.get("json_schema"), dict):
+        found = found["json_schema"]
+    if isinstance(found, dict) and isinstance(found.get("schema"), dict) and set(found) <= WRAPPER:
+        return found["schema"]
+    return found
+
+
+def _check_sizes(part: Any, *, name: str) -> None:
+    """Raises UsageError for a length that no answer can have."""
+    waiting = [part]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, list):
+            waiting += part
+        if not isinstance(part, dict):
+            continue
+        waiting += part.values()
+        for key in ("minItems", "minLength", "minProperties"):
+            least = part.get(key)
+            if isinstance(least, int | float) and not least <= LONGEST_TEXT:
+                raise UsageError(
+                    f"{name}: {key} is {least:g}", hint=f"At most {LONGEST_TEXT} can be followed."
+                )
+        numbers = [part.get(key) for key in ("minimum", "maximum", "multipleOf")]
+        if any(isinstance(n, float) and not math.isfinite(n) for n in numbers):
+            raise UsageError(f"{name} has an infinite number", hint="It must be a JSON schema.")
+
+
+def _check_schema(schema: dict[str, Any], *, name: str) -> None:
+    """By the meta-schema: a keyword with a value of the wrong kind is named with its place."""
+    from jsonschema import Draft202012Validator, SchemaError, validators
+
+    kind = validators.validator_for(schema, default=Draft202012Validator)
+    try:
+        kind.check_schema(schema)
+    except SchemaError as error:
+        place = "/".join(map(str, error.path)) or "the top"
+        message = str(error.message)[:200]
+        raise UsageError(
+            f"{name}, at {place}: {message}", hint="It must be a JSON schema."
+        ) from None
+    except RecursionError:
+        raise UsageError(f"{name} is nested too deeply", hint="Use a simpler schema.") from None
+
+
+@functools.lru_cache(maxsize=16)
+def compiled(form: AnswerFormat) -> str:
+    """The whole grammar that the conclusion follows, for `guide`. Raises UsageError."""
+    if form.grammar:
+        lark = guide.lark_of_gbnf(form.grammar, name=form.name)
+    else:
+        lark = guide.lark_of_schema(json.loads(form.schema), lenient=bool(form.unenforced))
+    return guide.compile_form(lark, closing=CONCLUSION.closing, name=form.name)
+
+
+def problem(form: AnswerFormat, conclusion: str, *, closed: bool) -> str:
+    """Why a conclusion is not of the form that was asked for; empty where it is.
+
+    closed: it came to its closing tag, which a form's grammar has at its end only.
+    """
+    if not closed:
+        return f"the answer was cut off before it had the form of {form.name}"
+    if not form.schema:
+        return ""
+    from jsonschema import Draft202012Validator, validators
+
+    schema = json.loads(form.schema)
+    try:
+        value = json.loads(conclusion)
+        kind = validators.validator_for(schema, default=Draft202012Validator)
+        errors = kind(schema, format_checker=kind.FORMAT_CHECKER).iter_errors(value)
+        first = next(iter(errors), None)
+    except (ValueError, RecursionError) as error:
+        return f"the answer is not JSON ({str(error)[:80]})"
+    if first is None:
+        return ""
+    place = "/".join(map(str, first.path)) or "the top"
+    return f"the answer does not follow {form.name}, at {place}: {str(first.message)[:120]}"
 
 
 def check_fits(strategy: str, given: object) -> None:
@@ -52,9 +173,11 @@ def check_fits(strategy: str, given: object) -> None:
 
 def _read(path: Path) -> str:
     try:
+        if path.exists() and not path.is_file():
+            raise UsageError(f"{path} is not a file", hint="Check the path.")
         if path.stat().st_size > MAX_BYTES:
             raise UsageError(f"{path} is larger than 1 MB", hint="That is no grammar.")
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise UsageError(f"cannot read {path}: {reason}", hint="Check the path.") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from collections import OrderedDict
@@ -31,6 +32,7 @@ from llavao1_edge.errors import (
 from llavao1_edge.ggml.backend import Backend
 from llavao1_edge.images import Canvas, Picture, TiledPicture, choose_canvas, tile_picture
 from llavao1_edge.llama.context import Context, Row
+from llavao1_edge.llama.guide import Vocabulary
 from llavao1_edge.llama.model import Model
 from llavao1_edge.llama.sampler import Sampling
 from llavao1_edge.mllama.cross import CrossLayers, CrossStates
@@ -267,6 +269,11 @@ class Runtime:
         if piece is None:
             piece = self._pieces[token] = self.model.piece(token)
         return piece
+
+    @functools.cached_property
+    def vocabulary(self) -> Vocabulary:
+        """For forms of the conclusion; made when the first one is asked for."""
+        return Vocabulary(self.model, stop_tokens=sorted(self.stop_tokens), banned=self.banned)
 
     @property
     def end_of_turn(self) -> int:

@@ -123,7 +123,9 @@ def row_id(item: Item, cell: Cell, pair_id: str, plan: Plan) -> str:
     """Equal for the same question under the same circumstances."""
     parts = [item.key, item.prompt(), cell.name, pair_id, str(plan.seed)]
     parts += [repr(plan.sampling), repr(plan.budget)]
-    parts.append("" if plan.answer_format is None else plan.answer_format.grammar)
+    parts.append(
+        "" if plan.answer_format is None else plan.answer_format.grammar + plan.answer_format.schema
+    )
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
 
 

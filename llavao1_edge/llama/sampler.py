@@ -12,7 +12,7 @@ import ctypes
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,10 +95,19 @@ class Grammar:
             self.address = None
 
 
+class Rules(Protocol):
+    """What a sampler asks of a grammar: one of llama.cpp's, or the form of an answer."""
+
+    def allows(self, token: int) -> bool: ...
+    def mask(self, candidates: NDArray[np.void]) -> None: ...
+    def accept(self, token: int) -> None: ...
+    def close(self) -> None: ...
+
+
 class Sampler:
     """What one candidate's draws depend on: its random numbers, its grammars, its text."""
 
-    def __init__(self, *, seed: int, grammars: Sequence[Grammar] = ()) -> None:
+    def __init__(self, *, seed: int, grammars: Sequence[Rules] = ()) -> None:
         """A token must please all of `grammars`, which the sampler owns from now on."""
         self.grammars = list(grammars)
         self.random = np.random.Generator(np.random.PCG64(seed))
@@ -255,7 +264,7 @@ def _masked(logits: NDArray[np.float32], sampler: Sampler) -> NDArray[np.float32
     masked[candidates["id"]] = candidates["logit"]
     if not np.isfinite(masked.max()):
         raise BackendError(
-            "the answer grammar and the stage's own grammar leave no token to go on with",
+            "the grammar leaves no token to go on with",
             hint="An answer may not contain a stage tag; check the grammar.",
         )
     return _shifted(masked)

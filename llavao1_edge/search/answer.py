@@ -124,7 +124,8 @@ class Trace:
 class Answer:
     """`stages`: name → text, the missing ones absent. `notes`: what was odd, empty if nothing.
 
-    cancelled: it was stopped, and this is the best there was by then.
+    cancelled: it was stopped, and this is the best there was by then. form_problem: why the
+    conclusion is not of the form that was asked for; empty where it is, or none was.
     """
 
     conclusion: str
@@ -132,6 +133,7 @@ class Answer:
     trace: Trace
     notes: tuple[str, ...] = field(default=())
     cancelled: bool = False
+    form_problem: str = ""
 
     @property
     def complete(self) -> bool:

@@ -13,6 +13,7 @@ from llavao1_edge.stages.stage import (
     REASONING,
     STAGES,
     SUMMARY,
+    TAGS,
     Stage,
 )
 
@@ -23,6 +24,7 @@ __all__ = [
     "REASONING",
     "STAGES",
     "SUMMARY",
+    "TAGS",
     "AnswerFormat",
     "ParsedAnswer",
     "Stage",

@@ -7,51 +7,34 @@ from dataclasses import dataclass
 
 from llavao1_edge.errors import UsageError
 from llavao1_edge.stages.gbnf import check_gbnf
-from llavao1_edge.stages.stage import CONCLUSION
-
-START = "llavao1-conclusion"
-"""The rule that a conclusion's grammar starts from: the user's `root`, then the closing tag."""
 
 NUMBER = r"""root ::= "-"? [0-9]{1,15} ("." [0-9]{1,15})?"""
 YES_NO = """root ::= "yes" | "no" | "Yes" | "No\""""
-JSON = r"""
-root ::= object | array
-value ::= object | array | string | number | "true" | "false" | "null"
-object ::= "{" ws (member ("," ws member)*)? "}" ws
-member ::= string ":" ws value
-array ::= "[" ws (value ("," ws value)*)? "]" ws
-string ::= "\"" ([^"\\\x7F\x00-\x1F] | "\\" (["\\/bfnrt] | "u" [0-9a-fA-F]{4}))* "\"" ws
-number ::= "-"? ([0-9] | [1-9] [0-9]{0,15}) ("." [0-9]{1,15})? ([eE] [-+]? [0-9]{1,3})? ws
-ws ::= [ \n]{0,4}
-"""
-KINDS = {"number": NUMBER, "yes-no": YES_NO, "json": JSON}
+JSON_SCHEMA = '{"type": ["object", "array"]}'
+KINDS = ("number", "yes-no", "json")
 
 
 @dataclass(frozen=True)
 class AnswerFormat:
-    """A grammar with a `root` rule that the conclusion's text must follow. Raises UsageError.
+    """What the conclusion's text must follow: a GBNF grammar with a `root` rule, or a JSON schema
+    (as text). Raises UsageError, with line and column for a mistake in a grammar.
 
-    made: it was made by a program, so that a place in it would tell a user nothing.
+    unenforced: keywords of the schema that are checked in the finished answer only.
     """
 
-    grammar: str
+    grammar: str = ""
     name: str = "the answer grammar"
-    made: bool = False
+    schema: str = ""
+    unenforced: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.made:
-            check_gbnf(self.grammar, name=self.name)
-        if START in self.grammar:
+        if bool(self.grammar) == bool(self.schema):
             raise UsageError(
-                f"{self.name} uses the name {START}", hint="Choose another name for that rule."
+                f"{self.name} has {'both' if self.schema else 'neither'} a grammar and a schema",
+                hint="Give one of them.",
             )
-
-    @property
-    def gbnf(self) -> str:
-        """The grammar from the opening tag on; it starts at the rule `START`."""
-        end = f'[ \\n]? root [ \\n]? "{CONCLUSION.closing}" "\\n"*'
-        # First, so that a grammar that ends in the middle of a rule cannot swallow it.
-        return f"{START} ::= {end}\n{self.grammar.strip()}\n"
+        if self.grammar:
+            check_gbnf(self.grammar, name=self.name)
 
 
 def choices(options: Sequence[str]) -> AnswerFormat:
@@ -76,4 +59,7 @@ def answer_kind(kind: str) -> AnswerFormat:
     """`number`, `yes-no` or `json`. Raises UsageError."""
     if kind not in KINDS:
         raise UsageError(f"the answer is {kind!r}", hint=f"Choose one of {', '.join(KINDS)}.")
-    return AnswerFormat(KINDS[kind], f"the grammar of {kind}")
+    name = f"the grammar of {kind}"
+    if kind == "json":
+        return AnswerFormat(name=name, schema=JSON_SCHEMA)
+    return AnswerFormat(NUMBER if kind == "number" else YES_NO, name)

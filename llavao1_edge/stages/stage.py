@@ -28,5 +28,6 @@ SUMMARY, CAPTION, REASONING, CONCLUSION = (
     Stage(name) for name in ("summary", "caption", "reasoning", "conclusion")
 )
 STAGES = (SUMMARY, CAPTION, REASONING, CONCLUSION)
+TAGS = tuple(tag for stage in STAGES for tag in (stage.opening, stage.closing))
 GAP = "\n\n"
 """What the model was trained to write between two stages."""

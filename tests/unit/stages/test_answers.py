@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from llavao1_edge.engine.formats import answer_format
+from llavao1_edge.engine.formats import answer_format, compiled
 from llavao1_edge.errors import UsageError
+from llavao1_edge.llama.guide import accepts
 from llavao1_edge.stages import AnswerFormat, answer_kind, choices
-from llavao1_edge.stages.answers import KINDS, START
+from llavao1_edge.stages.answers import KINDS
 from llavao1_edge.stages.gbnf import check_gbnf
 
 GOOD = [
@@ -58,7 +59,7 @@ def test_bad_grammars_name_the_place(grammar: str, line: int, column: int, probl
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_kinds_are_good_grammars(kind: str) -> None:
-    assert START in answer_kind(kind).gbnf
+    compiled(answer_kind(kind))
 
 
 def test_a_grammar_of_many_groups_is_refused_in_words() -> None:
@@ -74,10 +75,15 @@ def test_choices() -> None:
 
 
 def test_the_end_of_the_stage_is_added() -> None:
-    assert AnswerFormat('root ::= "a" |').gbnf.startswith(START)
-    assert "</CONCLUSION>" in AnswerFormat('root ::= "a"').gbnf
-    with pytest.raises(UsageError, match=START):
-        AnswerFormat(f'root ::= {START}\n{START} ::= "a"')
+    for grammar in ('root ::= "a" |', 'root ::= "a"'):
+        whole = compiled(AnswerFormat(grammar))
+        assert accepts(whole, "a</CONCLUSION>")
+        assert accepts(whole, "a\n</CONCLUSION>\n")
+        assert not accepts(whole, "a")
+    with pytest.raises(UsageError, match="neither"):
+        AnswerFormat()
+    with pytest.raises(UsageError, match="both"):
+        AnswerFormat('root ::= "a"', schema="{}")
 
 
 def test_formats_from_files(tmp_path: Path) -> None:
@@ -101,7 +107,7 @@ def test_json_schemas(tmp_path: Path) -> None:
     schema.write_text(json.dumps({"type": "object", "properties": {"n": {"type": "integer"}}}))
     made = answer_format(schema=schema)
     assert made is not None
-    assert "root ::=" in made.grammar
+    assert json.loads(made.schema)["type"] == "object"
     schema.write_text('{"type": "string", "maxLength": 900}')
     assert answer_format(schema=schema) is not None
     schema.write_text('{"type": \n !}')
@@ -112,5 +118,5 @@ def test_json_schemas(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=f"holds {held}"):
             answer_format(schema=schema)
     schema.write_text('{"$ref": "#/nowhere"}')
-    with pytest.raises(UsageError, match="cannot be turned into a grammar"):
+    with pytest.raises(UsageError, match="cannot be followed"):
         answer_format(schema=schema)

@@ -66,6 +66,8 @@ def run(options: argparse.Namespace) -> int:
 
     source = read_source(options.picture)
     picture = None if source is None else open_picture(source)
+    if picture is not None and picture.note:
+        print(f"note: {picture.source}: {picture.note}", file=sys.stderr)
     from llavao1_edge.cli.progress import stop_on_interrupt
 
     text, mmproj = model_paths(options.model, options.mmproj)

@@ -44,6 +44,8 @@ class Job:
     def open_picture(self) -> None:
         source = read_source(self.picture_name)
         self.picture = None if source is None else open_picture(source)
+        if self.picture is not None and self.picture.note:
+            print(f"note: {self.picture.source}: {self.picture.note}", file=sys.stderr)
 
 
 def from_options(options: argparse.Namespace) -> Job:
@@ -186,4 +188,6 @@ def read_source(name: str) -> Path | bytes | None:
         if not data:
             raise PictureError("no picture came on standard input", hint="Pipe a file into it.")
         return data
-    return Path(name)
+    from llavao1_edge.images.finding import picture_path
+
+    return picture_path(name)

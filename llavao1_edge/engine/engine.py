@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 from weakref import finalize
 
 from llavao1_edge.engine.diagnosis import PromptLogits, check_tokens, compute_logits
@@ -18,7 +19,9 @@ from llavao1_edge.prompt import user_turn
 from llavao1_edge.search import Strategy
 from llavao1_edge.settings import RuntimeSettings
 
-PictureSource = Path | str | bytes | Picture
+PictureSource = Any
+"""A Picture, or what `open_picture` takes: a path or `file://` URL, bytes, an open file, a PIL
+image, an array (height, width, 3) of uint8."""
 
 
 class Engine(Closing):

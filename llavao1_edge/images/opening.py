@@ -1,37 +1,51 @@
 """Opens a picture file safely and makes it an upright RGB picture.
 
 Formats come from an allow-list, size is checked before anything is decoded, EXIF rotation is
-applied, transparency is laid over white, animations give their first frame.
+applied, transparency is laid over white, animations give their first frame. What is odd about a
+picture and was mended is said in its `note`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import stat
+import threading
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from numpy.typing import NDArray
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from llavao1_edge.errors import PictureError
+from llavao1_edge.errors import OutOfMemory, PictureError
+from llavao1_edge.images.finding import picture_path
 
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "ICO", "JPEG2000", "PSD")
 HEIF = "HEIF"
 MAX_PIXELS = 178_000_000  # just below where Pillow itself suspects an attack
+MAX_SIDE = 100_000  # longer ones are lines, and cost gigabytes to resize
+KEPT_PIXELS = 60_000_000  # of larger ones, fractions of the size are kept: the model sees 1.3
 MAX_FILE_BYTES = 512 << 20
+BAND_ROWS = 256
+ORIENTATION = 0x0112  # of EXIF
+DEEP = ("I", "F")  # modes of deep grey
 MEMORY = "picture in memory"
+CUT_OFF = ("truncated", "broken", "not enough", "Truncated")  # what decoders say of half a file
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An upright RGB picture. `key` is a hash of its pixels: equal pictures share one encoding."""
+    """An upright RGB picture. `key` is a hash of its pixels: equal pictures share one encoding;
+    `note`: what was odd about the file, empty if nothing."""
 
     image: Image.Image
     key: str
     source: str
+    note: str = ""
 
     @property
     def width(self) -> int:
@@ -42,30 +56,54 @@ class Picture:
         return self.image.height
 
 
-def open_picture(source: Path | str | bytes | Image.Image, *, name: str = MEMORY) -> Picture:
-    """A file's path or bytes, or a picture in memory; `name` is what errors call the latter two.
+def open_picture(source: Any, *, name: str = MEMORY) -> Picture:
+    """A file's path (also as a `file://` URL) or bytes, an open file, a PIL image, or an array
+    (height, width, 3) of uint8. `name` is what errors call what has no path.
 
-    Raises PictureError with the reason.
+    Raises PictureError with the reason, OutOfMemory.
     """
     if isinstance(source, Image.Image):
         return _guarded(lambda: _finish(source, name), name)
-    if isinstance(source, bytes):
-        return _decode(source, name)
+    if isinstance(source, np.ndarray):
+        array = _checked(source, name)
+        return _guarded(lambda: _finish(Image.fromarray(array), name), name)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return _decode(bytes(source), name)
+    if hasattr(source, "read"):
+        return _decode(_read_open(source, name), name)
     return _decode(read_picture(source), str(source))
 
 
+def _checked(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+        raise PictureError(
+            f"{name} is an array {array.shape} of {array.dtype}",
+            hint="It must be (height, width, 3) of uint8.",
+        )
+    _check_size(array.shape[1], array.shape[0], name)
+    return np.ascontiguousarray(array)
+
+
+def _read_open(file: IO[bytes], name: str) -> bytes:
+    data = file.read(MAX_FILE_BYTES + 1)
+    if not isinstance(data, bytes):
+        raise PictureError(f"{name} was opened as text", hint='Open it with mode "rb".')
+    if len(data) > MAX_FILE_BYTES:
+        raise _too_many_bytes(name, len(data))
+    return data
+
+
 def read_picture(path: Path | str) -> bytes:
-    """The bytes of a picture's file. Raises PictureError: missing, a folder, too large."""
-    path = Path(path)
+    """The bytes of a picture's file. Raises PictureError: missing, no regular file, too large."""
+    path = picture_path(path) if isinstance(path, str) else Path(path)
     try:
-        size = path.stat().st_size
+        about = path.stat()
         if path.is_dir():
             raise PictureError(f"{path} is a folder", hint="Give a picture file.")
-        if size > MAX_FILE_BYTES:
-            raise PictureError(
-                f"{path} has {size / 1e6:.0f} MB, at most {MAX_FILE_BYTES / 1e6:.0f} are read",
-                hint="Save the picture smaller.",
-            )
+        if not stat.S_ISREG(about.st_mode):  # a pipe could be waited for without end
+            raise PictureError(f"{path} is not a regular file", hint="Give a picture file.")
+        if about.st_size > MAX_FILE_BYTES:
+            raise _too_many_bytes(str(path), about.st_size)
         with path.open("rb") as file:
             return file.read(MAX_FILE_BYTES)
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL byte
@@ -75,21 +113,34 @@ def read_picture(path: Path | str) -> bytes:
         ) from error
 
 
+def _too_many_bytes(name: str, n: int) -> PictureError:
+    return PictureError(
+        f"{name} has {n / 1e6:.0f} MB, at most {MAX_FILE_BYTES / 1e6:.0f} are read",
+        hint="Save the picture smaller.",
+    )
+
+
 def _decode(data: bytes, name: str) -> Picture:
     formats = list(FORMATS)
     if _register_heif():
         formats.append(HEIF)
 
+    if data[:18].lstrip(b"\0")[:1] and name.lower().endswith(".tga"):
+        formats.append("TGA")  # it has no mark of its own: only where the name says so
+
     def decode() -> Picture:
         with Image.open(io.BytesIO(data), formats=formats) as image:
             _check_size(image.width, image.height, name)
             image.seek(0)
-            image.load()
-            return _finish(image, name)
+            note = _load(image)
+            return _finish(image, name, note)
 
     try:
         return _guarded(decode, name)
     except UnidentifiedImageError:
+        kind = _other_kind(data)
+        if kind:
+            raise PictureError(f"{name} {kind[0]}", hint=kind[1]) from None
         listed = ", ".join(formats) + (
             "" if HEIF in formats else " (HEIC: pip install pillow-heif)"
         )
@@ -97,6 +148,54 @@ def _decode(data: bytes, name: str) -> Picture:
             f"{name} is not a picture this program can read",
             hint=f"It reads {listed}.",
         ) from None
+
+
+_TRUNCATED = threading.Lock()
+
+
+def _load(image: Image.Image) -> str:
+    """Decodes; of a file that was cut off, what is there. Returns a note, or nothing."""
+    large = image.width * image.height > KEPT_PIXELS
+    if image.format == "JPEG" and large:  # its decoder can leave out what is not kept
+        image.draft("RGB", (image.width // 2, image.height // 2))
+    try:
+        image.load()
+    except (OSError, SyntaxError) as error:
+        if not any(
+            word in str(error) for word in ("truncated", "broken", "not enough", "Truncated")
+        ):
+            raise
+        with _TRUNCATED:  # Pillow's switch is global
+            ImageFile.LOAD_TRUNCATED_IMAGES = True
+            try:
+                image.load()
+            finally:
+                ImageFile.LOAD_TRUNCATED_IMAGES = False
+        if _n_missing_rows(image) > image.height // 2:
+            raise
+        return "the file is cut off at its end; what is there was read"
+    return "it is large and was read at 1/2 of its size" if image.format == "JPEG" and large else ""
+
+
+def _n_missing_rows(image: Image.Image) -> int:
+    """Rows at the bottom that are all of one colour, as decoders leave what they did not get to."""
+    values = np.asarray(image)
+    same = (values == values[-1, -1]).reshape(len(values), -1).all(axis=1)
+    return int(np.argmin(same[::-1])) if not same.all() else len(values)
+
+
+def _other_kind(data: bytes) -> tuple[str, str] | None:
+    """What a file is instead of a picture, and what to do."""
+    start = data[:2000].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if not data:
+        return "is empty", "Save the picture again."
+    if start.startswith(b"%pdf"):
+        return "is a PDF document", "Save its page as a picture, for example as PNG."
+    if start.startswith(b"<svg") or (start.startswith(b"<?xml") and b"<svg" in start):
+        return "is an SVG drawing", "Export it as a picture, for example as PNG."
+    if start.startswith((b"<!doctype html", b"<html", b"<head", b"<body")):
+        return "is a web page, not a picture", "Save the picture itself from the page."
+    return None
 
 
 def _guarded(decode: Callable[[], Picture], name: str) -> Picture:
@@ -107,6 +206,10 @@ def _guarded(decode: Callable[[], Picture], name: str) -> Picture:
             return decode()
     except (PictureError, UnidentifiedImageError):
         raise
+    except MemoryError:
+        raise OutOfMemory(
+            f"not enough memory to open {name}", hint="Close other programs, or save it smaller."
+        ) from None
     except Image.DecompressionBombError:
         raise _too_large(name) from None
     except Exception as error:
@@ -129,6 +232,11 @@ def _check_size(width: int, height: int, name: str) -> None:
         raise PictureError(f"{name} has no pixels", hint="Choose another picture.")
     if width * height > MAX_PIXELS:
         raise _too_large(name)
+    if max(width, height) > MAX_SIDE:
+        raise PictureError(
+            f"{name} is {width} × {height} pixels; a side has at most {MAX_SIDE}",
+            hint="Cut out the part that matters.",
+        )
 
 
 def _too_large(name: str) -> PictureError:
@@ -138,24 +246,69 @@ def _too_large(name: str) -> PictureError:
     )
 
 
-def _finish(image: Image.Image, name: str) -> Picture:
+def _finish(image: Image.Image, name: str, note: str = "") -> Picture:
     _check_size(image.width, image.height, name)
+    factor = 1
+    while image.width * image.height > factor**2 * KEPT_PIXELS:
+        factor += 1
+    orientation = image.getexif().get(ORIENTATION)
+    if factor > 1:
+        image = _reduced(image, factor)
+        image.getexif()[ORIENTATION] = orientation or 1
+        note = note or f"it is large and was read at 1/{factor} of its size"
     upright = to_rgb(ImageOps.exif_transpose(image))
     digest = hashlib.sha256(f"{upright.width}x{upright.height}".encode())
-    digest.update(upright.tobytes())
-    return Picture(upright, digest.hexdigest(), name)
+    digest.update(np.ascontiguousarray(upright).data)
+    return Picture(upright, digest.hexdigest(), name, note)
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Over white where transparent, as the oracle does; 16-bit grey is scaled, not clipped."""
+def _reduced(image: Image.Image, factor: int) -> Image.Image:
+    """RGB at a fraction of the size, a band of rows at a time: no copy of every pixel is made."""
+    wide, high = -(-image.width // factor), -(-image.height // factor)
+    made, span = Image.new("RGB", (wide, high)), _span(image)
+    for top in range(0, image.height, BAND_ROWS * factor):
+        bottom = min(image.height, top + BAND_ROWS * factor)
+        band = to_rgb(image.crop((0, top, image.width, bottom)), span=span)
+        made.paste(band.reduce(factor), (0, top // factor))
+    return made
+
+
+def to_rgb(image: Image.Image, *, span: tuple[float, float] | None = None) -> Image.Image:
+    """Over white where transparent, as the oracle does; deep grey is scaled, not clipped.
+
+    span: the smallest and largest value of the whole picture, where `image` is a part of it.
+    """
     if image.mode == "RGB" and "transparency" not in image.info:
         return image.copy()
-    if image.mode.startswith("I"):
-        # 16-bit grey: Pillow would clip values above 255.
-        deep = np.asarray(image).astype(np.float64) / 257
-        image = Image.fromarray(np.clip(deep, 0, 255).astype(np.uint8))
-    elif image.mode == "F":
-        image = image.convert("L")
+    if image.mode.startswith(DEEP):
+        image = _eight_bits(image, span or _span(image))
     rgba = image.convert("RGBA")
     white = Image.new("RGBA", rgba.size, (255, 255, 255))
     return Image.alpha_composite(white, rgba).convert("RGB")
+
+
+def _span(image: Image.Image) -> tuple[float, float]:
+    """Smallest and largest value of deep grey, without what is no number."""
+    if not image.mode.startswith(DEEP):
+        return 0.0, 255.0
+    values = np.asarray(image)
+    if image.mode == "F":
+        values = values[np.isfinite(values)]
+    return (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
+
+
+def _eight_bits(image: Image.Image, span: tuple[float, float]) -> Image.Image:
+    """Grey of 16 or 32 bits or of fractions as 8 bits; Pillow would clip it, often to black.
+
+    Fractions count from 0 to 1, whole numbers up to 255 as they are, up to 65,535 as 16 bits;
+    anything else from its smallest to its largest value.
+    """
+    low, high = span
+    deep = np.nan_to_num(np.asarray(image).astype(np.float64), nan=low, posinf=high, neginf=low)
+    if image.mode == "F" and low >= 0 and high <= 1:
+        deep = np.round(deep * 255)
+    elif low < 0 or high > 65535:
+        deep = (deep - low) * (255 / ((high - low) or 1.0))
+    elif high > 255:
+        deep = deep / 257
+    return Image.fromarray(np.clip(deep, 0, 255).astype(np.uint8))

@@ -84,7 +84,7 @@ def ask_cases(f: Files, tmp: Path) -> Iterator[tuple[str, Case]]:
     yield "a folder as picture", (["ask", str(folder), "Why?"], 1, "is a folder")
     yield "below a file", (["ask", f"{picture}/x.png", "Why?"], 1, "cannot read picture")
     yield "not a picture", (["ask", str(folder / "text.txt"), "Why?"], 1, "It reads PNG")
-    yield "empty picture", (["ask", str(folder / "empty.png"), "Why?"], 1, "not a picture")
+    yield "empty picture", (["ask", str(folder / "empty.png"), "Why?"], 1, "is empty")
     yield "truncated picture", (["ask", str(folder / "cut.png"), "Why?"], 1, "damaged")
     yield "decompression bomb", (["ask", str(folder / "bomb.png"), "Why?"], 1, "million pixels")
     yield "question that is no text", (["ask", picture, "a\udcff"], 2, "is not text")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llavao1_edge.cli import options as shared
+from llavao1_edge.cli.streams import rewrite
 from llavao1_edge.errors import Cancelled, UsageError
 
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ class ProgressLine:
 
     def _print(self, text: str) -> None:
         if self._shown:
-            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+            rewrite(text)
 
     def clear(self) -> None:
         self._print("")

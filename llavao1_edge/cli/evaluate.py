@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llavao1_edge.cli import options as shared
+from llavao1_edge.cli.streams import rewrite
 from llavao1_edge.errors import Cancelled, UsageError
 from llavao1_edge.locate import model_paths
 
@@ -141,9 +142,9 @@ def _run(plan: Plan, found: Questions, rows: Rows) -> bool:
             if shown:
                 if step.seconds > 0.01:
                     durations.append(step.seconds)
-                print(f"\r\x1b[K{_line(step, durations)}", end="", file=sys.stderr, flush=True)
+                rewrite(_line(step, durations))
         if shown:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            rewrite("")
         return stop.is_set()
 
 

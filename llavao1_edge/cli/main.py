@@ -6,7 +6,7 @@ Exit codes: 0 done, 1 failed, 2 the request was wrong, 130 stopped by Ctrl-C.
 from __future__ import annotations
 
 import argparse
-import io
+import contextlib
 import logging
 import os
 import sys
@@ -25,8 +25,9 @@ from llavao1_edge.cli import (
     evaluate,
     gui,
     models,
+    streams,
 )
-from llavao1_edge.errors import Cancelled, LlavaError
+from llavao1_edge.errors import Cancelled, LlavaError, OutOfMemory
 
 EPILOG = """\
 examples:
@@ -64,16 +65,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
+    streams.prepare()  # first: logging keeps the stream that it finds
     _set_up_logging()
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a character too many must not lose an answer
-            stream.reconfigure(errors="replace")
     given = sys.argv[1:] if argv is None else list(argv)
-    if given[:1] == ["gui"]:  # argparse would take the app's own options for ours
-        options = argparse.Namespace(run=gui.run, arguments=given[1:])
-    else:
-        options = build_parser().parse_args(given)
     try:
+        options = _parsed(given)
         if child.is_needed(options):
             return child.run(given)
         code: int = options.run(options)
@@ -87,10 +83,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return Cancelled.exit_code
-    except BrokenPipeError:
-        # The reader went away (`| head`); keep Python from complaining at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader went away (`| head`)
+        streams.give_up_output()
         return 1
+    except OSError as error:
+        streams.give_up_output()
+        message, hint = streams.reason(error)
+        return _fail(LlavaError(message, hint=hint), 1)
+    except MemoryError:
+        hint = "Close other programs, or use a smaller model, picture or context."
+        return _fail(OutOfMemory("there is not enough memory", hint=hint), 1)
     except Exception as error:
         if os.environ.get("LLAVAO1_LOG", "").lower() == "debug":
             raise
@@ -99,8 +101,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(LlavaError(message, hint=hint), 1)
 
 
+def _parsed(given: list[str]) -> argparse.Namespace:
+    if given[:1] == ["gui"]:  # argparse would take the app's own options for ours
+        return argparse.Namespace(run=gui.run, arguments=given[1:])
+    try:
+        return build_parser().parse_args(given)
+    finally:
+        sys.stdout.flush()  # help that could not be written must not fail at Python's end
+
+
 def _fail(error: LlavaError, code: int) -> int:
-    print(f"error: {error}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # stderr may be full or gone as well
+        print(f"error: {error}", file=sys.stderr)
+        sys.stderr.flush()
     return code
 
 

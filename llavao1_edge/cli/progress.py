@@ -11,6 +11,7 @@ from threading import Event as Flag
 from threading import current_thread, main_thread
 from types import FrameType
 
+from llavao1_edge.cli.streams import rewrite
 from llavao1_edge.lifetime import Closing
 from llavao1_edge.search import (
     CandidateFinished,
@@ -73,12 +74,12 @@ class Progress(Closing):
     def write(self, text: str) -> None:
         if self._shown:
             self._last = time.monotonic()
-            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+            rewrite(text)
 
     def say(self, text: str) -> None:
         """A line that stays."""
         if self._shown:
-            print(f"\r\x1b[K{text}", file=sys.stderr, flush=True)
+            rewrite(text, end="\n")
 
     def close(self) -> None:
         self.write("")

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llavao1_edge.evaluation.choosing import choice, yes_no
 from llavao1_edge.evaluation.items import CHOICE, NUMBER, OUTSIDE, TEXT, YES_NO, Item, rotations
-from llavao1_edge.evaluation.matching import choice, match, quantities, yes_no
+from llavao1_edge.evaluation.matching import match
+from llavao1_edge.evaluation.numbers import quantities
 
 OPTIONS = {"A": "a red circle", "B": "circle", "C": "the blue square", "D": "none of them"}
 

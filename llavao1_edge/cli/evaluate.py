@@ -63,6 +63,9 @@ def run(options: argparse.Namespace) -> int:
         rows = Rows(out / "rows.jsonl")
     except OSError as error:
         raise UsageError(f"cannot write to {out}: {error.strerror}", hint="Choose --out.") from None
+    if rows.damaged:
+        note = f"{rows.damaged} damaged lines of {rows.path.name} were put aside, beside it"
+        print(f"note: {note}", file=sys.stderr)
     stopped = False
     try:
         stopped = _run(plan, found, rows)

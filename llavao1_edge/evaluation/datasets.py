@@ -25,6 +25,8 @@ CIRCULAR = 1_000_000  # VLMEvalKit numbers rotated copies of a question with mul
 LONGEST_ROW = 256 << 20
 REFERENCE = 64  # picture fields this short are the index of the row that holds the picture
 FORMATS = (".tsv", ".jsonl", ".csv")
+PICTURES = ("picture", "image", "images", "img", "image_path")
+_PICTURE_LIKE = re.compile(r"image|img|picture|photo|figure", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -201,6 +203,8 @@ def _listed(text: str) -> list[str]:
     """A list as Python or JSON writes it."""
     try:
         values = json.loads(text)
+    except RecursionError:
+        raise ValueError("a list is nested too deeply") from None
     except ValueError:
         values = re.findall(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"", text)
         values = [first or second for first, second in values]
@@ -236,14 +240,26 @@ def _tsv_picture(
         return _beside(table.path, _listed_path(_required(row, "image_path")))
     if len(image) > REFERENCE:
         return _decoded(image)
+    if image not in places:  # it may stand in a later row: look at all of them, once
+        places.update({key: at for key, at in _places(table, header).items() if key not in places})
     offset = places.get(image)
     if offset is None:
-        raise ValueError(f"the picture is said to be in row {image!r}, which did not come before")
+        raise ValueError(f"the picture is said to be in row {image!r}, which has none")
 
     def fetch() -> bytes:
         return _decoded(dict(zip(header, table.at(offset), strict=True))["image"])
 
     return fetch
+
+
+def _places(table: _Table, header: list[str]) -> dict[str, int]:
+    """Where the rows that hold a picture begin, by their index."""
+    found: dict[str, int] = {}
+    for _, offset, fields in itertools.islice(table.rows(), 1, None):
+        named = _named(header, fields)
+        if not isinstance(named, str) and len(named.get("image", "")) > REFERENCE:
+            found.setdefault(named["index"].strip(), offset)
+    return found
 
 
 def _listed_path(text: str) -> str:
@@ -260,49 +276,72 @@ def _decoded(text: str) -> bytes:
     text = text.strip()
     if text.startswith("["):
         text = _listed_path(text)
-    try:
-        return base64.b64decode(text.partition(",")[2] if text.startswith("data:") else text,
-                                validate=True)  # fmt: skip
+    if text.startswith("data:"):
+        text = text.partition(",")[2]
+    try:  # `base64` and Python's encodebytes write it in lines
+        return base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError) as error:
         raise ValueError(f"the picture is not base64 ({error})") from None
 
 
 def _beside(path: Path, name: str) -> Path:
     """Relative to the data set's folder, or to its `images` folder."""
+    if "\0" in name:
+        raise ValueError("the picture's path holds a NUL")
     found = Path(name)
     if found.is_absolute():
         return found
-    for folder in (path.parent, path.parent / "images", path.parent / "images" / path.stem):
-        if (folder / found).is_file():
-            return folder / found
+    try:
+        for folder in (path.parent, path.parent / "images", path.parent / "images" / path.stem):
+            if (folder / found).is_file():
+                return folder / found
+    except (OSError, ValueError) as error:  # a name that is too long, or holds a NUL
+        raise ValueError(f"the picture's path cannot be used ({error})") from None
     return path.parent / found
 
 
 # --- plain files ----------------------------------------------------------------------------------
 def _read_jsonl(path: Path) -> Iterator[Row]:
     with path.open("rb") as file:
-        for line, data in enumerate(file, 1):
+        for line, data in enumerate(_bounded(file), 1):
             if not data.strip():
                 continue
             try:
-                value = json.loads(data)
+                if len(data) >= LONGEST_ROW:
+                    raise ValueError(f"the line is longer than {LONGEST_ROW >> 20} MB")
+                value = json.loads(data.decode("utf-8-sig" if line == 1 else "utf-8"))
                 if not isinstance(value, dict):
                     raise ValueError("no JSON object")
                 yield _plain_item(path, value, line)
             except (ValueError, RecursionError) as error:
-                yield Malformed(line, str(error))
+                yield Malformed(line, str(error)[:300])
+
+
+def _bounded(file: BinaryIO) -> Iterator[bytes]:
+    """Lines, of a very long one only the beginning."""
+    while data := file.readline(LONGEST_ROW):
+        rest = data
+        while rest and not rest.endswith(b"\n"):
+            rest = file.readline(LONGEST_ROW)
+        yield data
 
 
 def _read_csv(path: Path) -> Iterator[Row]:
     table = _Table(path, ",")
-    header = _header(path, table, ("picture", "question"))
+    header = _header(path, table, ("question",))
+    if not set(PICTURES) & set(header):
+        raise UsageError(
+            f"{path.name} has no column 'picture'",
+            hint="Its first line must name the columns; see docs/evaluation.md.",
+        )
     for line, _, fields in itertools.islice(table.rows(), 1, None):
         named = _named(header, fields)
         if isinstance(named, str):
             yield Malformed(line, named)
             continue
-        try:
-            yield _plain_item(path, {k: v for k, v in named.items() if v.strip()}, line)
+        try:  # an empty cell is nothing, but says of a picture that there is none
+            row = {k: v for k, v in named.items() if v.strip() or k in PICTURES}
+            yield _plain_item(path, row, line)
         except ValueError as error:
             yield Malformed(line, str(error))
 
@@ -313,6 +352,7 @@ def _plain_item(path: Path, row: Mapping[str, Any], line: int) -> Item:
     question = row.get("question")
     if not isinstance(question, str) or not question.strip():
         raise ValueError("no question")
+    _check_texts(row)
     answers = _texts(row.get("answers", row.get("answer")), "answer")
     options = _options(row.get("options"))
     kind = row.get("kind")
@@ -320,7 +360,7 @@ def _plain_item(path: Path, row: Mapping[str, Any], line: int) -> Item:
         kind = _kind({}, options, answers[0] if answers else "")
     if kind not in KINDS:
         raise ValueError(f"kind {kind!r}; known are {', '.join(KINDS)}")
-    picture = row.get("picture")
+    _check_letters(kind, answers, options)
     key = str(row.get("id", line))
     return Item(
         key=key,
@@ -328,18 +368,83 @@ def _plain_item(path: Path, row: Mapping[str, Any], line: int) -> Item:
         question=question,
         answers=answers,
         kind=kind,
-        picture=None if picture in (None, "", "none") else _beside(path, str(picture)),
+        picture=_plain_picture(path, row),
         options=options,
         hint=str(row.get("hint", "")),
         category=str(row.get("category", "")),
         group=str(row.get("group", key)),
-        tolerance=None if row.get("tolerance") is None else float(row["tolerance"]),
-        columns={name: str(value) for name, value in row.items() if name != "picture"},
+        tolerance=_plain_tolerance(row.get("tolerance")),
+        columns={name: str(value) for name, value in row.items() if name not in PICTURES},
     )
+
+
+def _check_texts(row: Mapping[str, Any]) -> None:
+    """Raises ValueError for half a character, as a cut-off \\ud83d leaves it in JSON."""
+    waiting: list[Any] = [row]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, str):
+            try:
+                part.encode()
+            except UnicodeEncodeError:
+                raise ValueError(f"{ascii(part)[:60]} holds half a character") from None
+        elif isinstance(part, Mapping):
+            waiting += [*part.keys(), *part.values()]
+        elif isinstance(part, list):
+            waiting += part
+
+
+def _check_letters(kind: str, answers: tuple[str, ...], options: Mapping[str, str]) -> None:
+    """Raises ValueError where no option can be the right one."""
+    if kind != CHOICE:
+        return
+    if not options:
+        raise ValueError("no options to choose from")
+    texts = {text.casefold() for text in options.values()}
+    for answer in answers:
+        if answer not in options and answer.casefold() not in texts:
+            raise ValueError(f"the answer {answer!r} is none of the options {', '.join(options)}")
+
+
+def _plain_tolerance(value: Any) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError(f"tolerance is {value!r}")
+    number = float(value)
+    if not 0 <= number < float("inf"):
+        raise ValueError(f"tolerance is {value!r}")
+    return number
+
+
+def _plain_picture(path: Path, row: Mapping[str, Any]) -> bytes | Path | None:
+    """A path, a `data:` URL, or null where the row says that there is none.
+
+    A picture under a name that nobody looks at would be asked about without it.
+    """
+    odd = [name for name in row if _PICTURE_LIKE.search(name) and name not in PICTURES]
+    found = [name for name in PICTURES if name in row]
+    if odd and not found:
+        raise ValueError(f"a picture seems to stand under {odd[0]!r}; call it 'picture'")
+    if not found:
+        raise ValueError('no picture; a question without one says so with "picture": null')
+    value = row[found[0]]
+    if isinstance(value, list):
+        if len(value) > 1:
+            raise ValueError(f"{len(value)} pictures, one is supported")
+        value = value[0] if value else None
+    if isinstance(value, dict):  # as data sets on the hub have it
+        value = value.get("path") or value.get("bytes")
+    if value in (None, "", "none"):
+        return None
+    if not isinstance(value, str):
+        raise ValueError(f"{found[0]} is {type(value).__name__}, not a path")
+    return _decoded(value) if value.startswith("data:") else _beside(path, value)
 
 
 def _texts(value: Any, name: str) -> tuple[str, ...]:
     values = value if isinstance(value, list) else [] if value is None else [value]
+    values = ["yes" if each is True else "no" if each is False else each for each in values]
     if not all(isinstance(entry, str | int | float) for entry in values):
         raise ValueError(f"{name} is {value!r}")
     return tuple(str(entry) for entry in values)

@@ -16,6 +16,7 @@ from llavao1_edge.files import write_whole
 
 Row = Mapping[str, Any]
 MOST_PAGES = 500
+LONGEST_CELL = 32_767  # of a spreadsheet
 
 
 def write_report(report: Report, folder: Path) -> None:
@@ -169,5 +170,17 @@ def _save_xlsx(table: list[list[str]], path: Path) -> None:
     book = Workbook(write_only=True)
     sheet = book.create_sheet()
     for row in table:
-        sheet.append([int(v) if v.isdigit() and len(v) < 15 else v for v in row])
+        sheet.append([_xlsx_cell(sheet, value) for value in row])
     book.save(path)
+
+
+def _xlsx_cell(sheet: Any, text: str) -> Any:
+    """A number, or a text that no spreadsheet takes for a formula, without control characters."""
+    from openpyxl.cell import WriteOnlyCell
+    from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
+
+    if text.isascii() and text.isdigit() and len(text) < 15:
+        return int(text)
+    cell = WriteOnlyCell(sheet, value=ILLEGAL_CHARACTERS_RE.sub("\ufffd", text)[:LONGEST_CELL])
+    cell.data_type = "s"
+    return cell

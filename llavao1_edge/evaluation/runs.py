@@ -20,6 +20,7 @@ from llavao1_edge.errors import Cancelled, LlavaError, UsageError
 from llavao1_edge.evaluation.datasets import Malformed, read_dataset
 from llavao1_edge.evaluation.items import Item, rotations, shard_of
 from llavao1_edge.evaluation.matching import match
+from llavao1_edge.files import write_whole
 from llavao1_edge.search import Strategy, make_strategy
 from llavao1_edge.settings import BudgetSettings, RuntimeSettings, SamplingSettings
 from llavao1_edge.stages.answers import AnswerFormat
@@ -114,9 +115,17 @@ def questions(plan: Plan) -> Questions:
     if not found.items:
         raise UsageError(
             f"{plan.dataset.name} has no question that can be asked",
-            hint=f"{len(found.malformed)} rows were malformed." if found.malformed else "",
+            hint=_why_none(found.malformed),
         )
     return found
+
+
+def _why_none(malformed: list[Malformed]) -> str:
+    """The first reasons, where all rows were bad."""
+    if not malformed:
+        return "It has no rows, or none in this part (--shard, --limit)."
+    reasons = dict.fromkeys(f"line {row.line}: {row.problem}" for row in malformed[:3])
+    return f"{len(malformed)} rows cannot be used: {'; '.join(reasons)}"
 
 
 def row_id(item: Item, cell: Cell, pair_id: str, plan: Plan) -> str:
@@ -130,27 +139,57 @@ def row_id(item: Item, cell: Cell, pair_id: str, plan: Plan) -> str:
 
 
 class Rows:
-    """The file of rows: read at the start, then only added to, one writer at a time."""
+    """The file of rows: read at the start, then only added to, by one run at a time.
+
+    A line that was being written when a run was killed is taken away. Any other line that cannot
+    be read is kept in a file beside it (`damaged`: how many), and the rows around it count.
+    Raises UsageError for a file that is not ours, and where another run writes there.
+    """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
+        from filelock import FileLock, Timeout
+
+        self.path, self.damaged = path, 0
         self.known: dict[str, Row] = {}
-        whole = 0
-        data = path.read_bytes() if path.exists() else b""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(path.with_suffix(".lock"))
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise UsageError(
+                f"another run is writing into {path.parent}",
+                hint="Wait for its end, or choose another folder with --out.",
+            ) from None
+        try:
+            self._read()
+            self._file = path.open("a", encoding="utf-8")
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _read(self) -> None:
+        data = self.path.read_bytes() if self.path.exists() else b""
+        good, bad = [], []
         for line in data.splitlines(keepends=True):
-            try:
-                row = json.loads(line)
+            row = _row(line)
+            if row is not None and line.endswith(b"\n"):
+                good.append(line)
                 self.known[row["id"]] = row
-            except (ValueError, KeyError, TypeError):
-                break  # the line that was being written when a run was killed
-            if not line.endswith(b"\n"):
-                break
-            whole += len(line)
-        if whole < len(data):
-            self.known = {row["id"]: row for row in map(json.loads, data[:whole].splitlines())}
-            os.truncate(path, whole)
-        self._file = path.open("a", encoding="utf-8")
+            else:
+                bad.append(line)
+        torn = bool(bad) and not data.endswith(b"\n") and _begins_like_a_row(bad[-1])
+        if torn:
+            bad.pop()
+        if bad and not good:
+            raise UsageError(
+                f"{self.path} is not a file of rows of an evaluation",
+                hint="Choose another folder with --out; nothing was changed.",
+            )
+        if bad:
+            self.damaged = len(bad)
+            write_whole(self.path.with_suffix(f".damaged-{time.time_ns()}.jsonl"), b"".join(bad))
+        if bad or torn:
+            write_whole(self.path, b"".join(good))
 
     def add(self, row: Row) -> None:
         self._file.write(json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n")
@@ -160,6 +199,20 @@ class Rows:
     def close(self) -> None:
         os.fsync(self._file.fileno())
         self._file.close()
+        self._lock.release()
+
+
+def _row(line: bytes) -> Row | None:
+    try:
+        row = json.loads(line)
+        return row if isinstance(row["id"], str) and isinstance(row["question"], str) else None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _begins_like_a_row(line: bytes) -> bool:
+    start = b'{"answered": '
+    return line.startswith(start) or start.startswith(line)
 
 
 def run(

@@ -97,7 +97,7 @@ def test_malformed_rows_are_named_by_line(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_malformed_json_lines(line: str, tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
-    good = json.dumps({"question": "q", "answer": "a"})
+    good = json.dumps({"question": "q", "answer": "a", "picture": None})
     path.write_text(f"{good}\n{line}\n\n{good}\n", encoding="utf-8")
     rows = list(read_dataset(path))
     assert [isinstance(row, Item) for row in rows] == [True, False, True]

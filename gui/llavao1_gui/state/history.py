@@ -19,6 +19,7 @@ from typing import Any
 from llavao1_edge.errors import LlavaError
 from llavao1_edge.files import write_whole
 from llavao1_edge.lifetime import Closing
+from llavao1_gui.state.stored_rows import UNREADABLE, Cells
 
 MIGRATIONS = (
     """
@@ -47,6 +48,7 @@ HINTS = {
     sqlite3.SQLITE_CORRUPT: "Start the program again: the damaged file is then set aside.",
     sqlite3.SQLITE_NOTADB: "Start the program again: the damaged file is then set aside.",
 }
+STATUSES = ("asked", "answered", "stopped", "failed")
 UNDO_S = 30 * 24 * 3600  # what was deleted can come back for a month
 
 
@@ -104,7 +106,12 @@ class History(Closing):
         self._doubt = folder / "history.doubt"  # there: the next start checks all of the file
         self.set_aside: Path | None = None
         with self._explained("open"):
-            self.pictures.mkdir(parents=True, exist_ok=True)
+            if not folder.exists():
+                folder.mkdir(mode=0o700, parents=True)
+            self.pictures.mkdir(mode=0o700, exist_ok=True)
+            self.path.touch(mode=0o600)  # before SQLite makes it readable for everybody
+            for path, mode in ((self.pictures, 0o700), (self.path, 0o600)):
+                path.chmod(mode)
             try:
                 self._db = self._connect()
             except sqlite3.DatabaseError as error:
@@ -120,6 +127,7 @@ class History(Closing):
         db = sqlite3.connect(self.path, timeout=OPEN_S, isolation_level=None)
         try:
             db.row_factory = sqlite3.Row
+            db.text_factory = lambda data: data.decode("utf-8", "replace")  # a changed byte
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=NORMAL")
             db.execute("PRAGMA foreign_keys=ON")
@@ -128,6 +136,10 @@ class History(Closing):
                 if found != "ok":
                     raise _Damaged(found)
             self._migrate(db)
+            _check_schema(db)
+        except UnicodeDecodeError as error:  # even messages and names of columns may be damaged
+            db.close()
+            raise _Damaged(str(error)) from error
         except BaseException:
             db.close()
             raise
@@ -144,7 +156,9 @@ class History(Closing):
             db.executescript(f"BEGIN; {script}; PRAGMA user_version={number}; COMMIT;")
 
     def _put_aside(self) -> None:
-        self.set_aside = self.path.with_name(f"history-damaged-{int(self.clock())}.sqlite")
+        names = (f"history-damaged-{int(self.clock()) + n}.sqlite" for n in range(10_000))
+        free = (self.path.with_name(name) for name in names)
+        self.set_aside = next(path for path in free if not path.exists())
         self.path.replace(self.set_aside)
         for suffix in ("-wal", "-shm"):
             with suppress(FileNotFoundError):
@@ -276,6 +290,11 @@ class History(Closing):
         """Errors of SQLite and of the disk as sentences."""
         try:
             yield
+        except UnicodeDecodeError as error:  # names of columns, which SQLite's check lets pass
+            with suppress(OSError):
+                self._doubt.touch()
+            hint = HINTS[sqlite3.SQLITE_CORRUPT]
+            raise HistoryError(f"cannot {what} the history: {error}", hint=hint) from error
         except sqlite3.Error as error:
             code, reason = _code(error), str(error)
             if _is_damage(error):
@@ -296,27 +315,52 @@ class History(Closing):
 
 
 def _conversation(row: sqlite3.Row) -> Conversation:
-    crop = json.loads(row["crop"] or "null")
+    cells = Cells(dict(row))
     return Conversation(
-        row["id"], row["title"], row["picture"], row["picture_name"],
-        None if crop is None else tuple(crop), row["created"], row["updated"],
+        row["id"], cells.text("title") or "?", cells.optional_text("picture"),
+        cells.text("picture_name"), cells.box("crop"), cells.number("created"),
+        cells.number("updated"),
     )  # fmt: skip
 
 
 def _exchange(row: sqlite3.Row) -> Exchange:
-    return Exchange(
+    cells = Cells(dict(row))
+    found = Exchange(
         row["id"],
-        row["question"],
-        json.loads(row["request"]),
-        row["status"],
-        row["conclusion"],
-        json.loads(row["stages"]),
-        None if row["trace"] is None else json.loads(row["trace"]),
-        tuple(json.loads(row["notes"])),
-        row["error"],
-        row["seconds"],
-        row["asked"],
+        cells.text("question"),
+        cells.mapping("request"),
+        cells.text("status"),
+        cells.text("conclusion"),
+        cells.texts_by_name("stages"),
+        cells.trace("trace"),
+        cells.texts("notes"),
+        cells.text("error"),
+        cells.optional_number("seconds"),
+        cells.number("asked"),
     )
+    if found.status not in STATUSES:
+        found.status = "answered" if found.conclusion else "failed"
+        cells.damaged.append("status")
+    if cells.damaged:
+        found.notes = (*found.notes, UNREADABLE)
+    return found
+
+
+def _schema(db: sqlite3.Connection) -> set[tuple[str, str, str]]:
+    return {tuple(row) for row in db.execute("SELECT type, name, sql FROM sqlite_master")}
+
+
+def _check_schema(db: sqlite3.Connection) -> None:
+    """Raises _Damaged where the tables are not as they were made: SQLite's check lets pass a byte
+    that renames one."""
+    fresh = sqlite3.connect(":memory:")
+    try:
+        for script in MIGRATIONS:
+            fresh.executescript(script)
+        if _schema(fresh) != _schema(db):
+            raise _Damaged("its tables are not as they were made")
+    finally:
+        fresh.close()
 
 
 class _Damaged(sqlite3.DatabaseError):

@@ -1,8 +1,9 @@
-"""Runs a command in a process of its own where a device may take the process with it.
+"""Runs a command in a process of its own where native code may end the process.
 
-ggml aborts where a device is lost in the middle of work: an RPC server that went away, a driver
-that failed. Nothing can catch that inside the process, so the command runs in a child, and its
-parent says what happened. `ask` is then asked again on the CPU.
+llama.cpp and ggml abort where a device is lost in the middle of work (an RPC server that went away,
+a driver that failed) and on some damaged model files. Nothing can catch that inside the process, so
+the command runs in a child, and its parent says what happened. `ask` on a lost device is asked
+again on the CPU. The built-in model on the CPU needs none of this.
 """
 
 from __future__ import annotations
@@ -24,9 +25,14 @@ ABORTED = (-signal.SIGABRT, -signal.SIGSEGV, 3, 0xC0000409, 0xC0000005)  # the l
 
 
 def is_needed(options: argparse.Namespace) -> bool:
-    """Whether a command opens a model where plug-ins or RPC servers may be used."""
+    """Whether a command opens a model of others, or may use plug-ins or RPC servers."""
     if os.environ.get(MARK) or not hasattr(options, "rpc"):
         return False
+    models = options.model if isinstance(options.model, list) else [options.model]
+    return any(model not in (None, "demo") for model in models) or _uses_devices(options)
+
+
+def _uses_devices(options: argparse.Namespace) -> bool:
     on_cpu = (options.device or "").lower() == CPU_DEVICE or options.gpu_layers == "0"
     if options.rpc or on_cpu:
         return bool(options.rpc)
@@ -35,11 +41,17 @@ def is_needed(options: argparse.Namespace) -> bool:
     return any("rpc" not in path.name for path in kept.files())
 
 
-def run(arguments: Sequence[str]) -> int:
-    """The exit code. Raises BackendError where the child was ended by its device."""
+def run(arguments: Sequence[str], options: argparse.Namespace) -> int:
+    """The exit code. Raises BackendError where the child was ended by native code."""
     code = _start(arguments)
     if code not in ABORTED or (code == 3 and os.name != "nt"):
         return code
+    if not _uses_devices(options):
+        raise BackendError(
+            "llama.cpp ended the process while it worked with this model",
+            hint="The file may be damaged: compare its SHA256SUMS, or convert it again. "
+            "LLAVAO1_LOG=debug shows llama.cpp's last words.",
+        )
     if arguments[0] == "ask":
         print("note: the device was lost; asking again on the CPU", file=sys.stderr)
         return _start([*without_devices(arguments), "--device", CPU_DEVICE])

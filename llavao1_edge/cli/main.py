@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         options = _parsed(given)
         if child.is_needed(options):
-            return child.run(given)
+            return child.run(given, options)
         code: int = options.run(options)
         sys.stdout.flush()
         return code

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from llavao1_edge.contract import keys
 from llavao1_edge.contract.gguf import GgufHeader, read_header
+from llavao1_edge.contract.text import check_text
 from llavao1_edge.errors import ModelFileError, PairError
 
 
@@ -16,6 +17,7 @@ def read_pair(text_path: Path, mmproj_path: Path) -> tuple[GgufHeader, GgufHeade
     _check_mmproj(mmproj)
     for header in (text, mmproj):
         _check_version(header)
+    check_text(text)
     if text.text(keys.PAIR_ID) != mmproj.text(keys.PAIR_ID):
         raise PairError(
             f"{text_path.name} and {mmproj_path.name} were not made from the same checkpoint "

@@ -23,6 +23,11 @@ def write_whole(path: Path, data: str | bytes) -> None:
         partial.unlink(missing_ok=True)
 
 
+def size_text(n_bytes: float) -> str:
+    """Bytes for people."""
+    return f"{n_bytes / 1e9:.2f} GB" if n_bytes >= 1e8 else f"{n_bytes / 1e6:.1f} MB"
+
+
 def sync_folder(folder: Path) -> None:
     """A rename is on disk only when its folder is; Windows has no such thing."""
     if os.name == "nt":

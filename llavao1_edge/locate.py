@@ -14,6 +14,8 @@ def model_paths(model: str, mmproj: str | None = None) -> tuple[Path, Path]:
     from llavao1_edge.engine import resolve_pair
 
     path = Path(os.path.expanduser(model))  # noqa: PTH111 (leaves an unknown ~user as it is)
+    if mmproj is None:
+        _check_kind(model, path)
     named = path.suffix != ".gguf" and not path.exists() and path.name == model
     if model == "demo" or mmproj is not None or not named:
         return resolve_pair("demo" if model == "demo" else path, text=None, mmproj=mmproj)
@@ -21,3 +23,28 @@ def model_paths(model: str, mmproj: str | None = None) -> tuple[Path, Path]:
 
     store = Store()
     return store.files(store.find(model))
+
+
+def _check_kind(model: str, path: Path) -> None:
+    """Raises UsageError for what people give in place of a model, with the next command."""
+    from llavao1_edge.errors import UsageError
+
+    if path.is_dir():
+        raise UsageError(
+            f"{model} is a folder", hint=f"Convert it: llavao1-edge convert {path} --out models"
+        )
+    if path.suffix == ".safetensors":
+        raise UsageError(
+            f"{model} is one file of a checkpoint",
+            hint=f"Convert its folder: llavao1-edge convert {path.parent} --out models",
+        )
+    if path.suffix == ".gguf" and path.name.startswith("mmproj-") and path.exists():
+        raise UsageError(
+            f"{model} is an mmproj file", hint="Give the text file beside it with --model."
+        )
+    like_a_name = "/" in model and not model.startswith((".", "/", "~"))
+    if like_a_name and path.suffix != ".gguf" and not path.exists():
+        raise UsageError(
+            f"there is no file {model}",
+            hint=f"If it is a repository: llavao1-edge models pull {model}",
+        )

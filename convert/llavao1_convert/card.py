@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llavao1_edge import __version__
-from llavao1_edge.files import write_whole
+from llavao1_edge.files import size_text, write_whole
 
 if TYPE_CHECKING:
     from llavao1_convert.conversion import Conversion, OutputFile
@@ -40,7 +40,7 @@ def _add_sums(path: Path, new: dict[str, str]) -> None:
 def card(plan: Conversion, sums: dict[str, str]) -> str:
     """Markdown."""
     rows = [
-        f"| `{output.path.name}` | {output.n_bytes / 1e9:.2f} GB | {types(output)} |"
+        f"| `{output.path.name}` | {size_text(output.n_bytes)} | {types(output)} |"
         for output in plan.files
     ]
     digests = [f"- `{name}`: sha256 `{digest}`" for name, digest in sums.items()]

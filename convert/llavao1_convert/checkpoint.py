@@ -9,6 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from llavao1_convert.folder import (
+    HINT,
+    MAX_JSON,
+    refuse_unmerged,
+    stays_inside,
+    weight_files,
+    what_it_is,
+)
 from llavao1_convert.source import Shard, SourceTensor
 from llavao1_edge.errors import CheckpointError
 from llavao1_edge.ggml.types import BF16, F16, F32
@@ -16,10 +24,6 @@ from llavao1_edge.ggml.types import BF16, F16, F32
 Json = dict[str, Any]
 MAX_HEADER = 100 << 20
 DTYPES = {"F32": F32, "F16": F16, "BF16": BF16}
-INDEX = "model.safetensors.index.json"
-SINGLE = "model.safetensors"
-PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
-HINT = "Download the whole checkpoint folder again."
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,17 @@ class Checkpoint:
 
     def json_or_none(self, name: str) -> Json | None:
         path = self.folder / name
-        return read_json(path) if path.is_file() else None
+        return read_json(path) if self.has(name) else None
+
+    def has(self, name: str) -> bool:
+        """Whether a small file is there. Raises CheckpointError for a link that leads out."""
+        path = self.folder / name
+        if path.is_file() and not stays_inside(self.folder, path):
+            raise CheckpointError(
+                f"{path} is a link out of the folder",
+                hint="Its text would become part of the model: put the file itself there.",
+            )
+        return path.is_file()
 
 
 def open_checkpoint(folder: Path) -> Checkpoint:
@@ -53,8 +67,10 @@ def open_checkpoint(folder: Path) -> Checkpoint:
             f"{folder} is not a folder",
             hint="Give the folder of a downloaded checkpoint (config.json, *.safetensors).",
         )
-    found = (tensor for path in _shards(folder) for tensor in _read_shard(path))
-    return Checkpoint(folder, collect(found), origin=str(folder.resolve()))
+    paths = weight_files(folder, read_json)
+    tensors = [tensor for path in paths for tensor in _read_shard(path)]
+    refuse_unmerged(tensor.name for tensor in tensors)
+    return Checkpoint(folder, collect(tensors), origin=str(folder.resolve()))
 
 
 def collect(found: Iterable[SourceTensor]) -> dict[str, SourceTensor]:
@@ -74,7 +90,9 @@ def collect(found: Iterable[SourceTensor]) -> dict[str, SourceTensor]:
 
 def read_json(path: Path) -> Json:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        if path.stat().st_size > MAX_JSON:
+            raise CheckpointError(f"{path} is larger than {MAX_JSON >> 20} MB", hint=HINT)
+        value = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise CheckpointError(
             f"cannot read {path}: {error.strerror or error}", hint=HINT
@@ -109,47 +127,6 @@ def canonical(name: str) -> str | None:
     return name
 
 
-def _shards(folder: Path) -> list[Path]:
-    index, single = folder / INDEX, folder / SINGLE
-    if index.is_file():
-        weights = read_json(index).get("weight_map")
-        if not isinstance(weights, dict) or not weights:
-            raise CheckpointError(f"{index} has no weight_map", hint=HINT)
-        return [_inside(folder, str(name)) for name in sorted(set(map(str, weights.values())))]
-    if single.is_file():
-        return [_inside(folder, SINGLE)]
-    pickles = [path.name for pattern in PICKLES for path in sorted(folder.glob(pattern))]
-    if pickles:
-        raise CheckpointError(
-            f"{folder} holds pickle files only ({pickles[0]}); loading them can run code",
-            hint="Get the safetensors version, or save it again with safe_serialization=True.",
-        )
-    raise CheckpointError(
-        f"{folder} holds neither {SINGLE} nor {INDEX}",
-        hint="Give the folder of a downloaded checkpoint (config.json, *.safetensors).",
-    )
-
-
-def _inside(folder: Path, name: str) -> Path:
-    """A shard's path, refused if its name or a link leads out of the folder."""
-    path = folder / name
-    plain = Path(name).name == name and name not in ("", ".", "..") and "\\" not in name
-    if not plain or (path.is_symlink() and not _is_cache_link(folder, path)):
-        raise CheckpointError(
-            f"{folder / INDEX}: shard name {name!r} leads out of the folder",
-            hint="Do not convert this checkpoint unless you trust where it came from.",
-        )
-    if not path.is_file():
-        raise CheckpointError(f"{folder}: shard {name} is missing", hint=HINT)
-    return path
-
-
-def _is_cache_link(folder: Path, path: Path) -> bool:
-    """The hub's cache stores `snapshots/REV/file` as a link into `blobs/` beside it."""
-    root = folder.resolve().parent
-    return root.name == "snapshots" and path.resolve().parent == root.parent / "blobs"
-
-
 def _read_shard(path: Path) -> Iterator[SourceTensor]:
     try:
         size = path.stat().st_size
@@ -157,7 +134,9 @@ def _read_shard(path: Path) -> Iterator[SourceTensor]:
             head = file.read(8)
             n = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
             if not 2 <= n <= min(MAX_HEADER, size - 8):
-                raise CheckpointError(f"{path.name}: damaged header ({n} bytes)", hint=HINT)
+                raise what_it_is(path) or CheckpointError(
+                    f"{path.name}: damaged header ({n} bytes)", hint=HINT
+                )
             header = json.loads(file.read(n))
     except OSError as error:
         raise CheckpointError(
@@ -181,7 +160,7 @@ def _describe(shard: Shard, name: str, entry: Any, *, start: int, size: int) -> 
     try:
         dtype, shape = str(entry["dtype"]), tuple(int(length) for length in entry["shape"])
         begin, end = (int(offset) for offset in entry["data_offsets"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise CheckpointError(f"{shard.name}: tensor {name!r} is damaged", hint=HINT) from error
     kind = DTYPES.get(dtype)
     if kind is None:

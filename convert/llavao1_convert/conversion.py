@@ -26,6 +26,7 @@ from llavao1_convert.work import Work
 from llavao1_convert.writer import Slots, file_size
 from llavao1_edge import __version__
 from llavao1_edge.errors import CheckpointError
+from llavao1_edge.files import size_text
 from llavao1_edge.store.fetching import file_sha256
 
 
@@ -156,7 +157,7 @@ def _check_space(plan: Conversion, out: Path, folder: Path) -> None:
 
 def _no_space(out: Path, needed: int, free: int) -> CheckpointError:
     return CheckpointError(
-        f"not enough space in {out}: {needed / 1e9:.2f} GB needed, {free / 1e9:.2f} GB free",
+        f"not enough space in {out}: {size_text(needed)} needed, {size_text(free)} free",
         hint="Free some space, choose another folder with --out, or a smaller quantisation.",
     )
 

@@ -9,16 +9,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from llavao1_convert.checkpoint import (
-    HINT,
-    INDEX,
     MAX_HEADER,
-    SINGLE,
     Checkpoint,
     collect,
     describe,
     open_checkpoint,
     read_json,
 )
+from llavao1_convert.folder import HINT, INDEX, SINGLE
 from llavao1_convert.source import Shard, SourceTensor
 from llavao1_edge.errors import CheckpointError, DownloadError
 from llavao1_edge.store.fetching import Report, Stop

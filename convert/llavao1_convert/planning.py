@@ -8,6 +8,7 @@ from pathlib import Path
 
 from llavao1_convert.checkpoint import Checkpoint, open_checkpoint
 from llavao1_convert.conversion import Conversion, OutputFile
+from llavao1_convert.folder import cached_snapshot, repository_name
 from llavao1_convert.hyperparameters import Hyperparameters, read_hyperparameters
 from llavao1_convert.imatrix import Importance, read_imatrix
 from llavao1_convert.metadata import Identity, mmproj_metadata, text_metadata
@@ -58,12 +59,14 @@ def plan_conversion(
         imatrix,
     )
     try:
+        source = cached_snapshot(source)
         checkpoint = open_checkpoint(source)
     except OSError as error:
         raise CheckpointError(
             f"cannot read {source}: {error.strerror or error}", hint="Check the permissions."
         ) from error
-    return plan_checkpoint(checkpoint, wishes, base=source.resolve().name)
+    base = repository_name(source) or source.resolve().name
+    return plan_checkpoint(checkpoint, wishes, base=base)
 
 
 def plan_checkpoint(checkpoint: Checkpoint, wishes: Wishes, *, base: str) -> Conversion:

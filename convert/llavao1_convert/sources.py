@@ -15,7 +15,7 @@ from llavao1_convert.storage import parse_quantisation
 from llavao1_edge.contract.gguf import read_header
 from llavao1_edge.errors import CheckpointError, ModelFileError, UsageError
 from llavao1_edge.store.fetching import Stop
-from llavao1_edge.store.hub import REPO, Repository, parse_repo
+from llavao1_edge.store.hub import REPO, Repository, parse_repo, repository_of
 
 DEFAULT_TEXT, DEFAULT_VISION = "Q4_K_M", "Q8_0"
 FORMS = "Give a checkpoint folder, a repository (owner/name), an old .gguf file, or ollama:NAME."
@@ -58,6 +58,7 @@ def plan_source(request: Request, *, stop: Stop | None = None) -> Conversion:
         return _rescue(
             request, LegacySource(found.text, found.projector, found.name, origin), wishes
         )
+    request = replace(request, source=repository_of(request.source))
     path, kind = _look(request.source)
     if kind == "folder":
         legacy = _legacy_in(path)
@@ -71,6 +72,10 @@ def plan_source(request: Request, *, stop: Stop | None = None) -> Conversion:
             vision_quantisation=wishes.vision.name,
             name=request.name,
             imatrix=request.imatrix,
+        )
+    if kind == "file" and path.suffix == ".safetensors":
+        raise UsageError(
+            f"{path} is one file of a checkpoint", hint=f"Give its folder: convert {path.parent}"
         )
     if kind == "file":
         name = path.stem if path.suffix == ".gguf" else path.name

@@ -31,6 +31,7 @@ LLAMA3_STEPS = [
     [SPLIT_STEP, {"type": "ByteLevel", "add_prefix_space": False, "use_regex": False, **trim}]
     for trim in ({}, {"trim_offsets": True}, {"trim_offsets": False})
 ]
+MAX_TEMPLATE = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -153,4 +154,11 @@ def _template(checkpoint: Checkpoint, settings: Json) -> str | None:
         if isinstance(source.get("chat_template"), str):
             return str(source["chat_template"])
     path = checkpoint.folder / "chat_template.jinja"
-    return path.read_text(encoding="utf-8") if path.is_file() else None
+    if not checkpoint.has(path.name):
+        return None
+    if path.stat().st_size > MAX_TEMPLATE:
+        raise CheckpointError(f"{path} is larger than {MAX_TEMPLATE >> 20} MB", hint=HINT)
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise CheckpointError(f"{path} is not UTF-8 text", hint=HINT) from error

@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if argv is None else list(argv)
     try:
         options = _parsed(given)
-        if child.is_needed(options):
+        if argv is None and child.is_needed(options):  # a caller in Python keeps its process
             return child.run(given, options)
         code: int = options.run(options)
         sys.stdout.flush()

@@ -123,7 +123,7 @@ def model_name(model: str, text: Path) -> str:
 
 def size(n_bytes: float) -> str:
     """Bytes for people."""
-    from llavao1_edge.engine.memory import size_text
+    from llavao1_edge.files import size_text
 
     return size_text(n_bytes)
 

@@ -18,6 +18,7 @@ from llavao1_edge.contract.gguf import GgufHeader
 from llavao1_edge.contract.pair import read_pair
 from llavao1_edge.engine.machine import Machine
 from llavao1_edge.errors import BackendError
+from llavao1_edge.files import size_text
 from llavao1_edge.mllama.shape import MllamaShape, read_shape
 from llavao1_edge.settings import RuntimeSettings
 
@@ -290,11 +291,6 @@ def _too_little(plan: MemoryPlan, usable: int, found: Sizes, quantisation: str) 
         f"({short / 1e9:.2f} GB short)",
         hint=f"{next_one or 'Close'} other programs; --memory-check off tries it all the same.",
     )
-
-
-def size_text(n_bytes: float) -> str:
-    """Bytes for people."""
-    return f"{n_bytes / 1e9:.2f} GB" if n_bytes >= 1e8 else f"{n_bytes / 1e6:.1f} MB"
 
 
 def quantisation_name(header: GgufHeader) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import csv
 import itertools
 import json
 import re
@@ -20,9 +19,9 @@ from typing import Any, BinaryIO
 
 from llavao1_edge.errors import UsageError
 from llavao1_edge.evaluation.items import CHOICE, KINDS, NUMBER, OUTSIDE, TEXT, YES_NO, Item
+from llavao1_edge.evaluation.tables import LONGEST_ROW, Table, by_name, header_of
 
 CIRCULAR = 1_000_000  # VLMEvalKit numbers rotated copies of a question with multiples of this
-LONGEST_ROW = 256 << 20
 REFERENCE = 64  # picture fields this short are the index of the row that holds the picture
 FORMATS = (".tsv", ".jsonl", ".csv")
 PICTURES = ("picture", "image", "images", "img", "image_path")
@@ -59,84 +58,17 @@ def read_dataset(path: Path) -> Iterator[Row]:
         raise UsageError(f"cannot read {path}: {error.strerror}", hint="Check the path.") from error
 
 
-# --- tables ---------------------------------------------------------------------------------------
-class _Table:
-    """Rows of a quoted table with their line numbers and offsets, from any offset on."""
-
-    def __init__(self, path: Path, delimiter: str) -> None:
-        self.path, self.delimiter = path, delimiter
-        csv.field_size_limit(LONGEST_ROW)
-
-    def rows(self, *, start: int = 0) -> Iterator[tuple[int, int, list[str] | str]]:
-        """(line, offset, fields), or a problem in place of the fields."""
-        with self.path.open("rb") as file:
-            file.seek(start)
-            lines = _Lines(file)
-            reader = csv.reader(lines, delimiter=self.delimiter, strict=True)
-            while True:
-                line, offset = lines.n + 1, start + lines.offset
-                try:
-                    yield line, offset, next(reader)
-                except StopIteration:
-                    return
-                except (csv.Error, UnicodeDecodeError) as error:
-                    yield line, offset, str(error)
-                    reader = csv.reader(lines, delimiter=self.delimiter, strict=True)
-
-    def at(self, offset: int) -> list[str]:
-        fields = next(self.rows(start=offset))[2]
-        return fields if isinstance(fields, list) else []
-
-
-class _Lines:
-    """Lines of text, and how many lines and bytes were taken."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.n, self.offset = 0, 0
-
-    def __iter__(self) -> _Lines:
-        return self
-
-    def __next__(self) -> str:
-        data = self._file.readline(LONGEST_ROW)
-        if not data:
-            raise StopIteration
-        self.n += 1
-        self.offset += len(data)
-        return data.decode("utf-8-sig" if self.n == 1 else "utf-8")
-
-
-def _named(header: list[str], fields: list[str] | str) -> dict[str, str] | str:
-    if isinstance(fields, str):
-        return fields
-    if len(fields) != len(header):
-        return f"{len(fields)} columns instead of {len(header)}"
-    return dict(zip(header, fields, strict=True))
-
-
-def _header(path: Path, table: _Table, needed: tuple[str, ...]) -> list[str]:
-    first = next(table.rows(), None)
-    header = first[2] if first is not None else []
-    missing = [name for name in needed if name not in header]
-    if isinstance(header, str) or missing:
-        raise UsageError(
-            f"{path.name} has no column {' or '.join(map(repr, missing or needed))}",
-            hint="Its first line must name the columns; see docs/evaluation.md.",
-        )
-    return header
-
-
+# --- VLMEvalKit's files ---------------------------------------------------------------------------
 def _read_tsv(path: Path) -> Iterator[Row]:
     """VLMEvalKit's files: index, image or image_path, question, and what the benchmark adds."""
-    table = _Table(path, "\t")
-    header = _header(path, table, ("index", "question"))
+    table = Table(path, "\t")
+    header = header_of(path, table, ("index", "question"))
     if "image" not in header and "image_path" not in header:
         raise UsageError(f"{path.name} has no column 'image' or 'image_path'", hint="See the docs.")
     places: dict[str, int] = {}
     seen: set[str] = set()
     for line, offset, fields in itertools.islice(table.rows(), 1, None):
-        named = _named(header, fields)
+        named = by_name(header, fields)
         if isinstance(named, str):
             yield Malformed(line, named)
             continue
@@ -154,7 +86,7 @@ def _read_tsv(path: Path) -> Iterator[Row]:
 
 
 def _tsv_item(
-    table: _Table, header: list[str], row: dict[str, str], line: int, places: dict[str, int]
+    table: Table, header: list[str], row: dict[str, str], line: int, places: dict[str, int]
 ) -> Item:
     key = row["index"].strip()
     options = {
@@ -233,7 +165,7 @@ def _given(row: Mapping[str, str], name: str) -> str:
 
 
 def _tsv_picture(
-    table: _Table, header: list[str], row: dict[str, str], places: dict[str, int]
+    table: Table, header: list[str], row: dict[str, str], places: dict[str, int]
 ) -> bytes | Path | Callable[[], bytes]:
     image = row.get("image", "").strip()
     if not image:
@@ -252,11 +184,11 @@ def _tsv_picture(
     return fetch
 
 
-def _places(table: _Table, header: list[str]) -> dict[str, int]:
+def _places(table: Table, header: list[str]) -> dict[str, int]:
     """Where the rows that hold a picture begin, by their index."""
     found: dict[str, int] = {}
     for _, offset, fields in itertools.islice(table.rows(), 1, None):
-        named = _named(header, fields)
+        named = by_name(header, fields)
         if not isinstance(named, str) and len(named.get("image", "")) > REFERENCE:
             found.setdefault(named["index"].strip(), offset)
     return found
@@ -327,15 +259,15 @@ def _bounded(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _read_csv(path: Path) -> Iterator[Row]:
-    table = _Table(path, ",")
-    header = _header(path, table, ("question",))
+    table = Table(path, ",")
+    header = header_of(path, table, ("question",))
     if not set(PICTURES) & set(header):
         raise UsageError(
             f"{path.name} has no column 'picture'",
             hint="Its first line must name the columns; see docs/evaluation.md.",
         )
     for line, _, fields in itertools.islice(table.rows(), 1, None):
-        named = _named(header, fields)
+        named = by_name(header, fields)
         if isinstance(named, str):
             yield Malformed(line, named)
             continue

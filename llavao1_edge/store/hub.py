@@ -102,9 +102,20 @@ def _cache() -> str:
     return str(constants.HF_HUB_CACHE)
 
 
+def repository_of(text: str) -> str:
+    """`owner/name` of a page's address on the hub; any other text as it is."""
+    found = re.fullmatch(
+        r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/([\w.-]+/[\w.-]+)(?:/tree/([\w.-]+))?/?",
+        text.strip(),
+    )
+    if found is None:
+        return text
+    return found[1] + (f"@{found[2]}" if found[2] and found[2] != "main" else "")
+
+
 def parse_repo(text: str) -> tuple[str, str | None]:
     """`owner/name` or `owner/name@revision`. Raises UsageError."""
-    name, _, revision = text.partition("@")
+    name, _, revision = repository_of(text).partition("@")
     bad = ".." in text or not REPO.fullmatch(name)
     if bad or (revision and not REVISION.fullmatch(revision)):
         raise UsageError(

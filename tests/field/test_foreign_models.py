@@ -164,7 +164,7 @@ def test_an_abort_all_the_same_is_a_sentence(tmp_path: Path) -> None:
     code = (
         "import os, signal, sys; from llavao1_edge.cli import child, main; "
         "child._start = lambda _: -signal.SIGABRT; "
-        "sys.exit(main.main(sys.argv[1:]))"
+        "sys.exit(main.main())"
     )
     words = ["ask", str(demo.samples()[0].picture), "Why?", "--model", str(demo.text_path())]
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)

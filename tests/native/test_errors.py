@@ -203,22 +203,26 @@ def convert_cases(f: Files, tmp: Path) -> Iterator[tuple[str, Case]]:
         return lambda folder: (folder / name).unlink()
 
     def index(name: str) -> Callable[[Path], None]:
-        text = json.dumps({"weight_map": {"a": name}})
-        return lambda folder: (folder / "model.safetensors.index.json").write_text(text) and None
+        def apply(folder: Path) -> None:  # a single file beside an index would count alone
+            (folder / "model.safetensors").rename(folder / "weights.bin")
+            text = json.dumps({"weight_map": {"a": name}})
+            (folder / "model.safetensors.index.json").write_text(text)
+
+        return apply
 
     def pickled(folder: Path) -> None:
         (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
 
     def linked(folder: Path) -> None:
-        (folder / "model.safetensors").unlink()
-        (folder / "model.safetensors").symlink_to(f["checkpoint"] / "model.safetensors")
+        (folder / "config.json").unlink()
+        (folder / "config.json").symlink_to(f["checkpoint"] / "config.json")
 
     head = "language_model.lm_head.weight"
     changes: list[tuple[str, Callable[[Path], None], str]] = [
         ("pickle only", pickled, "pickle"),
         ("shard outside", index("../model.safetensors"), "leads out of the folder"),
         ("absolute shard", index("/etc/passwd"), "leads out of the folder"),
-        ("linked shard", linked, "leads out of the folder"),
+        ("linked text", linked, "is a link out of the folder"),
         ("missing shard", index("model-7.safetensors"), "model-7.safetensors is missing"),
         ("missing tensor", tensors(lambda t: t.pop(head)), "lacks 1 tensors: head.weight"),
         ("unknown tensor", tensors(lambda t: t.update(x=np.ones(3, np.float32))), "unknown 1"),

@@ -1,0 +1,173 @@
+"""What a checkpoint folder holds: which weight files count, and what it is if it is no checkpoint.
+
+As transformers: `model.safetensors` before an index. An adapter is never ignored.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+from llavao1_edge.errors import CheckpointError
+
+LOGGER = logging.getLogger(__name__)
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
+MAX_JSON = 256 << 20
+HINT = "Download the whole checkpoint folder again."
+_SHARD = re.compile(r"model-(\d{5})-of-(\d{5})\.safetensors")
+_CACHE = re.compile(r"models--(.+?)--(.+)")
+
+
+def weight_files(folder: Path, read_json: Any) -> list[Path]:
+    """The safetensors files that count. Raises CheckpointError with what the folder is instead."""
+    refuse_adapter(folder)
+    index, single = folder / INDEX, folder / SINGLE
+    if single.is_file():
+        if index.is_file():
+            LOGGER.warning("%s is converted; %s beside it is left out", single, INDEX)
+        return [single]
+    if index.is_file():
+        weights = read_json(index).get("weight_map")
+        if not isinstance(weights, dict) or not weights:
+            raise CheckpointError(f"{index} has no weight_map", hint=HINT)
+        return [_inside(folder, str(name)) for name in sorted(set(map(str, weights.values())))]
+    shards = {found[1]: found for p in folder.iterdir() if (found := _SHARD.fullmatch(p.name))}
+    if shards:
+        return _without_index(folder, shards)
+    raise _no_weights(folder)
+
+
+def _without_index(folder: Path, shards: dict[str, re.Match[str]]) -> list[Path]:
+    """All shards of a set, where only the index is missing."""
+    n = {int(found[2]) for found in shards.values()}
+    missing = [k for k in range(1, max(n) + 1) if f"{k:05d}" not in shards]
+    if len(n) > 1 or missing:
+        raise CheckpointError(
+            f"{folder} has no {INDEX}, and shard {missing[0] if missing else 1} of {max(n)} is "
+            "missing"
+            if missing
+            else f"{folder} holds shards of {len(n)} different sets",
+            hint=HINT,
+        )
+    return [folder / found[0] for _, found in sorted(shards.items())]
+
+
+def _no_weights(folder: Path) -> CheckpointError:
+    whole = "Give the folder of a downloaded checkpoint (config.json, *.safetensors)."
+    if list(folder.glob("weights*.safetensors")) or list(folder.glob("*.npz")):
+        return CheckpointError(
+            f"{folder} is a checkpoint for MLX",
+            hint="Convert the original checkpoint: MLX stores weights in another way.",
+        )
+    pickles = [path.name for pattern in PICKLES for path in sorted(folder.glob(pattern))]
+    if pickles:
+        return CheckpointError(
+            f"{folder} holds pickle files only ({pickles[0]}); loading them can run code",
+            hint="Get the safetensors version, or save it again with safe_serialization=True.",
+        )
+    inside = [
+        path for path in folder.iterdir() if path.is_dir() and (path / "config.json").exists()
+    ]
+    if inside:
+        return CheckpointError(f"{folder} holds no weights", hint=f"Did you mean {inside[0]}?")
+    return CheckpointError(f"{folder} holds neither {SINGLE} nor {INDEX}", hint=whole)
+
+
+def refuse_adapter(folder: Path) -> None:
+    """Raises CheckpointError where a LoRA adapter lies in the folder: it would be left out."""
+    found = next((name for name in ADAPTER if (folder / name).exists()), None)
+    if found is None:
+        return
+    base = ""
+    try:
+        config = json.loads((folder / ADAPTER[0]).read_text(encoding="utf-8"))
+        base = str(config.get("base_model_name_or_path") or "")
+    except (OSError, ValueError, AttributeError, RecursionError):
+        pass
+    of = f" of {base}" if base else ""
+    raise CheckpointError(
+        f"{folder} holds a LoRA adapter{of} ({found}), which is not part of the base's weights",
+        hint="Merge it first (peft: model.merge_and_unload(), then save_pretrained), or move the "
+        "adapter's files away to convert the base alone.",
+    )
+
+
+def refuse_unmerged(names: Any) -> None:
+    """Raises CheckpointError for names that PEFT gives to weights with an adapter beside them."""
+    for name in names:
+        if ".lora_" in name or ".base_layer." in name or name.startswith("base_model.model."):
+            raise CheckpointError(
+                f"the tensor {name!r} belongs to a LoRA adapter that is not merged",
+                hint="Merge it first: peft's model.merge_and_unload(), then save_pretrained.",
+            )
+
+
+def what_it_is(path: Path) -> CheckpointError | None:
+    """What lies there in place of a weight file, if its beginning tells."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(512).lstrip().lower()
+    except OSError:
+        return None
+    if start.startswith(b"version https://git-lfs"):
+        return CheckpointError(
+            f"{path.name} is a Git LFS pointer: the weights themselves are not here",
+            hint="Fetch them with `git lfs pull`, or use `llavao1-edge models pull OWNER/NAME`.",
+        )
+    if start.startswith((b"<!doctype html", b"<html")):
+        return CheckpointError(
+            f"{path.name} is a web page, not weights: the download needed a login, or failed",
+            hint="Use `llavao1-edge models pull OWNER/NAME`, or download it again.",
+        )
+    return None
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """A shard that an index names: it may be a link of the user's, but no name leads elsewhere."""
+    path = folder / name
+    plain = Path(name).name == name and name not in ("", ".", "..") and "\\" not in name
+    if not plain:
+        raise CheckpointError(
+            f"{folder / INDEX}: shard name {name!r} leads out of the folder",
+            hint="Do not convert this checkpoint unless you trust where it came from.",
+        )
+    if not path.is_file():
+        raise CheckpointError(f"{folder}: shard {name} is missing", hint=HINT)
+    return path
+
+
+def stays_inside(folder: Path, path: Path) -> bool:
+    """Whether a small file, whose text ends up in the model, is the folder's own. The hub's cache
+    stores `snapshots/REV/file` as a link into `blobs/` beside it."""
+    root, real = folder.resolve(), path.resolve()
+    cached = root.parent.name == "snapshots" and real.parent == root.parent.parent / "blobs"
+    return real.is_relative_to(root) or cached
+
+
+def cached_snapshot(folder: Path) -> Path:
+    """Of a folder of the hub's cache (`models--owner--name`) the newest snapshot; else itself."""
+    snapshots = folder / "snapshots"
+    if not _CACHE.fullmatch(folder.name) or not snapshots.is_dir():
+        return folder
+    main = folder / "refs" / "main"
+    if main.is_file():
+        named = snapshots / main.read_text(encoding="utf-8", errors="replace").strip()
+        if named.is_dir() and named.parent == snapshots:
+            return named
+    found = sorted((p for p in snapshots.iterdir() if p.is_dir()), key=lambda p: p.stat().st_mtime)
+    return found[-1] if found else folder
+
+
+def repository_name(folder: Path) -> str | None:
+    """The name that a cached repository has on the hub: snapshots are called after commits."""
+    for parent in (folder, *folder.parents[:2]):
+        found = _CACHE.fullmatch(parent.name)
+        if found:
+            return found[2]
+    return None

@@ -91,7 +91,7 @@ build/wheels: $(VENV)/installed
 	$(BIN)/python -m pip wheel -q --no-deps -w $@ \
 		"llama-cpp-python==$$($(BIN)/python -c 'from importlib.metadata import version as v; print(v("llama-cpp-python"))')"
 
-bare: build/wheels
+bare: build/wheels bundle
 	packaging/bare_root.sh bookworm --wheels build/wheels
 	packaging/bare_root.sh trixie --wheels build/wheels
 	packaging/bundle/smoke.sh

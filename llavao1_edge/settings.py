@@ -206,9 +206,10 @@ class RuntimeSettings(_Validated):
 
 def _address(text: str) -> tuple[str, int]:
     host, separator, port = text.strip().rpartition(":")
-    if not separator or not host or not port.isdigit() or not 0 < int(port) < 65536:
+    number = int(port) if port.isascii() and port.isdigit() else 0
+    if not separator or not host or not 0 < number < 65536:
         raise UsageError(f"rpc is {text.strip()!r}", hint="It must be HOST:PORT.")
-    return host.strip("[]"), int(port)
+    return host.strip("[]"), number
 
 
 def default_threads() -> int:

@@ -157,6 +157,8 @@ class ModelsDesk:
         def receive(message: m.Message) -> None:
             if isinstance(message, m.Foreseen):
                 self.dialog.show_foresight(message)
+            elif isinstance(message, m.Failed):
+                self.dialog.real_facts.setText(message.message)
 
         def finish() -> None:
             self.looking.pop("", None)

@@ -24,17 +24,23 @@ PLACES = ("--rpc", "--device", "--mmproj-device", "--gpu-layers")
 ABORTED = (-signal.SIGABRT, -signal.SIGSEGV, 3, 0xC0000409, 0xC0000005)  # the last three: Windows
 
 
+FORWARDED = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
 def is_needed(options: argparse.Namespace) -> bool:
     """Whether a command opens a model of others, or may use plug-ins or RPC servers."""
     if os.environ.get(MARK) or not hasattr(options, "rpc"):
         return False
+    if getattr(options, "replay", None):
+        return True  # what it opens stands in the record
     models = options.model if isinstance(options.model, list) else [options.model]
     return any(model not in (None, "demo") for model in models) or _uses_devices(options)
 
 
 def _uses_devices(options: argparse.Namespace) -> bool:
     on_cpu = (options.device or "").lower() == CPU_DEVICE or options.gpu_layers == "0"
-    if options.rpc or on_cpu:
+    reader = (options.mmproj_device or CPU_DEVICE).lower()
+    if options.rpc or (on_cpu and reader == CPU_DEVICE):
         return bool(options.rpc)
     from llavao1_edge.devices import kept
 
@@ -44,6 +50,10 @@ def _uses_devices(options: argparse.Namespace) -> bool:
 def run(arguments: Sequence[str], options: argparse.Namespace) -> int:
     """The exit code. Raises BackendError where the child was ended by native code."""
     code = _start(arguments)
+    if os.name != "nt" and code < 0 and code not in ABORTED:
+        if code == -signal.SIGKILL:
+            print("error: the process was killed, probably for want of memory", file=sys.stderr)
+        return 128 - code
     if code not in ABORTED or (code == 3 and os.name != "nt"):
         return code
     if not _uses_devices(options):
@@ -52,7 +62,7 @@ def run(arguments: Sequence[str], options: argparse.Namespace) -> int:
             hint="The file may be damaged: compare its SHA256SUMS, or convert it again. "
             "LLAVAO1_LOG=debug shows llama.cpp's last words.",
         )
-    if arguments[0] == "ask":
+    if arguments[0] == "ask" and "-" not in arguments and "--" not in arguments:
         print("note: the device was lost; asking again on the CPU", file=sys.stderr)
         return _start([*without_devices(arguments), "--device", CPU_DEVICE])
     raise BackendError(
@@ -66,9 +76,15 @@ def _start(arguments: Sequence[str]) -> int:
     command = program.command("llavao1_edge.cli.main", *arguments)
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the child by itself
     try:
-        return subprocess.Popen(command, env=environment, preexec_fn=_listen).wait()
+        listen = None if os.name == "nt" else _listen
+        with subprocess.Popen(command, env=environment, preexec_fn=listen) as process:
+            for number in FORWARDED:
+                signal.signal(number, lambda n, _: process.send_signal(n))
+            return process.wait()
     finally:
         signal.signal(signal.SIGINT, before)
+        for number in FORWARDED:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _listen() -> None:

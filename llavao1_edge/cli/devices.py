@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,7 @@ def serve_device(options: argparse.Namespace) -> int:
             f"warning: anybody who reaches {host}:{port} can compute here, and more: use it only "
             "on a network you trust"
         )
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # ggml waits in C, where Python hears nothing
     print(f"serving {chosen.pictures.name} on {host}:{port}; Ctrl-C ends it", flush=True)
     rpc.serve(host, port, [chosen.pictures], n_threads=settings.n_threads)
     return 0

@@ -51,7 +51,8 @@ def files() -> list[Path]:
 def add(source: Path) -> Path:
     """Copies a plug-in that fits into the folder, whole or not at all. Raises PluginError."""
     stamp = plugins.load(source)
-    target = folder() / f"libggml-{stamp.plugin}{source.suffix}"
+    suffix = source.suffix if source.suffix in SUFFIXES else SUFFIXES[os.name == "nt"]
+    target = folder() / f"libggml-{stamp.plugin}{suffix}"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         write_whole(target, source.read_bytes())

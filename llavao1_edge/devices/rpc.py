@@ -38,9 +38,10 @@ def probe(host: str, port: int) -> None:
             f"the RPC server {where} does not answer",
             hint="It serves one program at a time: is another one using it?",
         ) from None
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # UnicodeError: no name of a computer
         raise BackendError(
-            f"the RPC server {where} cannot be reached: {error.strerror or error}",
+            f"the RPC server {where} cannot be reached: "
+            f"{getattr(error, 'strerror', None) or error}",
             hint="Start it there with `llavao1-edge devices serve`.",
         ) from None
     size, major, minor, patch, *_ = REPLY.unpack(reply)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,8 @@ def _check_schema(schema: dict[str, Any], *, name: str) -> None:
     """By the meta-schema: a keyword with a value of the wrong kind is named with its place."""
     from jsonschema import Draft202012Validator, SchemaError, validators
 
+    if not isinstance(schema.get("$schema", ""), str):
+        raise UsageError(f"{name}: $schema is not text", hint="It must be a JSON schema.")
     kind = validators.validator_for(schema, default=Draft202012Validator)
     try:
         kind.check_schema(schema)
@@ -148,14 +151,16 @@ def problem(form: AnswerFormat, conclusion: str, *, closed: bool) -> str:
         return ""
     from jsonschema import Draft202012Validator, validators
 
-    schema = json.loads(form.schema)
+    schema = json.loads(form.schema, parse_float=Decimal)
     try:
-        value = json.loads(conclusion)
+        value = json.loads(conclusion, parse_float=Decimal)
         kind = validators.validator_for(schema, default=Draft202012Validator)
         errors = kind(schema, format_checker=kind.FORMAT_CHECKER).iter_errors(value)
         first = next(iter(errors), None)
     except (ValueError, RecursionError) as error:
         return f"the answer is not JSON ({str(error)[:80]})"
+    except Exception as error:  # a reference that leads nowhere, a pattern that Python cannot read
+        return f"the answer cannot be checked against {form.name}: {str(error)[:120]}"
     if first is None:
         return ""
     place = "/".join(map(str, first.path)) or "the top"

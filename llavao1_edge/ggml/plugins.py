@@ -92,6 +92,7 @@ def load(path: Path) -> Stamp:
 
     Raises PluginError where it does not fit or its driver is missing.
     """
+    path = path.resolve()  # a bare name would be looked for among the system's libraries
     stamp = check(path)
     if c.ggml_backend_reg_by_name(_registry(stamp.plugin)):
         return stamp

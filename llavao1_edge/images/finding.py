@@ -37,7 +37,10 @@ def picture_path(text: str) -> Path:
 
 
 def _from_url(text: str) -> Path:
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+    except ValueError as error:
+        raise PictureError(f"{text[:80]} is not an address: {error}", hint="Give a path.") from None
     if parts.netloc not in ("", "localhost"):
         raise PictureError(
             f"{text[:80]} is on the computer {parts.netloc}", hint="Copy the picture here first."

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 MAX_GRAMMAR = 100_000  # characters of GBNF; and rules, below: compiling takes under a second
 MAX_RULES = 2_000
 _WORDS = re.compile(
-    r"""(?P<skip>"(?:\\.|[^"\\])*"|\[(?:\\.|[^\]\\])*\]|\#[^\n]*|<[^>\n]+>)"""
-    r"""|(?P<name>[A-Za-z0-9][A-Za-z0-9-]*(?![^{}]*\}))"""
+    r"""(?P<skip>"(?:\\.|[^"\\])*"|\[(?:\\.|[^\]\\])*\]|\#[^\n]*|<[^>\n]+>|\{\s*\d+\s*,?\s*\d*\s*\})"""
+    r"""|(?P<name>[A-Za-z0-9][A-Za-z0-9-]*)"""
+    r"""|(?P<any>\.)"""
     r"""|(?P<group>(?<=[*+?}])\s*\)(?=\s*[*+?{]))""",
     re.VERBOSE,
 )
@@ -53,6 +54,8 @@ def lark_of_gbnf(text: str, *, name: str) -> str:
             return _UNICODE.sub(_literal, found["skip"])
         if found["name"]:  # so that no name of a user's is one of Lark's
             return found["name"] if found["name"] == "root" else f"r-{found['name']}"
+        if found["any"]:  # in GBNF a dot is any character, a line break too
+            return r"[^\x00]"
         if found["group"]:  # the translator would drop the brackets of ("a"*)*
             return ' "")'
         return found[0]
@@ -61,7 +64,7 @@ def lark_of_gbnf(text: str, *, name: str) -> str:
         lark = gbnf_to_lark(_WORDS.sub(renamed, text))
     except Exception as error:  # whatever the translator stumbles over
         raise UsageError(f"{name} cannot be followed: {_first(error)}") from None
-    return str(lark).replace("/./", r"/(.|\n)/")  # in GBNF a dot is any character
+    return str(lark)
 
 
 _UNICODE = re.compile(r"(?<!\\)((?:\\\\)*)\\(?:u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8}))")
@@ -85,6 +88,19 @@ def lark_of_schema(schema: dict[str, Any] | bool, *, lenient: bool = False) -> s
     return f"start: %json {json.dumps(schema)}\n"
 
 
+OPEN = ("additionalProperties", "patternProperties", "minProperties", "$ref", "$dynamicRef",
+        "dependentRequired", "propertyNames")  # fmt: skip
+
+
+def _is_listed(part: dict[str, Any]) -> bool:
+    """Whether an object may be closed: all that it needs is among its listed properties."""
+    listed = part.get("properties")
+    if part.get("type") != "object" or not isinstance(listed, dict) or set(OPEN) & set(part):
+        return False
+    required = part.get("required", [])
+    return isinstance(required, list) and set(map(str, required)) <= set(listed)
+
+
 def _closed(schema: dict[str, Any]) -> dict[str, Any]:
     """The schema with its listed objects closed, where that takes nothing from another part."""
     whole = json.dumps(schema)
@@ -98,8 +114,7 @@ def _closed(schema: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(part, dict):
             return part
         made = {name: value if name in VALUES else close(value) for name, value in part.items()}
-        listed = isinstance(part.get("properties"), dict) and part.get("type") == "object"
-        if listed and not {"additionalProperties", "patternProperties"} & set(part):
+        if _is_listed(part):
             made["additionalProperties"] = False
         return made
 

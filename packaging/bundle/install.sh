@@ -7,7 +7,8 @@ entry=$data/applications/llavao1-edge.desktop
 icon=$data/icons/hicolor/scalable/apps/llavao1-edge.svg
 link=$HOME/.local/bin/llavao1-edge
 if [ "${1:-}" = --remove ]; then
-    rm -f "$entry" "$icon" "$link"
+    rm -f "$entry" "$icon"
+    case $(readlink "$link" 2>/dev/null || true) in "$here"/*) rm -f "$link" ;; esac
     echo "removed from the menus; this folder may be deleted"
     exit 0
 fi
@@ -21,6 +22,9 @@ while IFS= read -r line; do
     esac
 done <"$here/llavao1-edge.desktop" >"$entry"
 cp "$here/llavao1-edge.svg" "$icon"
-ln -sf "$here/llavao1-edge" "$link"
+case $(readlink "$link" 2>/dev/null || echo none) in
+none | "$here"/*) [ -e "$link" ] && [ ! -L "$link" ] || ln -sf "$here/llavao1-edge" "$link" ;;
+*) echo "$link belongs to another installation and is left as it is" ;;
+esac
 command -v update-desktop-database >/dev/null && update-desktop-database "$(dirname "$entry")" || true
 echo "llavao1-edge is in the menus, and in $link"

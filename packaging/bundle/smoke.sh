@@ -49,7 +49,10 @@ esac
 cp llavao1_edge/demo/samples/1-count.png "$root/root/a picture.png"
 ask() { inside "$@" ask "/root/a picture.png" "How many small circles do you see?" --temperature 0; }
 [ "$(ask "$program")" = 2 ] || { echo "error: a wrong answer" >&2; exit 1; }
-say "ask answers"
+printf '{"type": "integer", "minimum": 3, "maximum": 7}' >"$root/root/schema.json"
+said=$(inside "$program" ask "/root/a picture.png" "How many?" --temperature 0 --json-schema /root/schema.json)
+[ "$said" -ge 3 ] && [ "$said" -le 7 ] || { echo "error: '$said' is not of the schema" >&2; exit 1; }
+say "ask answers, also in a form"
 inside "$program" doctor | tail -n 3
 inside "$program" devices
 WINDOW_HISTORY=$root/root/.local/share/llavao1-edge/history.sqlite \

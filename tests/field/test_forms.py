@@ -118,6 +118,8 @@ LAWS: list[tuple[Any, list[Any], list[Any]]] = [
         [{"c": [1]}],
     ),
     ({"anyOf": [{"type": "integer"}, {"type": "null"}]}, [1, None], ["a"]),
+    ({"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["b"]}, [{"b": 1}], [{"a": 1}]),
+    ({"type": "number", "multipleOf": 0.1}, [0.3], [0.35]),
 ]  # fmt: skip
 
 
@@ -177,7 +179,7 @@ def test_openais_wrappers_and_a_utf_8_mark(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     ['{"type": 5}', '{"minItems": "x"}', "{", "[1]", '{"minimum": NaN}', '{"minimum": 1e999}',
-     '{"minimum": ' + "9" * 5000 + "}", '{"pattern": "["}', '{"$ref": "#/nowhere"}'],
+     '{"$schema": 5}', '{"$schema": []}', '{"minimum": ' + "9" * 5000 + "}", '{"pattern": "["}', '{"$ref": "#/nowhere"}'],
 )  # fmt: skip
 def test_a_schema_that_is_none_is_named(text: str) -> None:
     with pytest.raises(UsageError) as caught:
@@ -198,6 +200,8 @@ def test_a_schema_that_is_none_is_named(text: str) -> None:
         ('root ::= "\\"\\\\\\n\\t\\x41"', ['"\\\n\tA'], ["x"]),
         ('root ::= a-b | a\na-b ::= "1"\na ::= "2"', ["1", "2"], ["3"]),
         ('root ::= "한국" # words\n', ["한국"], ["한"]),
+        ('root ::= "{" ws x "}" ws # }\nws ::= " "?\nx ::= [}a]', ["{a}", "{ }} "], ["{b}"]),
+        ('root ::= "a/./b" | x{2}\nx ::= "c"', ["a/./b", "cc"], ["a/x/b", "c"]),
     ],
 )  # fmt: skip
 def test_gbnf_means_what_it_means_in_llama_cpp(

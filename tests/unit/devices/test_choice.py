@@ -74,6 +74,7 @@ def test_a_server_on_this_machine_takes_its_memory(description: str, shared: boo
         ({"rpc": "host"}, "HOST:PORT"),
         ({"rpc": "host:99999"}, "HOST:PORT"),
         ({"rpc": "host:x"}, "HOST:PORT"),
+        ({"rpc": "host:²"}, "HOST:PORT"),
         ({"rpc": ":50052"}, "HOST:PORT"),
         ({"rpc": " , "}, "HOST:PORT"),
         ({"device": "a,,b"}, "devices"),

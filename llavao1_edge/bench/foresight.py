@@ -31,10 +31,6 @@ class Foresight:
     tokens_per_second: float
     picture_seconds: float
 
-    @property
-    def fits(self) -> bool:
-        return self.needed <= self.free and self.kept <= self.disk_free
-
 
 def foresee(folder: Path, free: int) -> Foresight:
     """folder: where models are kept; free: bytes of memory. Takes about two seconds."""

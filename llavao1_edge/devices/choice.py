@@ -34,16 +34,13 @@ class Chosen:
 def choose(found: Sequence[Device], settings: RuntimeSettings) -> Chosen:
     """Raises UsageError for a name that is not there."""
     cpu = next(device for device in found if device.kind == CPU)
-    if settings.on_cpu and settings.mmproj_device is None:
-        return Chosen((), cpu, cpu)
     if settings.on_cpu:
-        assert settings.mmproj_device is not None
-        return Chosen((), _named(found, settings.mmproj_device), cpu)
-    if settings.device is not None:
+        devices: tuple[Device, ...] = ()
+    elif settings.device is not None:
         devices = tuple(_named(found, name) for name in settings.device.split(","))
     else:
         devices = _usual(found)
-    pictures = None
+    pictures = cpu if settings.on_cpu else None
     if settings.mmproj_device is not None:
         pictures = _named(found, settings.mmproj_device)
     return Chosen(devices, pictures, cpu)

@@ -22,7 +22,6 @@ CAPABILITIES = 24  # bytes of each side's in a hello
 PROTOCOL = 7  # RPC_PROTO_MAJOR_VERSION of ggml 0.25
 REPLY = struct.Struct(f"<Q4B{CAPABILITIES}s")
 PATIENCE_S = 5.0
-DEFAULT_PORT = 50052  # rpc-server's
 
 
 def probe(host: str, port: int) -> None:

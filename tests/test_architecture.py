@@ -101,6 +101,7 @@ FENCES: dict[str, set[str]] = {
     "jsonschema": {"engine"},
     "torch": {"verify.py"},
     "transformers": {"verify.py"},
+    "peft": {"verify.py"},
     "PySide6": {"gui models", "gui widgets", "gui work", "gui translate", "llavao1_gui"},
     "huggingface_hub": {"store"},
     "pickle": set(),

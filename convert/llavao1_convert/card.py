@@ -44,7 +44,9 @@ def card(plan: Conversion, sums: dict[str, str]) -> str:
         for output in plan.files
     ]
     digests = [f"- `{name}`: sha256 `{digest}`" for name, digest in sums.items()]
-    source = plan.origin + (f", revision `{plan.revision}`" if plan.revision else "")
+    origin = Path(plan.origin)  # a folder of this machine is nobody else's business
+    source = origin.name if origin.is_absolute() else plan.origin
+    source += f", revision `{plan.revision}`" if plan.revision else ""
     notes = [f"- {note}" for note in plan.notes]
     return "\n".join(
         [

@@ -12,6 +12,7 @@ from typing import Any
 from llavao1_convert.folder import (
     HINT,
     MAX_JSON,
+    refuse_adapter,
     refuse_unmerged,
     stays_inside,
     weight_files,
@@ -30,13 +31,15 @@ DTYPES = {"F32": F32, "F16": F16, "BF16": BF16}
 class Checkpoint:
     """A folder whose headers were checked. Tensors carry their canonical names.
 
-    origin: where it came from, for people; revision: which version of it, if that is known.
+    origin: where it came from, for people; revision: which version of it, if that is known;
+    adapter: which one is merged, in a sentence.
     """
 
     folder: Path
     tensors: dict[str, SourceTensor]
     origin: str
     revision: str | None = None
+    adapter: str | None = None
 
     def json(self, name: str) -> Json:
         """A JSON file of the folder. Raises CheckpointError if it is missing or damaged."""
@@ -60,15 +63,20 @@ class Checkpoint:
         return path.is_file()
 
 
-def open_checkpoint(folder: Path) -> Checkpoint:
-    """Checks the folder and every safetensors header, reads no tensor data."""
+def open_checkpoint(folder: Path, *, with_adapter: bool = False) -> Checkpoint:
+    """Checks the folder and every safetensors header, reads no tensor data.
+
+    with_adapter: an adapter is merged by the caller, so one in the folder is no reason to stop.
+    """
     if not folder.is_dir():
         raise CheckpointError(
             f"{folder} is not a folder",
             hint="Give the folder of a downloaded checkpoint (config.json, *.safetensors).",
         )
+    if not with_adapter:
+        refuse_adapter(folder)
     paths = weight_files(folder, read_json)
-    tensors = [tensor for path in paths for tensor in _read_shard(path)]
+    tensors = [tensor for path in paths for tensor in read_shard(path)]
     refuse_unmerged(tensor.name for tensor in tensors)
     return Checkpoint(folder, collect(tensors), origin=str(folder.resolve()))
 
@@ -127,7 +135,8 @@ def canonical(name: str) -> str | None:
     return name
 
 
-def _read_shard(path: Path) -> Iterator[SourceTensor]:
+def read_shard(path: Path) -> Iterator[SourceTensor]:
+    """The tensors of a safetensors file. Raises CheckpointError."""
     try:
         size = path.stat().st_size
         with path.open("rb") as file:

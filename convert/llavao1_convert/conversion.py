@@ -87,7 +87,8 @@ class Conversion:
         for shard in self.shards:
             digest.update(f"{shard.name} {shard.state()}\n".encode())
         for name, tensor in sorted(self.sources.items()):
-            digest.update(f"{name} {tensor.kind.name} {tensor.shape} {tensor.offset}\n".encode())
+            place = f"{tensor.kind.name} {tensor.shape} {tensor.offset} {tensor.recipe()}"
+            digest.update(f"{name} {place}\n".encode())
         return digest.hexdigest()
 
 

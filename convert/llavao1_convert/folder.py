@@ -17,7 +17,7 @@ LOGGER = logging.getLogger(__name__)
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
-ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
 MAX_JSON = 256 << 20
 HINT = "Download the whole checkpoint folder again."
 _SHARD = re.compile(r"model-(\d{5})-of-(\d{5})\.safetensors")
@@ -26,7 +26,6 @@ _CACHE = re.compile(r"models--(.+?)--(.+)")
 
 def weight_files(folder: Path, read_json: Any) -> list[Path]:
     """The safetensors files that count. Raises CheckpointError with what the folder is instead."""
-    refuse_adapter(folder)
     index, single = folder / INDEX, folder / SINGLE
     if single.is_file():
         if index.is_file():
@@ -81,20 +80,20 @@ def _no_weights(folder: Path) -> CheckpointError:
 
 def refuse_adapter(folder: Path) -> None:
     """Raises CheckpointError where a LoRA adapter lies in the folder: it would be left out."""
-    found = next((name for name in ADAPTER if (folder / name).exists()), None)
+    found = next((name for name in ADAPTER_FILES if (folder / name).exists()), None)
     if found is None:
         return
     base = ""
     try:
-        config = json.loads((folder / ADAPTER[0]).read_text(encoding="utf-8"))
+        config = json.loads((folder / ADAPTER_FILES[0]).read_text(encoding="utf-8"))
         base = str(config.get("base_model_name_or_path") or "")
     except (OSError, ValueError, AttributeError, RecursionError):
         pass
     of = f" of {base}" if base else ""
     raise CheckpointError(
         f"{folder} holds a LoRA adapter{of} ({found}), which is not part of the base's weights",
-        hint="Merge it first (peft: model.merge_and_unload(), then save_pretrained), or move the "
-        "adapter's files away to convert the base alone.",
+        hint=f"Convert the base with it: llavao1-edge convert {base or 'BASE'} --adapter {folder}. "
+        "To convert the base alone, move the adapter's files away.",
     )
 
 
@@ -104,7 +103,8 @@ def refuse_unmerged(names: Any) -> None:
         if ".lora_" in name or ".base_layer." in name or name.startswith("base_model.model."):
             raise CheckpointError(
                 f"the tensor {name!r} belongs to a LoRA adapter that is not merged",
-                hint="Merge it first: peft's model.merge_and_unload(), then save_pretrained.",
+                hint="Save base and adapter apart and use convert BASE --adapter FOLDER, or merge "
+                "with peft: model.merge_and_unload(), then save_pretrained.",
             )
 
 

@@ -16,7 +16,7 @@ from llavao1_convert.checkpoint import (
     open_checkpoint,
     read_json,
 )
-from llavao1_convert.folder import HINT, INDEX, SINGLE
+from llavao1_convert.folder import ADAPTER_FILES, HINT, INDEX, SINGLE
 from llavao1_convert.source import Shard, SourceTensor
 from llavao1_edge.errors import CheckpointError, DownloadError
 from llavao1_edge.store.fetching import Report, Stop
@@ -82,13 +82,7 @@ def open_hub_checkpoint(
     CheckpointError, DownloadError, Cancelled.
     """
     if is_offline():
-        folder = cached_snapshot(text)
-        if folder is None:
-            raise DownloadError(
-                f"{text} is not in the hub's cache, and HF_HUB_OFFLINE is set",
-                hint="Unset it once to fetch the model.",
-            )
-        return open_checkpoint(folder)
+        return open_checkpoint(_cached(text))
     repository = open_repository(text)
     folder = staging(repository)
     for name in (*SMALL, INDEX):
@@ -101,6 +95,33 @@ def open_hub_checkpoint(
     ]
     tensors = collect(tensor for shard in shards for tensor in _tensors(repository, shard))
     return Checkpoint(folder, tensors, origin=repository.name, revision=repository.commit)
+
+
+def fetch_adapter(
+    text: str, *, staging: Callable[[Repository], Path], stop: Stop | None = None
+) -> Path:
+    """The folder of a repository's LoRA adapter; offline, what the hub's cache holds.
+
+    Raises DownloadError, Cancelled.
+    """
+    if is_offline():
+        return _cached(text)
+    repository = open_repository(text)
+    folder = staging(repository)
+    for name in ADAPTER_FILES[:2]:
+        if name in repository.files:
+            _copy(repository.fetch(name, folder, stop=stop), folder / name)
+    return folder
+
+
+def _cached(text: str) -> Path:
+    folder = cached_snapshot(text)
+    if folder is None:
+        raise DownloadError(
+            f"{text} is not in the hub's cache, and HF_HUB_OFFLINE is set",
+            hint="Unset it once to fetch the model.",
+        )
+    return folder
 
 
 def _copy(found: Path, target: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from llavao1_convert.adapter import merged, open_adapter
 from llavao1_convert.checkpoint import Checkpoint, open_checkpoint
 from llavao1_convert.conversion import Conversion, OutputFile
 from llavao1_convert.folder import cached_snapshot, repository_name
@@ -32,13 +33,14 @@ ROPE_FACTORS = "rope_freqs.weight"
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the caller asked for. name: base name of the files."""
+    """What the caller asked for. name: base name of the files; adapter: a folder of PEFT's."""
 
     out: Path
     text: Quantisation
     vision: Quantisation
     name: str | None = None
     imatrix: Path | None = None
+    adapter: Path | None = None
 
 
 def plan_conversion(
@@ -49,18 +51,23 @@ def plan_conversion(
     vision_quantisation: str = "Q8_0",
     name: str | None = None,
     imatrix: Path | None = None,
+    adapter: Path | None = None,
 ) -> Conversion:
-    """`source`: a checkpoint folder. Raises CheckpointError or UsageError; writes nothing."""
+    """`source`: a checkpoint folder; adapter: the folder of a LoRA adapter to merge into it.
+
+    Raises CheckpointError or UsageError; writes nothing.
+    """
     wishes = Wishes(
         out,
         parse_quantisation(text_quantisation),
         parse_quantisation(vision_quantisation),
         name,
         imatrix,
+        adapter,
     )
     try:
         source = cached_snapshot(source)
-        checkpoint = open_checkpoint(source)
+        checkpoint = open_checkpoint(source, with_adapter=adapter is not None)
     except OSError as error:
         raise CheckpointError(
             f"cannot read {source}: {error.strerror or error}", hint="Check the permissions."
@@ -72,6 +79,10 @@ def plan_conversion(
 def plan_checkpoint(checkpoint: Checkpoint, wishes: Wishes, *, base: str) -> Conversion:
     """base: the base name where no other is wished. Raises CheckpointError."""
     try:
+        if wishes.adapter is not None:
+            adapter = open_adapter(wishes.adapter, name=repository_name(wishes.adapter))
+            checkpoint = merged(checkpoint, adapter)
+            base = f"{base}-{adapter.name}"
         return _plan(checkpoint, wishes, wishes.name or base)
     except OSError as error:
         raise CheckpointError(
@@ -117,6 +128,7 @@ def _plan(checkpoint: Checkpoint, wishes: Wishes, base: str) -> Conversion:
         revision=checkpoint.revision,
         text_quantisation=wishes.text.name,
         vision_quantisation=wishes.vision.name,
+        notes=() if checkpoint.adapter is None else (checkpoint.adapter,),
     )
 
 

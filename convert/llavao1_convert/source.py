@@ -101,6 +101,10 @@ class SourceTensor:
         """All of a small tensor as float32, flat."""
         return self.rows(0, self.n_rows).reshape(-1)
 
+    def recipe(self) -> str:
+        """What its values depend on besides its place in its shard."""
+        return ""
+
     def digest(self) -> str:
         """Of its first 64 KiB."""
         data = self.shard.read(self.offset, min(self.n_bytes, FINGERPRINT_BYTES))

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from llavao1_convert.conversion import Conversion
-from llavao1_convert.hub_source import open_hub_checkpoint
+from llavao1_convert.folder import cached_snapshot
+from llavao1_convert.hub_source import fetch_adapter, open_hub_checkpoint
 from llavao1_convert.legacy import Choices, is_legacy
 from llavao1_convert.legacy_plan import LegacySource, plan_legacy
 from llavao1_convert.ollama import PREFIX, find_model
@@ -34,6 +35,7 @@ class Request:
     projector: Path | None = None
     choices: Choices = field(default_factory=Choices)
     low_disk: bool = False
+    adapter: str | None = None
 
     @property
     def wishes(self) -> Wishes:
@@ -60,6 +62,8 @@ def plan_source(request: Request, *, stop: Stop | None = None) -> Conversion:
         )
     request = replace(request, source=repository_of(request.source))
     path, kind = _look(request.source)
+    if request.adapter is not None:
+        wishes = replace(wishes, adapter=_adapter_folder(request.adapter, stop))
     if kind == "folder":
         legacy = _legacy_in(path)
         if legacy is not None:
@@ -72,6 +76,7 @@ def plan_source(request: Request, *, stop: Stop | None = None) -> Conversion:
             vision_quantisation=wishes.vision.name,
             name=request.name,
             imatrix=request.imatrix,
+            adapter=wishes.adapter,
         )
     if kind == "file" and path.suffix == ".safetensors":
         raise UsageError(
@@ -98,6 +103,26 @@ def _look(source: str) -> tuple[Path, str]:
         raise CheckpointError(
             f"cannot read {source}: {error.strerror or error}", hint="Check the permissions."
         ) from error
+
+
+def _adapter_folder(text: str, stop: Stop | None) -> Path:
+    """Of a folder, of its weight file, or of a repository. Raises UsageError, DownloadError."""
+    text = repository_of(text)
+    path, kind = _look(text)
+    if kind == "nothing":
+        if not REPO.fullmatch(text.partition("@")[0]):
+            raise UsageError(
+                f"there is no adapter at {text}",
+                hint="Give a folder with adapter_config.json, or a repository (owner/name).",
+            )
+
+        def staging(repository: Repository) -> Path:
+            folder = download_folder(repository)
+            folder.mkdir(parents=True, exist_ok=True)
+            return folder
+
+        return fetch_adapter(text, staging=staging, stop=stop)
+    return cached_snapshot(path if kind == "folder" else path.parent)
 
 
 def _plan_hub(request: Request, wishes: Wishes, stop: Stop | None) -> Conversion:
@@ -137,8 +162,9 @@ def download_folder(repository: Repository) -> Path:
 
 
 def _rescue(request: Request, source: LegacySource, wishes: Wishes) -> Conversion:
-    if request.low_disk:
-        raise UsageError("--low-disk is for repositories", hint="Leave it out.")
+    for wrong, told in ((request.low_disk, "--low-disk"), (request.adapter, "--adapter")):
+        if wrong:
+            raise UsageError(f"{told} is not for old files", hint="Leave it out.")
     if request.projector is not None:
         source = replace(source, projector=request.projector)
     return plan_legacy(source, wishes, request.choices, keep=request.quant is None)

@@ -42,9 +42,11 @@ class Agreement:
     largest: float
 
 
-def reference_problem() -> str:
+def reference_problem(*, with_adapter: bool = False) -> str:
     """Empty, or why the checkpoint cannot be run here."""
     try:
+        if with_adapter:
+            import peft  # noqa: F401
         import torch  # noqa: F401
         import transformers
     except ImportError as error:
@@ -74,10 +76,18 @@ def self_check(text: Path, mmproj: Path, pictures: Sequence[Path]) -> str:
 
 
 def compare(
-    text: Path, mmproj: Path, checkpoint: Path, pictures: Sequence[Path]
+    text: Path,
+    mmproj: Path,
+    checkpoint: Path,
+    pictures: Sequence[Path],
+    *,
+    adapter: Path | None = None,
 ) -> Iterator[Agreement]:
-    """The pair's logits with the checkpoint's, picture by picture. Raises LlavaError."""
-    reference = _Reference(checkpoint)
+    """The pair's logits with the checkpoint's, picture by picture; adapter: merged by peft.
+
+    Raises LlavaError.
+    """
+    reference = _Reference(checkpoint, adapter)
     with _engine(text, mmproj) as engine:
         for path in pictures:
             picture = open_picture(path)
@@ -117,7 +127,7 @@ def _engine(text: Path, mmproj: Path) -> Engine:
 class _Reference:
     """The checkpoint in transformers."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, adapter: Path | None) -> None:
         import torch
         from transformers import MllamaForConditionalGeneration, MllamaImageProcessor
 
@@ -126,6 +136,10 @@ class _Reference:
         self._model: Any = MllamaForConditionalGeneration.from_pretrained(
             folder, torch_dtype=dtype, attn_implementation="eager"
         ).eval()
+        if adapter is not None:
+            from peft import PeftModel
+
+            self._model = PeftModel.from_pretrained(self._model, adapter).merge_and_unload()
         self._processor: Any = MllamaImageProcessor.from_pretrained(folder)
 
     def logits(self, tokens: list[int], picture: Picture) -> NDArray[np.float32]:

@@ -346,7 +346,7 @@ class App(QObject):
         self.conversations.stop()
         self.conversations.close()
         self.pictures.loader.background.close()
-        self.formulas.background.close()
+        self.formulas.close()
         if self.models_desk is not None:
             self.models_desk.close()
         self.link.close()

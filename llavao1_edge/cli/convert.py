@@ -20,6 +20,7 @@ EPILOG = """\
 examples:
   llavao1-edge convert ~/Llama-3.2V-11B-cot --out models
   llavao1-edge convert Xkev/Llama-3.2V-11B-cot --out models --low-disk
+  llavao1-edge convert meta-llama/Llama-3.2-11B-Vision-Instruct --adapter my-lora --out models
   llavao1-edge convert ollama:llama3.2-vision --out models
   llavao1-edge convert old-text.gguf --projector old-mmproj.gguf --out models
 
@@ -54,6 +55,11 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--name", help="base name of the files (default: the source's name)")
     parser.add_argument(
         "--imatrix", type=Path, metavar="FILE", help="importance matrix by llama-imatrix"
+    )
+    parser.add_argument(
+        "--adapter",
+        metavar="FOLDER",
+        help="a LoRA adapter (PEFT) to merge into the checkpoint: a folder, or owner/name",
     )
     parser.add_argument("--threads", type=int, metavar="N", help="default: all cores")
     parser.add_argument(
@@ -101,6 +107,7 @@ def run(options: argparse.Namespace) -> int:
             system_block=YES_NO[options.system_block],
         ),
         low_disk=options.low_disk,
+        adapter=options.adapter,
     )
     if options.picture:
         from llavao1_edge.images import open_picture
@@ -121,7 +128,8 @@ def run(options: argparse.Namespace) -> int:
     print(plan.text.path)
     print(plan.mmproj.path)
     if options.verify:
-        verify(plan, Path(options.source).expanduser(), options.picture)
+        adapter = None if options.adapter is None else Path(options.adapter).expanduser()
+        verify(plan, Path(options.source).expanduser(), options.picture, adapter)
     return 0
 
 
@@ -180,16 +188,20 @@ class ProgressLine:
         self._print("")
 
 
-def verify(plan: Conversion, source: Path, pictures: list[Path] | None) -> None:
+def verify(
+    plan: Conversion, source: Path, pictures: list[Path] | None, adapter: Path | None = None
+) -> None:
     """Raises LlavaError where the pair is not what it should be."""
     from llavao1_convert import verify as verification
     from llavao1_edge import demo
 
     chosen = pictures or [sample.picture for sample in demo.samples()[:3]]
     text, mmproj = plan.text.path, plan.mmproj.path
-    problem = verification.reference_problem()
+    problem = verification.reference_problem(with_adapter=adapter is not None)
     if not problem and not (source / "config.json").is_file():
         problem = "the source is no checkpoint folder"
+    if not problem and adapter is not None and not adapter.is_dir():
+        problem = "the adapter is no folder"
     if problem:
         print(f"not compared with the checkpoint: {problem}", file=sys.stderr)
         said = verification.self_check(text, mmproj, chosen)
@@ -197,7 +209,7 @@ def verify(plan: Conversion, source: Path, pictures: list[Path] | None) -> None:
         return
     print("| picture | tokens | same likeliest token | mean KL (nats) | largest difference |")
     print("|---|---|---|---|---|")
-    for found in verification.compare(text, mmproj, source, chosen):
+    for found in verification.compare(text, mmproj, source, chosen, adapter=adapter):
         print(
             f"| {found.picture} | {found.n_tokens} | {found.top1:.1%} | {found.mean_kl:.2e} "
             f"| {found.largest:.2e} |",

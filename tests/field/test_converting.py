@@ -71,7 +71,7 @@ def test_an_adapter_is_never_ignored(tmp_path: Path) -> None:
     for folder in (adapter(tiny.save(OLD, tmp_path / "both")), adapter(tmp_path / "only")):
         with pytest.raises(CheckpointError, match="LoRA adapter of meta-llama/Base") as caught:
             open_checkpoint(folder)
-        assert "merge_and_unload" in caught.value.hint
+        assert "convert meta-llama/Base --adapter" in caught.value.hint
     unmerged = tiny.save(OLD, tmp_path / "unmerged")
     weights = tiny.weights(OLD) | LORA
     tiny.save_safetensors(weights, unmerged / "model.safetensors")

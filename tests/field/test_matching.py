@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from llavao1_edge.evaluation.choosing import choice, yes_no
@@ -114,3 +117,27 @@ def test_options_that_touch_other_letters_in_other_scripts() -> None:
     options = {"A": "개", "B": "고양이", "C": "말"}
     assert choice("고양이입니다.", options) == "B"
     assert match(Item("1", 1, "?", ("B",), CHOICE, options=options), "정답은 B입니다").right
+
+
+def compared() -> list[tuple[str, str, str]]:
+    """(conclusion, right answer, what we read) of the comparison in docs/evaluation.md."""
+    text = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    part = text.partition("### Beside VLMEvalKit's rules")[2]
+    rows = [line.strip("|").split("|") for line in part.splitlines() if line.startswith("| ")]
+    cells = [[cell.strip() for cell in row] for row in rows if len(row) == 5]
+    return [(row[1].strip("`"), row[2], row[4]) for row in cells[1:]]
+
+
+@pytest.mark.parametrize(("conclusion", "wanted", "told"), compared())
+def test_the_comparison_with_vlmevalkit_is_true(conclusion: str, wanted: str, told: str) -> None:
+    answer, _, words = wanted.partition(" of ")
+    options = dict(zip("ABCD", re.findall(r"`([^`]+)`", words), strict=False))
+    kind = CHOICE if options else YES_NO if answer in ("yes", "no") else NUMBER
+    found = match(Item("1", 1, "?", (answer,), kind, options=options), conclusion)
+    assert found.right == (told == answer)
+    if kind != NUMBER:
+        assert (found.answered or "nothing") == told
+
+
+def test_the_comparison_has_all_five_benchmarks() -> None:
+    assert len(compared()) == 21

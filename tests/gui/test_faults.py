@@ -21,7 +21,7 @@ from llavao1_gui.state import messages as m
 from llavao1_gui.state.tips import tip
 from llavao1_gui.widgets.region import RegionChooser
 from llavao1_gui.widgets.rich_text import RichText
-from llavao1_gui.work import formulas as drawing
+from llavao1_gui.work.formulas import Drawer
 from llavao1_gui.work.pictures import PictureLoader
 from tests.gui.conftest import OTHER, SHAPES, Window, locked
 
@@ -412,13 +412,27 @@ def test_a_formula_of_any_size_neither_fills_the_memory_nor_holds_up_the_end(
         assert forever.wait(600), "closing waited for a formula"
         return b""
 
-    monkeypatch.setattr(drawing, "draw", draw)
+    monkeypatch.setattr(window.app.formulas.drawer, "draw", draw)
     text.set_markdown(r"\( y \)")
     window.wait(drawn.is_set)
     window.window.close()  # a close that waited would end only once `forever` is set, below
     assert not forever.is_set()
     forever.set()
     text.deleteLater()
+
+
+def test_a_formula_that_takes_too_long_is_ended_and_the_next_one_is_drawn() -> None:
+    """Sixteen phantoms in each other keep the parser busy for most of a minute."""
+    drawer = Drawer(limit_s=0.3)
+    slow = r"\phantom{" * 16 + "x" + "}" * 16
+    for n, (tex, drawn) in enumerate([(slow, False), ("x^2", True), (slow, False), ("y", True)]):
+        assert bool(drawer.draw(tex, 16.0, "black")) == drawn
+        assert drawer.n_ended == n // 2 + 1
+    process = drawer._process
+    assert process is not None
+    drawer.close()
+    assert process.poll() is not None
+    assert drawer.draw("x", 16.0, "black") == b""  # closed: nothing is started any more
 
 
 # --- dialogs --------------------------------------------------------------------------------------

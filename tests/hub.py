@@ -22,18 +22,22 @@ LARGE = (".safetensors", ".gguf", ".bin")
 class BadDay:
     """What goes wrong. break_after: close the connection after so many bytes of a body, so many
     `times`; wrong: send other bytes of the same length, so many times; delay: seconds per 64 KiB;
-    status: answer every request for the file with it."""
+    status: answer every request for the file with it, and `headers`; page: a web page instead;
+    more: so many bytes after the last one."""
 
     break_after: int | None = None
     times: int = 0
     wrong: int = 0
     delay: float = 0.0
     status: int | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    page: bool = False
+    more: int = 0
 
 
 @dataclass
 class Hub:
-    """repositories: name → file → content."""
+    """repositories: name → file → content. bad: by file, and "" for the API."""
 
     repositories: dict[str, dict[str, bytes]]
     bad: dict[str, BadDay] = field(default_factory=dict)
@@ -51,6 +55,7 @@ class Hub:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+        self._server.handle_error = lambda *_: None  # type: ignore[method-assign, assignment]
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
         return self
@@ -84,6 +89,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, *, body: bool) -> None:
         path = self.path.partition("?")[0]
+        bad = self.home.bad.get("" if path.startswith("/api/") else path.rpartition("/")[2])
+        if bad is not None and (bad.status is not None or bad.page):
+            self.home.requests.append((self.command, path, self.headers.get("Range", "")))
+            kind = {"Content-Type": "text/html; charset=utf-8"} if bad.page else {}
+            page = b"<!DOCTYPE html><title>Welcome to the Grand Hotel</title>" if bad.page else b""
+            self._send(bad.status or 200, page, {**kind, **bad.headers})
+            return
         self.home.requests.append((self.command, path, self.headers.get("Range", "")))
         model = re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/revision/([^/]+))?", path)
         file = re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path)
@@ -131,9 +143,6 @@ class _Handler(BaseHTTPRequestHandler):
         if content is None:
             self._error(404, "EntryNotFound")
             return
-        if bad.status is not None:
-            self._error(bad.status, "")
-            return
         large = file.endswith(LARGE)
         etag = hashlib.sha256(content).hexdigest() if large else _git(content)
         headers = {
@@ -162,7 +171,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._error(416, "")
                 return
             headers["Content-Range"] = f"bytes {start}-{stop - 1}/{len(content)}"
-        part = content[start:stop]
+        part = content[start:stop] + bytes(bad.more)
         self.send_response(status)
         for key, value in (headers | {"Content-Length": str(len(part))}).items():
             self.send_header(key, value)

@@ -104,6 +104,9 @@ FENCES: dict[str, set[str]] = {
     "peft": {"verify.py"},
     "PySide6": {"gui models", "gui widgets", "gui work", "gui translate", "llavao1_gui"},
     "huggingface_hub": {"store"},
+    "httpx": {"store"},
+    "truststore": {"store"},
+    "urllib.request": set(),
     "pickle": set(),
 }
 

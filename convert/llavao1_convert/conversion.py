@@ -170,6 +170,7 @@ def _convert(
         work.add(Slots(work.folder / f"{name}.gguf", o.header, [job.planned for job in o.jobs]))
         for name, o in zip(("text", "mmproj"), plan.files, strict=True)
     ]
+    states = {shard.name: shard.state() for shard in plan.shards}
     pipeline = Pipeline(n_threads, plan.times)
     try:
         for shard, jobs in _by_shard(plan, slots):
@@ -177,6 +178,8 @@ def _convert(
                 yield Progress(_done(plan, work), plan.source_bytes, f"fetching {shard.name}")
                 shard.fetch(report)
             yield from _convert_shard(plan, work, pipeline, shard, jobs)
+            if shard is not None:
+                _unchanged(shard, states[shard.name])
     finally:
         pipeline.close()
     identity = pair_id(plan.sources, work.digests)
@@ -184,6 +187,14 @@ def _convert(
         slot.write(0, output.header.replace(PLACEHOLDER.encode(), identity.encode()))
     work.sync()
     _publish(plan, work, slots)
+
+
+def _unchanged(shard: Shard, before: str) -> None:
+    if shard.state() != before:
+        raise CheckpointError(
+            f"{shard.name} was changed while it was converted",
+            hint="Convert again when nothing writes to it any more.",
+        )
 
 
 Placed = tuple[Job, Slots]

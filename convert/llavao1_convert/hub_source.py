@@ -18,9 +18,9 @@ from llavao1_convert.checkpoint import (
 )
 from llavao1_convert.folder import ADAPTER_FILES, HINT, INDEX, SINGLE
 from llavao1_convert.source import Shard, SourceTensor
-from llavao1_edge.errors import CheckpointError, DownloadError
+from llavao1_edge.errors import CheckpointError
 from llavao1_edge.store.fetching import Report, Stop
-from llavao1_edge.store.hub import Repository, cached_snapshot, is_offline, open_repository
+from llavao1_edge.store.hub import Repository, find
 
 SMALL = (
     "config.json",
@@ -74,6 +74,7 @@ def open_hub_checkpoint(
     *,
     staging: Callable[[Repository], Path],
     low_disk: bool,
+    with_adapter: bool = False,
     stop: Stop | None = None,
 ) -> Checkpoint:
     """`owner/name[@revision]`; offline, what the hub's cache holds.
@@ -81,9 +82,9 @@ def open_hub_checkpoint(
     staging: where files are fetched to. low_disk: a shard is deleted once it was read. Raises
     CheckpointError, DownloadError, Cancelled.
     """
-    if is_offline():
-        return open_checkpoint(_cached(text))
-    repository = open_repository(text)
+    repository = find(text)
+    if isinstance(repository, Path):
+        return open_checkpoint(repository, with_adapter=with_adapter)
     folder = staging(repository)
     for name in (*SMALL, INDEX):
         remote = repository.files.get(name)
@@ -104,23 +105,13 @@ def fetch_adapter(
 
     Raises DownloadError, Cancelled.
     """
-    if is_offline():
-        return _cached(text)
-    repository = open_repository(text)
+    repository = find(text)
+    if isinstance(repository, Path):
+        return repository
     folder = staging(repository)
     for name in ADAPTER_FILES[:2]:
         if name in repository.files:
             _copy(repository.fetch(name, folder, stop=stop), folder / name)
-    return folder
-
-
-def _cached(text: str) -> Path:
-    folder = cached_snapshot(text)
-    if folder is None:
-        raise DownloadError(
-            f"{text} is not in the hub's cache, and HF_HUB_OFFLINE is set",
-            hint="Unset it once to fetch the model.",
-        )
     return folder
 
 

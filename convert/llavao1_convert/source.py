@@ -35,9 +35,11 @@ class Shard:
         return self.path.stat().st_size
 
     def state(self) -> str:
-        """Changes when the file does."""
+        """Changes when the file does, even where its size and its time were set back: nobody can
+        set the time of the last change of a file's entry (ctime)."""
         found = self.path.stat()
-        return f"{self.path.resolve()} {found.st_size} {found.st_mtime_ns}"
+        times = f"{found.st_mtime_ns} {found.st_ctime_ns}"
+        return f"{self.path.resolve()} {found.st_size} {found.st_ino} {times}"
 
     def read(self, offset: int, n: int) -> bytes:
         """Raises CheckpointError where there are fewer bytes."""

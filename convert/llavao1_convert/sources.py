@@ -142,7 +142,11 @@ def _plan_hub(request: Request, wishes: Wishes, stop: Stop | None) -> Conversion
 
     try:
         checkpoint = open_hub_checkpoint(
-            request.source, staging=staging, low_disk=request.low_disk, stop=stop
+            request.source,
+            staging=staging,
+            low_disk=request.low_disk,
+            with_adapter=wishes.adapter is not None,
+            stop=stop,
         )
         plan = plan_checkpoint(checkpoint, wishes, base=base)
     except OSError as error:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from llavao1_convert.conversion import run
 from llavao1_convert.sources import Request, plan_source
 from llavao1_edge.errors import Cancelled
 from llavao1_edge.store.catalogue import Entry, Store
 from llavao1_edge.store.fetching import Stop
-from llavao1_edge.store.hub import Repository, cached_snapshot, is_offline, open_repository
+from llavao1_edge.store.hub import Repository, find
 from llavao1_edge.store.pull import choose_pair, no_model, pull_pair, ready_pairs
 
 Report = Callable[[str, int, int], None]
@@ -48,9 +49,9 @@ def pull(
 
     Raises DownloadError, ModelFileError, CheckpointError, StoreError, UsageError, Cancelled.
     """
-    if is_offline() and cached_snapshot(wish.source) is not None:
+    repository = find(wish.source)
+    if isinstance(repository, Path):
         return convert(store, wish, report=report, stop=stop, converting=converting)
-    repository = open_repository(wish.source)
     pairs = ready_pairs(repository)
     if pairs:
         pair = choose_pair(pairs, wish.quant, repo=repository.name)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from llavao1_edge.cli import options as shared
 from llavao1_edge.cli.ask import ONE_PICTURE, no_conclusion
-from llavao1_edge.errors import Cancelled, LlavaError, UsageError
+from llavao1_edge.errors import Cancelled, LlavaError, PictureError, UsageError
 from llavao1_edge.locate import model_paths
 
 if TYPE_CHECKING:
-    from llavao1_edge.engine import Session
+    from pathlib import Path
+
+    from llavao1_edge.engine import Engine, Session
     from llavao1_edge.search.answer import Answer
 
 EPILOG = """\
@@ -80,16 +83,15 @@ def run(options: argparse.Namespace) -> int:
             stop=stop.is_set,
         )
     with opened as engine:
-        session = engine.session(picture)
-        failures = _Conversation(session, asking).run()
+        failures = _Conversation(engine, engine.session(picture), asking).run()
     return 1 if failures and not sys.stdin.isatty() else 0
 
 
 class _Conversation:
     """Reads questions until the end of input."""
 
-    def __init__(self, session: Session, asking: dict[str, Any]) -> None:
-        self.session, self.asking = session, asking
+    def __init__(self, engine: Engine, session: Session, asking: dict[str, Any]) -> None:
+        self.engine, self.session, self.asking = engine, session, asking
         self.answer: Answer | None = None
         self.failures = 0
 
@@ -108,11 +110,38 @@ class _Conversation:
                 print(EPILOG, file=sys.stderr)
             elif text.startswith("/picture"):
                 self._fail(UsageError(ONE_PICTURE, hint="Start another chat for another picture."))
+            elif (path := _another_picture(text)) is not None:
+                self._offer(path)
             elif text.startswith("/"):
                 self._fail(UsageError(f"unknown command {text}", hint="/help shows what there is."))
             elif text:
                 self._ask(text)
         return self.failures
+
+    def _offer(self, path: Path) -> None:
+        """A conversation is about one picture: on a terminal, whether to begin a new one."""
+        from llavao1_edge.images import open_picture
+
+        if not sys.stdin.isatty():
+            self._fail(
+                UsageError(
+                    f"{path} is another picture, and a conversation is about one",
+                    hint=f"Start another chat: llavao1-edge chat {shlex.quote(str(path))}",
+                )
+            )
+            return
+        print(f"{path} is another picture. Start a new conversation with it? [y/N] ", end="",
+              file=sys.stderr, flush=True)  # fmt: skip
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            return
+        try:
+            picture = open_picture(path)
+        except LlavaError as error:
+            self._fail(error)
+            return
+        self.session.close()
+        self.session, self.answer = self.engine.session(picture), None
+        print(f"A new conversation, about {path.name}.", file=sys.stderr)
 
     def _show(self, lines: Callable[[Answer], Iterator[str]]) -> None:
         if self.answer is None:
@@ -158,3 +187,15 @@ class _Conversation:
     def _fail(self, error: LlavaError) -> None:
         self.failures += 1
         print(f"error: {error}", file=sys.stderr)
+
+
+def _another_picture(text: str) -> Path | None:
+    """What a line names, if it is nothing but the path of a picture that is there."""
+    from llavao1_edge.images.finding import picture_path
+
+    try:
+        path = picture_path(text)
+        is_path = any(sign in text for sign in "/\\.")
+        return path if is_path and path.is_file() else None
+    except (PictureError, OSError, ValueError):
+        return None

@@ -1,42 +1,49 @@
 """Downloads one file over HTTP: resumed, checked, cancellable, under its name only when whole.
 
-huggingface_hub asks the hub everything else; its own download cannot be stopped by a caller, does
-not compare checksums, and newer versions begin from zero after a kill.
+huggingface_hub's own download cannot be stopped by a caller, does not compare checksums, and newer
+versions begin from zero after a kill. Its cache, its settings and its token are used (`hub`).
 """
 
 from __future__ import annotations
 
 import hashlib
-import http.client
+import json
 import os
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+import httpx
 from filelock import FileLock, Timeout
 
 from llavao1_edge.errors import Cancelled, DownloadError
+from llavao1_edge.store.client import (
+    BrokenError,
+    UnreachableError,
+    answer,
+    refuse_web_page,
+    web_page,
+)
 
 Report = Callable[[int], None]
 Stop = Callable[[], bool]
-BLOCK = 1 << 20
-SILENCE = 10.0  # seconds without a byte until the connection is made anew
+ASKED = 3  # times that the API is asked
 TRIES = 5  # without a single byte between them
 PAUSE = 0.5  # before the first new try, then twice as long each time
-BUSY = (408, 429)  # answers that are worth another try
-BROKEN = (OSError, http.client.HTTPException)
+MAX_JSON = 64 << 20
 
 
 @dataclass(frozen=True)
 class Download:
     """What to fetch. The address must always give the same bytes (a commit, not a branch).
 
-    sha256: None where it is not known; the number of bytes is always compared.
+    what: the repository, for people; sha256: None where it is not known; the number of bytes is
+    always compared.
     """
+
+    what: str
 
     url: str
     headers: Mapping[str, str]
@@ -91,6 +98,7 @@ class _locked:  # noqa: N801 (reads as a word in a `with`)
 
 def _complete(wanted: Download, partial: Path, report: Report | None, stop: Stop | None) -> None:
     """Adds to the partial file until it has all bytes."""
+    name = partial.name.removesuffix(".incomplete")
     tries = 0
     partial.touch()
     with partial.open("r+b") as file:
@@ -98,36 +106,47 @@ def _complete(wanted: Download, partial: Path, report: Report | None, stop: Stop
             _empty(file)
         while file.tell() < wanted.n_bytes:
             before = file.tell()
+            broken = BrokenError("the connection ended early")
             try:
-                _receive(wanted, file, report, stop)
-                problem = "the connection ended early"
-            except urllib.error.HTTPError as error:
-                if error.code < 500 and error.code not in BUSY:
-                    raise refused(error, partial.name.removesuffix(".incomplete")) from error
-                problem = f"the server answered {error.code}"
-            except BROKEN as error:
-                problem = str(getattr(error, "reason", error)) or type(error).__name__
+                _receive(wanted, file, name, report, stop)
+            except BrokenError as error:
+                broken = error
             tries = 0 if file.tell() > before else tries + 1
             if file.tell() < wanted.n_bytes:
                 if tries >= TRIES:
-                    raise DownloadError(
-                        f"cannot fetch {partial.name.removesuffix('.incomplete')}: {problem}",
-                        hint="Try again; what has come so far is kept.",
-                    )
-                _pause(PAUSE * 2**tries, stop)
+                    raise _given_up(name, broken)
+                _pause(broken.pause_s or PAUSE * 2**tries, stop)
         file.flush()
         os.fsync(file.fileno())
 
 
-def _receive(wanted: Download, file: BinaryIO, report: Report | None, stop: Stop | None) -> None:
+def _given_up(name: str, broken: BrokenError) -> DownloadError:
+    return UnreachableError(
+        f"cannot fetch {name}: {broken.problem}",
+        hint="Check the network and try again; what has come so far is kept.",
+    )
+
+
+def _receive(
+    wanted: Download, file: BinaryIO, name: str, report: Report | None, stop: Stop | None
+) -> None:
+    """Raises BrokenError where the connection ends, DownloadError where there is no use in more."""
     start = file.tell()
-    request = _request(wanted)
+    headers = dict(wanted.headers)
     if start:
-        request.add_header("Range", f"bytes={start}-")
-    with urllib.request.urlopen(request, timeout=SILENCE) as answer:
-        if start and answer.status != 206:
+        headers["Range"] = f"bytes={start}-"
+    with answer(wanted.url, headers, what=wanted.what, name=name) as found:
+        if not name.endswith((".html", ".htm")):
+            refuse_web_page(found, name)
+        if start and found.status_code != 206:
             _empty(file)  # no ranges here: from the beginning
-        while data := answer.read1(BLOCK):
+        for data in found.iter_raw():
+            if file.tell() + len(data) > wanted.n_bytes:
+                _empty(file)
+                raise DownloadError(
+                    f"the server sends more than the {wanted.n_bytes} bytes of {name}",
+                    hint="Try again later, or over another connection.",
+                )
             _write(file, data)
             if report is not None:
                 report(file.tell())
@@ -150,51 +169,59 @@ def _write(file: BinaryIO, data: bytes) -> None:
         ) from error
 
 
-def _request(wanted: Download) -> urllib.request.Request:
-    request = urllib.request.Request(wanted.url)
-    for name, value in wanted.headers.items():
-        # A token is for the hub, not for the storage that it sends us to.
-        secret = name.lower() == "authorization"
-        (request.add_unredirected_header if secret else request.add_header)(name, value)
-    return request
-
-
 def read_range(wanted: Download, start: int, n: int) -> bytes:
     """A part of a file. Raises DownloadError."""
     name = wanted.url.rpartition("/")[2]
-    request = _request(wanted)
-    request.add_header("Range", f"bytes={start}-{start + n - 1}")
-    problem = ""
+    headers = {**wanted.headers, "Range": f"bytes={start}-{start + n - 1}"}
+    broken = BrokenError("nothing came")
     for attempt in range(TRIES):
-        time.sleep(PAUSE * attempt)
+        time.sleep(broken.pause_s or PAUSE * attempt)
         try:
-            with urllib.request.urlopen(request, timeout=SILENCE) as answer:
-                if answer.status != 206:
-                    answer.read(start)
-                data: bytes = answer.read(n)
+            with answer(wanted.url, headers, what=wanted.what, name=name) as found:
+                refuse_web_page(found, name)
+                skip = 0 if found.status_code == 206 else start
+                data = _first_bytes(found, skip + n)[skip:]
             if len(data) == n:
                 return data
-            problem = f"{len(data)} of {n} bytes came"
-        except urllib.error.HTTPError as error:
-            if error.code < 500 and error.code not in BUSY:
-                raise refused(error, name) from error
-            problem = f"the server answered {error.code}"
-        except BROKEN as error:
-            problem = str(getattr(error, "reason", error)) or type(error).__name__
-    raise DownloadError(f"cannot read {name}: {problem}", hint="Try again later.")
+            broken = BrokenError(f"{len(data)} of {n} bytes came")
+        except BrokenError as error:
+            broken = error
+    raise _given_up(name, broken)
 
 
-def refused(error: urllib.error.HTTPError, name: str) -> DownloadError:
-    """The hub's own reasons, in words."""
-    reason = error.headers.get("X-Error-Code", "") if error.headers else ""
-    hints = {
-        "GatedRepo": "Accept its licence on the hub's page, then set HF_TOKEN.",
-        "EntryNotFound": "The repository lacks this file.",
-    }
-    return DownloadError(
-        f"cannot fetch {name}: the server answered {error.code} {reason}".rstrip(),
-        hint=hints.get(reason, "Check the name; for a private repository set HF_TOKEN."),
+def read_json(url: str, headers: Mapping[str, str], *, what: str) -> dict[str, Any]:
+    """A small answer of the hub's API. Raises DownloadError, UnreachableError if nobody answers."""
+    broken = BrokenError("nothing came")
+    for attempt in range(ASKED):
+        time.sleep(broken.pause_s or PAUSE * attempt)
+        try:
+            with answer(url, headers, what=what) as found:
+                refuse_web_page(found, what)
+                data = _first_bytes(found, MAX_JSON + 1)
+            if len(data) > MAX_JSON:
+                raise DownloadError(f"the answer about {what} is too long", hint="Try again later.")
+            told = json.loads(data)
+            if isinstance(told, dict):
+                return told
+            raise ValueError("no object")
+        except BrokenError as error:
+            broken = error
+        except (ValueError, RecursionError) as error:
+            raise web_page(found, what) from error
+    raise UnreachableError(
+        f"the connection to the hub failed ({broken.problem})",
+        hint="Check the network and try again; what has come so far is kept.",
     )
+
+
+def _first_bytes(found: httpx.Response, n: int) -> bytes:
+    """At most n, whatever the server sends."""
+    data = bytearray()
+    for part in found.iter_raw():
+        data += part
+        if len(data) >= n:
+            break
+    return bytes(data[:n])
 
 
 def _pause(seconds: float, stop: Stop | None) -> None:

@@ -1,11 +1,14 @@
 """Repositories on the Hugging Face hub: what they hold, parts of files, whole files.
 
-huggingface_hub does the talking, so `HF_ENDPOINT`, `HF_TOKEN`, `HF_HOME` and `HF_HUB_OFFLINE` hold.
+Settings, token and cache are huggingface_hub's: `HF_ENDPOINT`, `HF_TOKEN`, `HF_HOME` and
+`HF_HUB_OFFLINE` hold. One client talks, to the API and to the files (`client`).
 """
 
 from __future__ import annotations
 
+import logging
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +16,20 @@ from urllib.parse import quote
 
 from llavao1_edge import __version__
 from llavao1_edge.errors import DownloadError, UsageError
-from llavao1_edge.store.fetching import Download, Report, Stop, difference, fetch, read_range
+from llavao1_edge.store.client import UnreachableError
+from llavao1_edge.store.fetching import (
+    Download,
+    Report,
+    Stop,
+    difference,
+    fetch,
+    read_json,
+    read_range,
+)
 
+LOGGER = logging.getLogger(__name__)
 REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95}")
 REVISION = re.compile(r"[\w./-]{1,128}")
-TIMEOUT = 20.0
 
 
 @dataclass(frozen=True)
@@ -57,7 +69,7 @@ class Repository:
             return cached
         target = folder / name
         fetch(
-            Download(self._url(name), self._headers(), remote.n_bytes, remote.sha256),
+            Download(self.name, self._url(name), _headers(), remote.n_bytes, remote.sha256),
             target,
             report=report,
             stop=stop,
@@ -82,18 +94,20 @@ class Repository:
 
         return f"{constants.ENDPOINT}/{self.name}/resolve/{self.commit}/{quote(name)}"
 
-    def _headers(self) -> dict[str, str]:
-        from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
-
-        headers: dict[str, str] = build_hf_headers(
-            library_name="llavao1-edge", library_version=__version__
-        )
-        return headers
-
     def read(self, name: str, start: int, n: int) -> bytes:
         """A part of a file. Raises DownloadError."""
-        wanted = Download(self._url(name), self._headers(), n, None)
+        wanted = Download(self.name, self._url(name), _headers(), n, None)
         return read_range(wanted, start, n)
+
+
+def _headers() -> dict[str, str]:
+    """With the token that `hf auth login` or HF_TOKEN left."""
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
+
+    headers: dict[str, str] = build_hf_headers(
+        library_name="llavao1-edge", library_version=__version__
+    )
+    return headers
 
 
 def _cache() -> str:
@@ -137,23 +151,50 @@ def open_repository(text: str) -> Repository:
         raise DownloadError(
             f"{name} was not asked: HF_HUB_OFFLINE is set", hint="Unset it to use the network."
         )
-    import huggingface_hub
+    from huggingface_hub import constants
 
-    try:
-        info: Any = huggingface_hub.HfApi().model_info(
-            name, revision=revision, files_metadata=True, timeout=TIMEOUT
+    url = f"{constants.ENDPOINT}/api/models/{name}"
+    if revision:
+        url += f"/revision/{quote(revision, safe='')}"
+    info = read_json(f"{url}?blobs=true", _headers(), what=name)
+    return Repository(name, str(info.get("sha")), dict(_files(info)))
+
+
+def find(text: str) -> Repository | Path:
+    """The repository, or offline its folder in the hub's cache.
+
+    Raises UsageError, DownloadError.
+    """
+    if not is_offline():
+        try:
+            return open_repository(text)
+        except UnreachableError as error:
+            cached = cached_snapshot(text)
+            if cached is None:
+                raise
+            LOGGER.warning("%s; what the hub's cache holds of %s is used", error.message, text)
+            return cached
+    cached = cached_snapshot(text)
+    if cached is None:
+        raise DownloadError(
+            f"{text} is not in the hub's cache, and HF_HUB_OFFLINE is set",
+            hint="Unset it once to fetch the model.",
         )
-    except Exception as error:
-        raise explain(error, name) from error
-    files = {}
-    for sibling in info.siblings or []:
-        lfs = sibling.lfs
-        digest = None if lfs is None else lfs.get("sha256") if isinstance(lfs, dict) else lfs.sha256
-        size = sibling.size if lfs is None or sibling.size is not None else lfs.size
-        safe = _is_safe(sibling.rfilename)
-        if safe and size is not None:
-            files[sibling.rfilename] = RemoteFile(sibling.rfilename, int(size), digest)
-    return Repository(name, str(info.sha), files)
+    return cached
+
+
+def _files(info: dict[str, Any]) -> Iterator[tuple[str, RemoteFile]]:
+    """Of the API's answer; what has no size or leads out of a folder is left out."""
+    siblings = info.get("siblings")
+    for sibling in siblings if isinstance(siblings, list) else []:
+        if not isinstance(sibling, dict):
+            continue
+        name, size, lfs = sibling.get("rfilename"), sibling.get("size"), sibling.get("lfs")
+        large = lfs if isinstance(lfs, dict) else {}
+        size = large.get("size") if size is None else size
+        if isinstance(name, str) and isinstance(size, int) and size >= 0 and _is_safe(name):
+            digest = large.get("sha256")
+            yield name, RemoteFile(name, size, digest if isinstance(digest, str) else None)
 
 
 def _is_safe(name: str) -> bool:
@@ -174,35 +215,3 @@ def cached_snapshot(text: str) -> Path | None:
         )
     except Exception:
         return None
-
-
-def explain(error: Exception, repo: str) -> DownloadError:
-    """What people can do about an error of huggingface_hub or of its HTTP library."""
-    from huggingface_hub import errors
-
-    if isinstance(error, errors.GatedRepoError):
-        return DownloadError(
-            f"{repo} is given out only to those who accepted its licence",
-            hint="Accept it on the hub's page, then set HF_TOKEN to your token.",
-        )
-    if isinstance(error, errors.RevisionNotFoundError):
-        return DownloadError(f"{repo} has no such revision", hint="Check it on the hub.")
-    if isinstance(error, errors.RepositoryNotFoundError):
-        return DownloadError(
-            f"there is no repository {repo}, or it is private",
-            hint="Check the name; for a private one set HF_TOKEN.",
-        )
-    if isinstance(error, errors.EntryNotFoundError) and not isinstance(
-        error, errors.LocalEntryNotFoundError
-    ):
-        return DownloadError(f"{repo} lacks this file", hint="Check the repository.")
-    if isinstance(error, OSError) and error.errno is not None and error.strerror:
-        return DownloadError(error.strerror, hint=f"Check {error.filename or 'the disk'}.")
-    cause: BaseException = error
-    while cause.__cause__ is not None:
-        cause = cause.__cause__
-    text = str(cause).strip().splitlines() or [type(cause).__name__]
-    return DownloadError(
-        f"the connection to the hub failed ({type(cause).__name__}: {text[0][:160]})",
-        hint="Try again; what has come so far is kept.",
-    )

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from llavao1_convert.checkpoint import open_checkpoint
+from llavao1_convert.conversion import run
 from llavao1_convert.planning import plan_conversion
 from llavao1_edge.cli.main import main
 from llavao1_edge.errors import CheckpointError, UsageError
@@ -188,3 +189,41 @@ def test_numbers_without_end_in_a_header(
     (folder / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + b"\0" * 4)
     with pytest.raises(CheckpointError, match="damaged"):
         open_checkpoint(folder)
+
+
+def other_bytes(path: Path) -> None:
+    """Changes the weights and sets size and time back, as a restored backup has them."""
+    times = path.stat()
+    data = bytearray(path.read_bytes())
+    data[-64:] = bytes(64)
+    path.write_bytes(data)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def test_a_source_that_changes_with_size_and_time_kept_is_noticed(tmp_path: Path) -> None:
+    folder = tiny.save(OLD, tmp_path / "source")
+    weights = folder / "model.safetensors"
+    plan = lambda out: plan_conversion(  # noqa: E731
+        folder, out, text_quantisation="F32", vision_quantisation="F32"
+    )
+    # Between two runs: what the first one had done is not used.
+    steps = run(plan(tmp_path / "out"))
+    for _ in range(3):
+        next(steps)
+    steps.close()
+    other_bytes(weights)
+    resumed, fresh = plan(tmp_path / "out"), plan(tmp_path / "fresh")
+    for each in (resumed, fresh):
+        for _ in run(each):
+            pass
+    assert resumed.text.path.read_bytes() == fresh.text.path.read_bytes()
+    assert resumed.mmproj.path.read_bytes() == fresh.mmproj.path.read_bytes()
+    # While one runs: nothing is written.
+    steps = run(plan(tmp_path / "third"))
+    for _ in range(3):
+        next(steps)
+    other_bytes(weights)
+    with pytest.raises(CheckpointError, match=r"model.safetensors was changed while"):
+        for _ in steps:
+            pass
+    assert not list((tmp_path / "third").glob("*.gguf"))

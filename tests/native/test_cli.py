@@ -72,6 +72,36 @@ def test_chat_reads_the_picture_once(capsys: Say, monkeypatch: pytest.MonkeyPatc
     assert "has one picture" in said.err
 
 
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_pasted_path_of_another_picture_offers_a_new_conversation(
+    capsys: Say, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    other = tmp_path / "two words.png"
+    other.write_bytes(SAMPLE.picture.read_bytes())
+    pasted = [f"'{other}'", other.as_uri(), str(other).replace(" ", "\\ ")]
+    for line in pasted:
+        said = "\n".join([SAMPLE.question, line, "/quit"])
+        monkeypatch.setattr(sys, "stdin", io.StringIO(said))
+        assert main(["chat", str(SAMPLE.picture), *GREEDY]) == 1
+        assert f"another chat: llavao1-edge chat '{other}'" in capsys.readouterr().err
+    for answered, n_answers in (("y", 2), ("n", 2)):
+        lines = [SAMPLE.question, pasted[0], answered, "/stages", SAMPLE.question]
+        monkeypatch.setattr(sys, "stdin", Terminal("\n".join(lines)))
+        assert main(["chat", str(SAMPLE.picture), *GREEDY]) == 0
+        found = capsys.readouterr()
+        assert found.out.splitlines().count(SAMPLE.answer) >= n_answers
+        assert ("A new conversation, about two words.png" in found.err) == (answered == "y")
+        assert ("there is no answer yet" in found.err) == (answered == "y")
+    missing = "\n".join(["/no/such/file.png", "What is in /etc/hostname?"])
+    monkeypatch.setattr(sys, "stdin", io.StringIO(missing))
+    main(["chat", str(SAMPLE.picture), *GREEDY])
+    assert "unknown command /no/such/file.png" in capsys.readouterr().err
+
+
 def test_doctor(capsys: Say) -> None:
     assert main(["doctor", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)

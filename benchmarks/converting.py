@@ -22,7 +22,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.machine import cpu
-from llavao1_convert.conversion import Conversion, run
+from llavao1_convert.conversion import run
+from llavao1_convert.plan import Conversion
 from llavao1_convert.planning import plan_conversion
 from llavao1_convert.stream import BLOCK_WEIGHTS
 from llavao1_edge.cli.doctor import versions

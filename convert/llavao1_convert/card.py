@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from llavao1_convert.plan import Conversion, OutputFile
 from llavao1_edge import __version__
 from llavao1_edge.files import size_text, write_whole
-
-if TYPE_CHECKING:
-    from llavao1_convert.conversion import Conversion, OutputFile
 
 SUMS = "SHA256SUMS"
 LICENCE = """\

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from llavao1_convert.conversion import Conversion
 from llavao1_convert.hyperparameters import (
     Hyperparameters,
     Preprocessing,
@@ -32,6 +31,7 @@ from llavao1_convert.legacy import (
     weigh,
 )
 from llavao1_convert.metadata import Identity, mmproj_metadata, text_metadata
+from llavao1_convert.plan import Conversion
 from llavao1_convert.planning import (
     ROPE_FACTORS,
     Wishes,

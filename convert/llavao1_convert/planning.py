@@ -8,11 +8,11 @@ from pathlib import Path
 
 from llavao1_convert.adapter import merged, open_adapter
 from llavao1_convert.checkpoint import Checkpoint, open_checkpoint
-from llavao1_convert.conversion import Conversion, OutputFile
 from llavao1_convert.folder import cached_snapshot, repository_name
 from llavao1_convert.hyperparameters import Hyperparameters, read_hyperparameters
 from llavao1_convert.imatrix import Importance, read_imatrix
 from llavao1_convert.metadata import Identity, mmproj_metadata, text_metadata
+from llavao1_convert.plan import Conversion, OutputFile
 from llavao1_convert.routes import MMPROJ, TEXT, Route, rope_factors, routes
 from llavao1_convert.source import SourceTensor
 from llavao1_convert.storage import (

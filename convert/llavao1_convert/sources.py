@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from llavao1_convert.conversion import Conversion
 from llavao1_convert.folder import cached_snapshot
 from llavao1_convert.hub_source import fetch_adapter, open_hub_checkpoint
 from llavao1_convert.legacy import Choices, is_legacy
 from llavao1_convert.legacy_plan import LegacySource, plan_legacy
 from llavao1_convert.ollama import PREFIX, find_model
+from llavao1_convert.plan import Conversion
 from llavao1_convert.planning import Wishes, plan_checkpoint, plan_conversion
 from llavao1_convert.storage import parse_quantisation
 from llavao1_edge.contract.gguf import read_header

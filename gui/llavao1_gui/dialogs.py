@@ -5,25 +5,44 @@ from __future__ import annotations
 import contextlib
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from PySide6.QtCore import QCoreApplication
 from PySide6.QtWidgets import QDialog, QFileDialog
 
 from llavao1_edge.errors import LlavaError
 from llavao1_gui.batch_run import BatchRun
+from llavao1_gui.conversations import Conversations
 from llavao1_gui.state import messages as m
 from llavao1_gui.state.export import file_name, write
-from llavao1_gui.state.history import Exchange
+from llavao1_gui.state.history import Exchange, History
+from llavao1_gui.state.preferences import Preferences
 from llavao1_gui.widgets.batch_dialog import BatchDialog
 from llavao1_gui.widgets.candidates import CandidatesDialog
 from llavao1_gui.widgets.help_dialogs import AboutDialog, ShortcutsDialog
 from llavao1_gui.widgets.models_dialog import ModelRow, ModelsDialog
 from llavao1_gui.widgets.settings_dialog import SettingsDialog
+from llavao1_gui.widgets.window import MainWindow
 from llavao1_gui.work.link import Link
 
-if TYPE_CHECKING:
-    from llavao1_gui.app import App
+
+class Shell(Protocol):
+    """What the dialogs need of the application that opens them."""
+
+    window: MainWindow
+    history: History
+    link: Link
+    conversations: Conversations
+    preferences: Preferences
+    loaded: m.Loaded | None
+    models_desk: ModelsDesk | None
+    batch_desk: BatchDesk | None
+
+    def change(self, **values: Any) -> None:
+        """Changes preferences, and what follows from them."""
+
+    def tell(self, text: str, *, bad: bool = False) -> None:
+        """A sentence that stays until it is closed."""
 
 
 Dialog = TypeVar("Dialog", bound=QDialog)
@@ -39,7 +58,7 @@ def _opened(dialog: Dialog, *, modal: bool = True) -> Dialog:
     return dialog
 
 
-def settings(app: App) -> SettingsDialog:
+def settings(app: Shell) -> SettingsDialog:
     dialog = SettingsDialog(app.preferences, app.window)
 
     def accept() -> None:
@@ -50,24 +69,24 @@ def settings(app: App) -> SettingsDialog:
     return _opened(dialog)
 
 
-def shortcuts(app: App) -> ShortcutsDialog:
+def shortcuts(app: Shell) -> ShortcutsDialog:
     dialog = ShortcutsDialog(app.preferences.shortcuts, app.window)
     dialog.accepted.connect(lambda: app.change(shortcuts=dialog.changed))
     return _opened(dialog)
 
 
-def about(app: App) -> AboutDialog:
+def about(app: Shell) -> AboutDialog:
     return _opened(AboutDialog(app.window))
 
 
-def candidates(app: App, exchange: Exchange) -> CandidatesDialog | None:
+def candidates(app: Shell, exchange: Exchange) -> CandidatesDialog | None:
     if exchange.trace is None:
         return None
     dialog = CandidatesDialog(exchange.question, exchange.trace, app.window)
     return _opened(dialog, modal=False)
 
 
-def export(app: App) -> None:
+def export(app: Shell) -> None:
     """The conversation that is shown, into a file whose ending says how."""
     talk = app.conversations
     if talk.current is None or not talk.exchanges:
@@ -90,7 +109,7 @@ def export(app: App) -> None:
         export_to(app, path)
 
 
-def export_to(app: App, path: Path) -> None:
+def export_to(app: Shell, path: Path) -> None:
     from markdown_it import MarkdownIt
 
     talk = app.conversations
@@ -115,7 +134,7 @@ def export_to(app: App, path: Path) -> None:
 class ModelsDesk:
     """The models dialog with what it starts."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: Shell) -> None:
         self.app = app
         self.dialog = ModelsDialog(app.window)
         self.working: Link | None = None
@@ -151,7 +170,7 @@ class ModelsDesk:
 
     def foresee(self) -> None:
         """Measures in a process what the real model will take and do here; once."""
-        link = Link("llavao1_gui.work.fetching", ["foresee", ""], self.app)
+        link = Link("llavao1_gui.work.fetching", ["foresee", ""], self.app.window)
         self.looking[""] = link
 
         def receive(message: m.Message) -> None:
@@ -185,7 +204,7 @@ class ModelsDesk:
         """Reads what a model is and needs, in a process; once at a time for each."""
         if name in self.looking:
             return
-        link = Link("llavao1_gui.work.fetching", ["describe", name], self.app)
+        link = Link("llavao1_gui.work.fetching", ["describe", name], self.app.window)
         self.looking[name] = link
 
         def receive(message: m.Message) -> None:
@@ -222,7 +241,7 @@ class ModelsDesk:
         if self.working is not None:
             return
         arguments = [kind, source, *([quant] if quant else [])]
-        link = self.working = Link("llavao1_gui.work.fetching", arguments, self.app)
+        link = self.working = Link("llavao1_gui.work.fetching", arguments, self.app.window)
         self._came = ("", False)
         self.dialog.begin_work(source)
         link.received.connect(self._receive)
@@ -263,7 +282,7 @@ class ModelsDesk:
                 link.close()
 
 
-def models(app: App) -> ModelsDesk:
+def models(app: Shell) -> ModelsDesk:
     if app.models_desk is None:
         app.models_desk = ModelsDesk(app)
     else:
@@ -277,10 +296,10 @@ def models(app: App) -> ModelsDesk:
 class BatchDesk:
     """The dialog for many pictures with its run, which goes on when the dialog is closed."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: Shell) -> None:
         self.app = app
         self.dialog = BatchDialog(app.window)
-        self.run = BatchRun(app.link, app)
+        self.run = BatchRun(app.link, app.window)
         self.dialog.started.connect(self.start)
         self.dialog.paused.connect(self._toggle_pause)
         self.dialog.stopped.connect(self.run.stop)
@@ -305,7 +324,7 @@ class BatchDesk:
         self.dialog.show_progress(run.done, len(run.rows), run.failed)
 
 
-def batch(app: App) -> BatchDesk:
+def batch(app: Shell) -> BatchDesk:
     if app.batch_desk is None:
         app.batch_desk = BatchDesk(app)
     app.batch_desk.dialog.show()

@@ -66,9 +66,10 @@ def run(options: argparse.Namespace) -> int:
         )
     # Imported late: a wrong option is answered at once, without loading anything.
     from llavao1_edge.cli import job as jobs
+    from llavao1_edge.cli.record import from_record
 
     if options.replay is not None:
-        job = jobs.from_record(Path(options.replay), options)
+        job = from_record(Path(options.replay), options)
     elif options.picture is None:
         raise UsageError(
             "a picture and a question are missing",
@@ -92,7 +93,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _answer(job: Job) -> tuple[Answer, dict[str, Any]]:
     from llavao1_edge.cli.progress import Progress, stop_on_interrupt
-    from llavao1_edge.cli.report import as_json
+    from llavao1_edge.cli.record import as_json
     from llavao1_edge.engine import Engine
     from llavao1_edge.search import Answered
 
@@ -143,7 +144,7 @@ def _print(answer: Answer, record: dict[str, Any], options: argparse.Namespace) 
 
 def _exit_code(job: Job, answer: Answer, record: dict[str, Any]) -> int:
     """0 for an answer, 130 for a stopped one. Raises LlavaError where there is none."""
-    from llavao1_edge.cli.job import differences
+    from llavao1_edge.cli.record import differences
 
     if answer.cancelled:
         return Cancelled.exit_code

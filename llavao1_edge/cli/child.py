@@ -21,6 +21,8 @@ from llavao1_edge.settings import CPU_DEVICE
 
 MARK = "LLAVAO1_CHILD"
 PLACES = ("--rpc", "--device", "--mmproj-device", "--gpu-layers")
+# A virtual machine that moved to another processor, a copied environment, pip's cached wheel.
+ILLEGAL = (-getattr(signal, "SIGILL", 4), 0xC000001D)
 ABORTED = (-signal.SIGABRT, -signal.SIGSEGV, 3, 0xC0000409, 0xC0000005)  # the last three: Windows
 
 
@@ -50,6 +52,12 @@ def _uses_devices(options: argparse.Namespace) -> bool:
 def run(arguments: Sequence[str], options: argparse.Namespace) -> int:
     """The exit code. Raises BackendError where the child was ended by native code."""
     code = _start(arguments)
+    if code in ILLEGAL:
+        raise BackendError(
+            "llama.cpp was compiled for another processor than this one",
+            hint="Install it again here: pip install --force-reinstall --no-cache-dir "
+            "--no-deps llama-cpp-python",
+        )
     if os.name != "nt" and code < 0 and code not in ABORTED:
         if code == -signal.SIGKILL:
             print("error: the process was killed, probably for want of memory", file=sys.stderr)

@@ -14,7 +14,7 @@ from llavao1_edge.cli.streams import rewrite
 from llavao1_edge.errors import Cancelled, UsageError
 
 if TYPE_CHECKING:
-    from llavao1_convert.conversion import Conversion
+    from llavao1_convert.plan import Conversion
 
 EPILOG = """\
 examples:

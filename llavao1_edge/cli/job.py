@@ -1,23 +1,19 @@
-"""What `ask` has to do, from the command line or from the record of an earlier answer."""
+"""What `ask` has to do. From the record of an earlier answer: `record`."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from llavao1_edge.cli import options as shared
-from llavao1_edge.cli.report import FORMAT
 from llavao1_edge.errors import PictureError, UsageError
 from llavao1_edge.images import Picture, open_picture
-from llavao1_edge.search import Strategy, make_strategy
+from llavao1_edge.search import Strategy
 from llavao1_edge.settings import BudgetSettings, RuntimeSettings, SamplingSettings
 from llavao1_edge.stages import AnswerFormat
-
-MAX_BYTES = 64 << 20
 
 
 @dataclass
@@ -64,117 +60,6 @@ def from_options(options: argparse.Namespace) -> Job:
         model_name=options.model,
         mmproj_name=options.mmproj,
     )
-
-
-def from_record(path: Path, options: argparse.Namespace) -> Job:
-    """The job of an earlier answer; a picture and a model given now replace the recorded ones.
-
-    Raises UsageError for a file that `ask --json` did not write.
-    """
-    given = shared.given_names(options)
-    if given:
-        raise UsageError(
-            f"--{given[0].replace('_', '-')} was given together with --replay",
-            hint="A replay takes everything from the record but a picture, a question and a model.",
-        )
-    record = _read(path)
-    try:
-        request, trace = record["request"], record["trace"]
-        form = request["answer_format"]
-        _check_compared(record)
-        if (options.picture or request["picture"]) == "-":
-            raise UsageError(
-                "the picture of this answer came from standard input",
-                hint="Give its path: ask PICTURE --replay FILE.",
-            )
-        model, mmproj = request["model"], request["mmproj"]
-        if options.model != "demo":
-            model, mmproj = options.model, options.mmproj
-        return Job(
-            picture_name=options.picture or request["picture"],
-            question=options.question or request["question"],
-            strategy=make_strategy(trace["strategy"], trace["options"]),
-            seed=int(trace["seed"]),
-            sampling=SamplingSettings(**_known(request["sampling"], SamplingSettings)),
-            budget=BudgetSettings(**_known(request["budget"], BudgetSettings)),
-            answer_format=None if form is None else _form(form),
-            settings=RuntimeSettings(**_known(request["runtime"], RuntimeSettings)),
-            model_name=model,
-            mmproj_name=mmproj,
-            expected=record,
-        )
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise UsageError(
-            f"{path} is no record of an answer ({type(error).__name__}: {error})",
-            hint="Give a file that `ask --json` wrote.",
-        ) from None
-
-
-def _check_compared(record: dict[str, Any]) -> None:
-    """What a replay is compared with must be there before anything is computed."""
-    request = record["request"]
-    texts = [*record["stages"].items()]
-    texts += [(made["stage"], made["text"]) for made in record["trace"]["candidates"]]
-    names = (request["picture"], request["question"], request["model"])
-    if not all(isinstance(name, str) for name in names) or not texts:
-        raise TypeError("a name or a text is missing")
-    _ = request["picture_key"], request["pair_id"]
-
-
-def _known(values: dict[str, Any], kind: Any) -> dict[str, Any]:
-    names = {field.name for field in fields(kind)}
-    return {name: value for name, value in values.items() if name in names}
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UsageError(f"{path} is larger than 64 MB", hint="Give a record of one answer.")
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}", hint="Check the path.") from None
-    except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, a number without end
-        raise UsageError(
-            f"{path} is not JSON: {error}", hint="Give a file that `ask --json` wrote."
-        ) from None
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
-        raise UsageError(
-            f"{path} is no record of an answer that this version can replay",
-            hint="Give a file that `ask --json` wrote.",
-        )
-    return record
-
-
-def _form(form: dict[str, Any]) -> AnswerFormat:
-    """The form of a record, checked like one that a user gives."""
-    from llavao1_edge.engine.formats import compiled, schema_format
-
-    name = str(form["name"])
-    if form.get("schema"):
-        made = schema_format(str(form["schema"]), name=name)
-    else:
-        made = AnswerFormat(str(form["grammar"]), name)
-    compiled(made)
-    return made
-
-
-def differences(record: dict[str, Any], expected: dict[str, Any]) -> list[str]:
-    """What a replay did not reproduce; empty where it is the same."""
-    found = []
-    for name in ("picture_key", "pair_id"):
-        if record["request"][name] != expected["request"][name]:
-            what = "picture" if name == "picture_key" else "model"
-            found.append(f"the {what} is another one")
-    for name, text in expected["stages"].items():
-        if record["stages"].get(name) != text:
-            found.append(f"the {name} is {record['stages'].get(name)!r}, it was {text!r}")
-    texts, before = (
-        [(made["stage"], made["text"]) for made in which["trace"]["candidates"]]
-        for which in (record, expected)
-    )
-    if texts != before and not found:
-        found.append(f"other candidates: {len(texts)} instead of {len(before)}, or other texts")
-    return found
 
 
 def read_source(name: str) -> Path | bytes | None:

@@ -1,53 +1,12 @@
-"""An answer in print: the stages, the tree of candidates, or one JSON object to replay."""
+"""An answer in print: the stages, or the tree of candidates."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
 
-from llavao1_edge import __version__
 from llavao1_edge.search.answer import Answer, Node, Trace
 
-if TYPE_CHECKING:
-    from llavao1_edge.cli.job import Job
-    from llavao1_edge.engine import Engine
-
-FORMAT = 1
 LONGEST = 110  # characters of a candidate's text on one line
-
-
-def as_json(answer: Answer, job: Job, engine: Engine) -> dict[str, Any]:
-    """What `--json` prints and `--replay` reads."""
-    runtime = engine.runtime
-    form = job.answer_format
-    return {
-        "format": FORMAT,
-        "version": __version__,
-        "conclusion": answer.conclusion,
-        "stages": answer.in_order(),
-        "notes": list(answer.notes),
-        "cancelled": answer.cancelled,
-        "request": {
-            "picture": job.picture_name,
-            "picture_key": job.picture_key,
-            "question": job.question,
-            "sampling": asdict(job.sampling),
-            "budget": asdict(job.budget),
-            "answer_format": None
-            if form is None
-            else {"name": form.name, "grammar": form.grammar, "schema": form.schema},
-            "model": job.model_name,
-            "mmproj": job.mmproj_name,
-            "pair_id": runtime.pair_id,
-            "runtime": {
-                **asdict(job.settings),
-                "context": runtime.context.n_ctx,
-                "threads": runtime.n_threads,
-            },
-        },
-        "trace": answer.trace.as_dict(),
-    }
 
 
 def stages_text(answer: Answer) -> Iterator[str]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 from llavao1_edge.engine.drafter import BatchDrafter, Latch
 from llavao1_edge.engine.formats import check_fits, compiled, problem
 from llavao1_edge.engine.panel import ModelPanel
 from llavao1_edge.engine.points import Point, Points
-from llavao1_edge.engine.runtime import Stop, View
+from llavao1_edge.engine.runtime import Runtime, Stop, View
+from llavao1_edge.engine.seats import Seat
 from llavao1_edge.errors import Cancelled, ContextFullError
 from llavao1_edge.images import Picture
 from llavao1_edge.llama.sampler import Sampling
@@ -32,9 +32,6 @@ from llavao1_edge.search.answer import Answer, Counters, Node, Recorder, Trace
 from llavao1_edge.settings import BudgetSettings, SamplingSettings
 from llavao1_edge.stages import CONCLUSION, AnswerFormat, StageParser
 
-if TYPE_CHECKING:
-    from llavao1_edge.engine.session import Session
-
 RESERVE = 64  # tokens an answer must at least have room for
 
 
@@ -54,31 +51,41 @@ class Request:
 
 
 class Answering:
-    """Runs one request in a session. Made and used inside a turn."""
+    """Runs one request in a conversation. Made and used inside a turn.
+
+    prompt: the tokens of the question's turn.
+    """
 
     def __init__(
-        self, session: Session, prompt: list[int], request: Request, *, stop: Stop
+        self,
+        runtime: Runtime,
+        seat: Seat,
+        picture: Picture | None,
+        prompt: list[int],
+        request: Request,
+        *,
+        stop: Stop,
     ) -> None:
-        self.session, self.runtime = session, session.engine.runtime
+        self.runtime, self.seat, self.picture = runtime, seat, picture
         self.prompt, self.request, self.stop = prompt, request, Latch(stop)
         self.counters = Counters()
         self.recorder = Recorder()
         self.budget = Budget(request.budget.token_budget, request.budget.time_budget)
 
     def run(self) -> Iterator[Event]:
-        self.session.make_room(len(self.prompt) + RESERVE)  # before the picture, which costs more
+        self.seat.make_room(len(self.prompt) + RESERVE)  # before the picture, which costs more
         view = None
-        if self.session.picture is not None:
-            ready, view = self._see(self.session.picture)
+        if self.picture is not None:
+            ready, view = self._see(self.picture)
             yield ready
         calls = self.runtime.decode_calls
         self.budget.started = self.budget.clock()
         points = Points(self.runtime, view=view, stop=self.stop, counters=self.counters)
         panel, drafter = self._desk(points, view)
-        points.reserves.append(self.session.evict_another)
+        points.reserves.append(self.seat.evict_another)
         try:
-            sequence, n_cached = self.session.fork()
-            pending = self.session.history[n_cached:] + self.prompt
+            sequence, n_cached = self.seat.fork()
+            pending = self.seat.history[n_cached:] + self.prompt
             self.counters.prefill_tokens = len(pending)
             root = drafter.root(Point(sequence, n_cached, pending))
             chosen = yield from self._search(root, drafter)
@@ -130,7 +137,7 @@ class Answering:
         ready = PictureReady(
             canvas.rows, canvas.columns, canvas.width, canvas.height, reused, milliseconds
         )
-        tokens = self.session.history + self.prompt
+        tokens = self.seat.history + self.prompt
         return ready, View(states, tokens.index(self.runtime.image_token))
 
     def _sampling(self) -> Sampling:
@@ -201,15 +208,15 @@ class Answering:
 
     def _remember(self, points: Points, key: int) -> None:
         """Adds the turn to the conversation; its last token is decoded with the next turn."""
-        whole = self.session.history + self.prompt + points[key].tokens
+        whole = self.seat.history + self.prompt + points[key].tokens
         if whole[-1] in self.runtime.stop_tokens:
             whole.pop()  # the next turn begins with the end of this one
         try:
             point = points.take(key)
         except ContextFullError:  # it was parked and does not fit any more: the answer counts
-            self.session.keep(None, history=whole, n_cached=0)
+            self.seat.keep(None, history=whole, n_cached=0)
         else:
-            self.session.keep(point.seated, history=whole, n_cached=point.n_past)
+            self.seat.keep(point.seated, history=whole, n_cached=point.n_past)
 
 
 def _early_endings(path: list[Node]) -> list[str]:

@@ -5,42 +5,66 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 from weakref import ReferenceType, ref
 
+from llavao1_edge.engine.runtime import Runtime
 from llavao1_edge.errors import ContextFullError
-
-if TYPE_CHECKING:
-    from llavao1_edge.engine.runtime import Runtime
-    from llavao1_edge.engine.session import Session
 
 SPARE_SEQUENCES = 4  # an answer needs its branch and its candidates
 
 
 @dataclass(eq=False)
 class Seat:
-    """One conversation's place: `sequence` holds its first `n_cached` tokens; None: no place."""
+    """One conversation: all its tokens so far, and its place in the cache.
 
-    owner: ReferenceType[Session]
+    sequence: holds the first `n_cached` tokens of the history; None: no place. owner: whoever goes
+    on with the conversation; a seat whose owner is gone is given to others.
+    """
+
+    seats: Seats
+    owner: ReferenceType[object]
+    history: list[int] = field(default_factory=list)
     sequence: int | None = None
     n_cached: int = 0
     used_at: float = field(default_factory=time.monotonic)
     abandoned: bool = False
 
+    def fork(self) -> tuple[int, int]:
+        """A sequence that continues the history, and how many of its tokens are cached."""
+        runtime = self.seats.runtime
+        sequence = runtime.take_sequence()
+        if self.sequence is not None:
+            runtime.context.fork(self.sequence, sequence)
+        return sequence, self.n_cached
+
+    def keep(self, sequence: int | None, *, history: list[int], n_cached: int) -> None:
+        """The conversation goes on from `sequence`, which holds the first `n_cached` tokens (None:
+        there was no room for it, the next question computes it again)."""
+        self.seats.clear(self)
+        self.sequence, self.n_cached, self.history = sequence, n_cached, history
+
+    def evict_another(self) -> bool:
+        """Makes room at another conversation's cost; False where there is none."""
+        return self.seats.evict(self)
+
+    def make_room(self, n_new: int) -> None:
+        """For so many tokens more. Raises ContextFullError where they cannot fit."""
+        self.seats.make_room(self, len(self.history) + n_new)
+
 
 class Seats:
-    """All seats of an engine. Sessions are held weakly: one that is dropped gives its seat back.
+    """All seats of an engine. Owners are held weakly: one that is dropped gives its seat back.
 
     `add` may be called from any thread, the rest only inside a turn.
     """
 
     def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+        self.runtime = runtime
         self._lock = threading.Lock()
         self._seats: list[Seat] = []
 
-    def add(self, session: Session) -> Seat:
-        seat = Seat(ref(session))
+    def add(self, owner: object) -> Seat:
+        seat = Seat(self, ref(owner))
         with self._lock:
             self._seats.append(seat)
         return seat
@@ -48,11 +72,11 @@ class Seats:
     def clear(self, seat: Seat) -> None:
         """Gives up the cached history; the next question computes it again."""
         if seat.sequence is not None:
-            self._runtime.release(seat.sequence)
+            self.runtime.release(seat.sequence)
             seat.sequence, seat.n_cached = None, 0
 
     def sweep(self) -> None:
-        """Frees the seats of sessions that were closed or that nobody holds any more."""
+        """Frees the seats of conversations that were closed or that nobody holds any more."""
         with self._lock:
             gone = [s for s in self._seats if s.abandoned or s.owner() is None]
             self._seats = [seat for seat in self._seats if seat not in gone]
@@ -76,7 +100,7 @@ class Seats:
 
         Raises ContextFullError where the conversation alone is too long.
         """
-        runtime = self._runtime
+        runtime = self.runtime
         n_ctx = runtime.context.n_ctx
         if n_tokens > n_ctx:
             raise ContextFullError(

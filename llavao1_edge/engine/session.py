@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from threading import Event as Flag
-from typing import TYPE_CHECKING
+from typing import Protocol
 from weakref import ref
 
 from llavao1_edge.engine.answering import Answering, Request
-from llavao1_edge.engine.runtime import Stop
+from llavao1_edge.engine.runtime import Runtime, Stop
+from llavao1_edge.engine.seats import Seats
 from llavao1_edge.engine.turns import Stream
 from llavao1_edge.errors import UsageError
 from llavao1_edge.images import Picture, open_picture
@@ -20,8 +21,15 @@ from llavao1_edge.search.answer import Answer
 from llavao1_edge.settings import BudgetSettings, SamplingSettings
 from llavao1_edge.stages import GAP, STAGES, AnswerFormat
 
-if TYPE_CHECKING:
-    from llavao1_edge.engine.engine import Engine
+
+class Host(Protocol):
+    """What a conversation needs of its engine."""
+
+    runtime: Runtime
+    seats: Seats
+
+    def check_open(self) -> None:
+        """Raises UsageError after it was closed."""
 
 
 class _Control:
@@ -39,11 +47,9 @@ class _Control:
 class Session(Closing):
     """Made by `Engine.session`. Use it from one thread at a time."""
 
-    def __init__(self, engine: Engine, picture: Picture | None) -> None:
+    def __init__(self, engine: Host, picture: Picture | None) -> None:
         self.engine = engine
         self.picture = picture
-        self.history: list[int] = []
-        """All tokens so far, the picture's token included."""
         self._seat = engine.seats.add(self)
         self._control: _Control | None = None  # of the present answer, or of the coming one
         self._running: _Control | None = None
@@ -54,6 +60,11 @@ class Session(Closing):
         if self._running is not None:
             self.engine.runtime.turns.abandon(self._running.stream)
         self.closed = self._seat.abandoned = True
+
+    @property
+    def history(self) -> list[int]:
+        """All tokens so far, the picture's token included."""
+        return self._seat.history
 
     @property
     def n_cached(self) -> int:
@@ -90,7 +101,7 @@ class Session(Closing):
         )
         with runtime.turns.take():
             self.engine.check_open()
-            self.history = [*self.history, *self._prompt(question), *runtime.encode([said])]
+            self._seat.history = [*self.history, *self._prompt(question), *runtime.encode([said])]
 
     def _prompt(self, question: str) -> list[int]:
         """The tokens of a user's turn."""
@@ -181,29 +192,8 @@ class Session(Closing):
             try:
                 self.engine.check_open()
                 prompt = self._prompt(request.question)
-                yield from Answering(self, prompt, request, stop=control).run()
+                yield from Answering(
+                    runtime, self._seat, self.picture, prompt, request, stop=control
+                ).run()
             finally:
                 self._running = None
-
-    # --- for the answering ------------------------------------------------------------------
-    def fork(self) -> tuple[int, int]:
-        """A sequence that continues the history, and how many of its tokens are cached."""
-        runtime = self.engine.runtime
-        sequence = runtime.take_sequence()
-        if self._seat.sequence is not None:
-            runtime.context.fork(self._seat.sequence, sequence)
-        return sequence, self._seat.n_cached
-
-    def keep(self, sequence: int | None, *, history: list[int], n_cached: int) -> None:
-        """The conversation goes on from `sequence`, which holds the first `n_cached` tokens (None:
-        there was no room for it, the next question computes it again)."""
-        self.engine.seats.clear(self._seat)
-        self._seat.sequence, self._seat.n_cached = sequence, n_cached
-        self.history = history
-
-    def evict_another(self) -> bool:
-        """Makes room at another conversation's cost; False where there is none."""
-        return self.engine.seats.evict(self._seat)
-
-    def make_room(self, n_new: int) -> None:
-        self.engine.seats.make_room(self._seat, len(self.history) + n_new)

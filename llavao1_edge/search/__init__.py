@@ -7,27 +7,34 @@ it chose. A new strategy is a file here and a line in `STRATEGIES`.
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from llavao1_edge.search.answer import Answered, Event
 from llavao1_edge.search.best_of_n import BestOfN
 from llavao1_edge.search.budget import Budget
 from llavao1_edge.search.direct import Direct
 from llavao1_edge.search.events import (
-    Answered,
-    CandidateFinished,
-    Event,
     Judged,
     PictureReady,
     Retraced,
+    SearchEvent,
     StageKept,
     StageStarted,
-    Token,
 )
 from llavao1_edge.search.free import Free
 from llavao1_edge.search.options import make, options_of
 from llavao1_edge.search.retrace import Retrace
-from llavao1_edge.search.seam import Branch, Candidate, Drafter, Ending, Strategy, Unit
+from llavao1_edge.search.seam import (
+    Branch,
+    Candidate,
+    CandidateFinished,
+    Drafter,
+    Ending,
+    Token,
+    Unit,
+)
 from llavao1_edge.search.sentence_beam import SentenceBeam
 from llavao1_edge.search.stage_beam import StageBeam
 from llavao1_edge.search.staged import Staged
+from llavao1_edge.search.strategy import Strategy
 
 STRATEGIES: dict[str, Callable[..., Strategy]] = {
     "staged": Staged,
@@ -62,6 +69,7 @@ __all__ = [
     "PictureReady",
     "Retrace",
     "Retraced",
+    "SearchEvent",
     "SentenceBeam",
     "StageBeam",
     "StageKept",

@@ -6,14 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from llavao1_edge.search.events import (
-    CandidateFinished,
-    Event,
-    Judged,
-    Retraced,
-    StageKept,
-)
-from llavao1_edge.search.seam import Branch, Candidate
+from llavao1_edge.search.events import Judged, PictureReady, Retraced, SearchEvent, StageKept
+from llavao1_edge.search.seam import Branch, Candidate, CandidateFinished
 from llavao1_edge.stages import STAGES
 
 
@@ -144,6 +138,16 @@ class Answer:
         return {stage.name: self.stages.get(stage.name) for stage in STAGES}
 
 
+@dataclass(frozen=True)
+class Answered:
+    """The last event."""
+
+    answer: Answer
+
+
+Event = PictureReady | SearchEvent | Answered
+
+
 class Recorder:
     """Builds the tree from the events of a search."""
 
@@ -152,7 +156,7 @@ class Recorder:
         self._comparisons: list[Judged] = []
         self.remarks: list[str] = []
 
-    def feed(self, event: Event) -> None:
+    def feed(self, event: SearchEvent) -> None:
         if isinstance(event, CandidateFinished):
             made = event.candidate
             parent = made.parent if made.parent in self._nodes else 0

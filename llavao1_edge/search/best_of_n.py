@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from llavao1_edge.search.events import Event, StageKept
+from llavao1_edge.search.events import SearchEvent, StageKept
 from llavao1_edge.search.options import Searching
 from llavao1_edge.search.rounds import draft, drop_all, finish, keep_best
 from llavao1_edge.search.seam import Branch, Candidate, Drafter
@@ -20,7 +20,7 @@ class BestOfN(Searching):
 
     name: str = "best-of-n"
 
-    def run(self, root: Branch, drafter: Drafter) -> Generator[Event, None, Branch]:
+    def run(self, root: Branch, drafter: Drafter) -> Generator[SearchEvent, None, Branch]:
         branches = [root]
         drafted: list[Candidate] = []
         for stage in STAGES:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from llavao1_edge.search.events import Event
+from llavao1_edge.search.events import SearchEvent
 from llavao1_edge.search.seam import Branch, Drafter
 from llavao1_edge.search.staged import follow
 from llavao1_edge.stages import CONCLUSION
@@ -18,5 +18,5 @@ class Direct:
     name: str = "direct"
     width: int = 1
 
-    def run(self, root: Branch, drafter: Drafter) -> Generator[Event, None, Branch]:
+    def run(self, root: Branch, drafter: Drafter) -> Generator[SearchEvent, None, Branch]:
         return (yield from follow(root, drafter, (CONCLUSION,)))

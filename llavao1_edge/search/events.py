@@ -1,17 +1,16 @@
-"""What happens while a question is answered, in order, out of one generator."""
+"""What happens while a question is answered, in order, out of one generator.
+
+The whole of it is `answer.Event`, which ends with the answer; a strategy yields `SearchEvent`s.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from llavao1_edge.scoring import Verdict
-from llavao1_edge.search.seam import Candidate
+from llavao1_edge.search.seam import Candidate, CandidateFinished, Token
 from llavao1_edge.stages import Stage
-
-if TYPE_CHECKING:
-    from llavao1_edge.search.answer import Answer
 
 
 @dataclass(frozen=True)
@@ -32,26 +31,6 @@ class StageStarted:
 
     stage: Stage | None
     candidates: int
-
-
-@dataclass(frozen=True)
-class Token:
-    """Text that a candidate grew by. Tags are not part of it.
-
-    candidate: counted over all branches of the draft.
-    """
-
-    stage: Stage | None
-    candidate: int
-    text: str
-
-
-@dataclass(frozen=True)
-class CandidateFinished:
-    """`number` counts over all branches of the draft, as `Token.candidate` does."""
-
-    number: int
-    candidate: Candidate
 
 
 @dataclass(frozen=True)
@@ -89,18 +68,5 @@ class Retraced:
     threshold: float
 
 
-@dataclass(frozen=True)
-class Answered:
-    answer: Answer
-
-
-Event = (
-    PictureReady
-    | StageStarted
-    | Token
-    | CandidateFinished
-    | Judged
-    | StageKept
-    | Retraced
-    | Answered
-)
+SearchEvent = StageStarted | Token | CandidateFinished | Judged | StageKept | Retraced
+"""What a strategy yields."""

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 
 from llavao1_edge.scoring.decision import ONLY
-from llavao1_edge.search.events import Event, StageKept
+from llavao1_edge.search.events import SearchEvent, StageKept
 from llavao1_edge.search.rounds import draft
 from llavao1_edge.search.seam import Branch, Drafter
 
@@ -18,7 +18,7 @@ class Free:
     name: str = "free"
     width: int = 1
 
-    def run(self, root: Branch, drafter: Drafter) -> Generator[Event, None, Branch]:
+    def run(self, root: Branch, drafter: Drafter) -> Generator[SearchEvent, None, Branch]:
         drafted = yield from draft([root], drafter, None, n=1)
         if not drafted:  # stopped before the first token
             return root

@@ -8,7 +8,7 @@ from typing import Any
 
 from llavao1_edge.errors import UsageError
 from llavao1_edge.scoring import SCORERS
-from llavao1_edge.search.seam import Strategy
+from llavao1_edge.search.strategy import Strategy
 from llavao1_edge.settings import SearchSettings, check_setting
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from llavao1_edge.search.events import Event, Retraced
+from llavao1_edge.search.events import Retraced, SearchEvent
 from llavao1_edge.search.options import Searching
 from llavao1_edge.search.rounds import draft, drop_all, finish, keep_best
 from llavao1_edge.search.seam import Branch, Candidate, Drafter
@@ -45,7 +45,7 @@ class Retrace(Searching):
     def width(self) -> int:
         return max(self.candidates, self.captions_kept * self.reasonings)
 
-    def run(self, root: Branch, drafter: Drafter) -> Generator[Event, None, Branch]:
+    def run(self, root: Branch, drafter: Drafter) -> Generator[SearchEvent, None, Branch]:
         drafted = yield from draft([root], drafter, SUMMARY, n=1)
         if drafter.ended:
             return (yield from finish(drafted, [root], drafter))
@@ -75,7 +75,7 @@ class Retrace(Searching):
 
     def _look(
         self, summary: Branch, drafter: Drafter, turn: int
-    ) -> Generator[Event, None, tuple[list[Candidate], list[Branch]]]:
+    ) -> Generator[SearchEvent, None, tuple[list[Candidate], list[Branch]]]:
         """(reasonings, the branches they come from); fewer where the search has ended."""
         captions = yield from draft(
             [summary], drafter, CAPTION, n=self.candidates, first=turn * self.candidates
@@ -89,7 +89,9 @@ class Retrace(Searching):
         drafted = yield from draft(branches, drafter, REASONING, n=self.reasonings)
         return drafted, [*branches, summary]
 
-    def _conclude(self, pool: list[Candidate], drafter: Drafter) -> Generator[Event, None, Branch]:
+    def _conclude(
+        self, pool: list[Candidate], drafter: Drafter
+    ) -> Generator[SearchEvent, None, Branch]:
         branches = [candidate.branch for candidate in pool]
         drafted = yield from draft(branches, drafter, CONCLUSION, n=1)
         if drafter.ended:

@@ -6,11 +6,11 @@ from collections.abc import Generator, Iterable, Sequence
 from dataclasses import replace
 
 from llavao1_edge.scoring import SCORERS, Contender, Decision, decide, mean_logprob
-from llavao1_edge.search.events import CandidateFinished, Event, Judged, StageKept, StageStarted
-from llavao1_edge.search.seam import Branch, Candidate, Drafter, Ending, Unit
+from llavao1_edge.search.events import Judged, SearchEvent, StageKept, StageStarted
+from llavao1_edge.search.seam import Branch, Candidate, CandidateFinished, Drafter, Ending, Unit
 from llavao1_edge.stages import STAGES, Stage
 
-Steps = Generator[Event, None, list[Candidate]]
+Steps = Generator[SearchEvent, None, list[Candidate]]
 
 
 def draft(
@@ -89,7 +89,7 @@ def finish(
     drafter: Drafter,
     *,
     plan: Sequence[Stage] = STAGES,
-) -> Generator[Event, None, Branch]:
+) -> Generator[SearchEvent, None, Branch]:
     """The search has ended: the likeliest of `candidates` (finished ones first, then those that can
     go on), else of `before`, is completed greedily, or after a cancel returned as it is. Drops all
     others."""

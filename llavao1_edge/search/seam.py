@@ -1,17 +1,14 @@
-"""What strategies see: branches, candidates, and the drafter that makes them."""
+"""What strategies see: branches, candidates, and the drafter that makes and reports them."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from llavao1_edge.scoring import Panel, Part
 from llavao1_edge.stages import Stage
-
-if TYPE_CHECKING:
-    from llavao1_edge.search.events import CandidateFinished, Event, Token
 
 
 class Unit(StrEnum):
@@ -80,6 +77,26 @@ class Candidate:
         return self.ending not in (Ending.CLOSED, Ending.SENTENCE)
 
 
+@dataclass(frozen=True)
+class Token:
+    """Text that a candidate grew by. Tags are not part of it.
+
+    candidate: counted over all branches of the draft.
+    """
+
+    stage: Stage | None
+    candidate: int
+    text: str
+
+
+@dataclass(frozen=True)
+class CandidateFinished:
+    """`number` counts over all branches of the draft, as `Token.candidate` does."""
+
+    number: int
+    candidate: Candidate
+
+
 class Drafter(Protocol):
     """Makes candidates. The fake one is `llavao1_edge.testing.ScriptedDrafter`."""
 
@@ -114,25 +131,4 @@ class Drafter(Protocol):
 
     def drop(self, branch: Branch) -> None:
         """Frees what `branch` holds. Branches made from it stay valid."""
-        ...
-
-
-class Strategy(Protocol):
-    """A frozen record of options with one method."""
-
-    @property
-    def name(self) -> str:
-        """As in `STRATEGIES`."""
-        ...
-
-    @property
-    def width(self) -> int:
-        """Most candidates that are written side by side."""
-        ...
-
-    def run(self, root: Branch, drafter: Drafter) -> Generator[Event, None, Branch]:
-        """Yields events, returns the chosen branch. Drops every other branch it made.
-
-        When the drafter has ended, the best branch so far is returned (`ending.finish`).
-        """
         ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from llavao1_edge.search.events import Event
+from llavao1_edge.search.events import SearchEvent
 from llavao1_edge.search.options import Searching
 from llavao1_edge.search.rounds import draft, finish, keep_best
 from llavao1_edge.search.seam import Branch, Drafter, Ending, Unit
@@ -18,7 +18,7 @@ class SentenceBeam(Searching):
 
     name: str = "sentence-beam"
 
-    def run(self, root: Branch, drafter: Drafter) -> Generator[Event, None, Branch]:
+    def run(self, root: Branch, drafter: Drafter) -> Generator[SearchEvent, None, Branch]:
         branch = root
         for stage in STAGES:
             ending = Ending.SENTENCE

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from llavao1_edge.search.events import Event
+from llavao1_edge.search.events import SearchEvent
 from llavao1_edge.search.options import Searching
 from llavao1_edge.search.rounds import draft, drop_all, finish, keep_best
 from llavao1_edge.search.seam import Branch, Drafter
@@ -23,7 +23,7 @@ class StageBeam(Searching):
     def width(self) -> int:
         return self.candidates * self.keep
 
-    def run(self, root: Branch, drafter: Drafter) -> Generator[Event, None, Branch]:
+    def run(self, root: Branch, drafter: Drafter) -> Generator[SearchEvent, None, Branch]:
         branches = [root]
         for stage in STAGES:
             drafted = yield from draft(branches, drafter, stage, n=self.candidates)

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 
 from llavao1_edge.scoring.decision import ONLY
-from llavao1_edge.search.events import Event, StageKept
+from llavao1_edge.search.events import SearchEvent, StageKept
 from llavao1_edge.search.rounds import draft, finish
 from llavao1_edge.search.seam import Branch, Drafter
 from llavao1_edge.stages import STAGES, Stage
@@ -19,13 +19,13 @@ class Staged:
     name: str = "staged"
     width: int = 1
 
-    def run(self, root: Branch, drafter: Drafter) -> Generator[Event, None, Branch]:
+    def run(self, root: Branch, drafter: Drafter) -> Generator[SearchEvent, None, Branch]:
         return (yield from follow(root, drafter, STAGES))
 
 
 def follow(
     root: Branch, drafter: Drafter, stages: tuple[Stage, ...]
-) -> Generator[Event, None, Branch]:
+) -> Generator[SearchEvent, None, Branch]:
     """One candidate for each of `stages`; a branch is dropped once it was extended."""
     branch = root
     for stage in stages:

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from llavao1_convert import stream
-from llavao1_convert.conversion import Conversion, run
+from llavao1_convert.conversion import run
+from llavao1_convert.plan import Conversion
 from llavao1_convert.planning import plan_conversion
 from llavao1_edge import Engine, RuntimeSettings
 from llavao1_edge.errors import CheckpointError

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from llavao1_convert.conversion import Conversion, run
+from llavao1_convert.conversion import run
 from llavao1_convert.legacy import Choices, raw_gate
+from llavao1_convert.plan import Conversion
 from llavao1_convert.planning import plan_conversion
 from llavao1_convert.sources import Request, plan_source
 from llavao1_edge import Engine, RuntimeSettings

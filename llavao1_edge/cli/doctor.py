@@ -70,15 +70,13 @@ def self_test(options: argparse.Namespace, settings: Any) -> dict[str, Any]:
         sample = demo.samples()[0]
         greedy = SamplingSettings(temperature=0, max_tokens=400 if options.model == "demo" else 8)
         answer = engine.session(sample.picture).ask(sample.question, sampling=greedy)
-        device = engine.runtime.backend.device.name
-        hooks = len(engine.runtime.shape.cross_after)
-        memory = engine.runtime.plan.lines()
+        about = engine.about
     right = options.model != "demo" or answer.conclusion == sample.answer
     return {
         "model": options.model,
-        "computes_on": device,
-        "hooks": hooks,
-        "memory": memory,
+        "computes_on": about.device,
+        "hooks": about.hooks,
+        "memory": list(about.memory),
         "load_ms": round((loaded - started) * 1000),
         "picture_ms": round(answer.trace.counters.picture_ms),
         "answer_ms": round((time.perf_counter() - loaded) * 1000),

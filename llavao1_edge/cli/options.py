@@ -166,11 +166,12 @@ def given_names(options: argparse.Namespace) -> list[str]:
 
 def answer_format(options: argparse.Namespace) -> AnswerFormat | None:
     from llavao1_edge.engine import formats
+    from llavao1_edge.search import make_strategy
 
     given = (options.choices, options.answer, options.json_schema, options.grammar)
     strategies = options.strategy if isinstance(options.strategy, list) else [options.strategy]
     for name in strategies:
-        formats.check_fits(name, any(given))
+        formats.check_fits(make_strategy(name or "staged", {}), any(given))
     return formats.answer_format(
         one_of=options.choices,
         kind=options.answer,

@@ -26,7 +26,7 @@ MAX_BYTES = 64 << 20
 
 def as_json(answer: Answer, job: Job, engine: Engine) -> dict[str, Any]:
     """What `--json` prints and `--replay` reads."""
-    runtime = engine.runtime
+    about = engine.about
     form = job.answer_format
     return {
         "format": FORMAT,
@@ -46,11 +46,11 @@ def as_json(answer: Answer, job: Job, engine: Engine) -> dict[str, Any]:
             else {"name": form.name, "grammar": form.grammar, "schema": form.schema},
             "model": job.model_name,
             "mmproj": job.mmproj_name,
-            "pair_id": runtime.pair_id,
+            "pair_id": about.identity,
             "runtime": {
                 **asdict(job.settings),
-                "context": runtime.context.n_ctx,
-                "threads": runtime.n_threads,
+                "context": about.context,
+                "threads": about.n_threads,
             },
         },
         "trace": answer.trace.as_dict(),

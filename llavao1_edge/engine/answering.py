@@ -15,6 +15,7 @@ from llavao1_edge.engine.seats import Seat
 from llavao1_edge.errors import Cancelled, ContextFullError
 from llavao1_edge.images import Picture
 from llavao1_edge.llama.sampler import Sampling
+from llavao1_edge.scoring.decision import Reason
 from llavao1_edge.search import (
     Answered,
     Branch,
@@ -47,7 +48,7 @@ class Request:
     answer_format: AnswerFormat | None = None
 
     def __post_init__(self) -> None:
-        check_fits(self.strategy.name, self.answer_format)
+        check_fits(self.strategy, self.answer_format)
 
 
 class Answering:
@@ -178,8 +179,8 @@ class Answering:
         notes = _early_endings(path)
         if cancelled:
             notes.append("stopped; this is the best there was")
-        elif self.budget.ended and any(node.by == "greedy" for node in path):
-            notes.append(f"the {self.budget.ended} is used up; the best branch was finished")
+        elif self.budget.ended and any(node.by == Reason.GREEDY for node in path):
+            notes.append(f"the {self.budget.told} is used up; the best branch was finished")
         strategy = self.request.strategy
         trace = Trace(
             strategy.name,
@@ -189,6 +190,7 @@ class Answering:
             self.recorder.nodes,
             self.recorder.comparisons,
             (*drafter.remarks, *self.recorder.remarks),
+            self.budget.ended,
         )
         if path and path[-1].candidate.stage is None:
             parser = StageParser()

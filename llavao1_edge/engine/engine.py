@@ -9,6 +9,7 @@ from typing import Any
 from weakref import finalize
 
 from llavao1_edge.engine.diagnosis import PromptLogits, check_tokens, compute_logits
+from llavao1_edge.engine.info import ModelInfo, model_info
 from llavao1_edge.engine.runtime import Runtime
 from llavao1_edge.engine.seats import Seats
 from llavao1_edge.engine.session import Session
@@ -59,6 +60,12 @@ class Engine(Closing):
         width = search.width if search is not None else 1
         chosen = settings or RuntimeSettings()
         return cls(Runtime(text_path, mmproj_path, chosen, width=width, stop=stop))
+
+    @property
+    def about(self) -> ModelInfo:
+        """What is open, and where. Raises UsageError after `close`."""
+        self.check_open()
+        return model_info(self.runtime)
 
     def session(self, picture: PictureSource | None = None) -> Session:
         """A new conversation about a picture, or about none. Raises PictureError."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from llavao1_edge.errors import UsageError
 from llavao1_edge.llama import guide
+from llavao1_edge.search import Strategy
 from llavao1_edge.stages import CONCLUSION, AnswerFormat, answer_kind, choices
 
 MAX_BYTES = 1 << 20
@@ -167,11 +168,11 @@ def problem(form: AnswerFormat, conclusion: str, *, closed: bool) -> str:
     return f"the answer does not follow {form.name}, at {place}: {str(first.message)[:120]}"
 
 
-def check_fits(strategy: str, given: object) -> None:
+def check_fits(strategy: Strategy, given: object) -> None:
     """Raises UsageError where a form is given to a strategy that forces none."""
-    if given and strategy == "free":
+    if given and not strategy.forces_tags:
         raise UsageError(
-            "the strategy free leaves the form of the answer to the model",
+            f"the strategy {strategy.name} leaves the form of the answer to the model",
             hint="Choose another strategy, or leave the form of the conclusion out.",
         )
 

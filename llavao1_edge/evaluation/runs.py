@@ -225,7 +225,7 @@ def run(
         with Engine.open(
             text=pair.text, mmproj=pair.mmproj, settings=plan.runtime, search=widest, stop=stop
         ) as engine:
-            pair_id = f"{engine.runtime.pair_id} {pair.text.name}"
+            pair_id = f"{engine.about.identity} {pair.text.name}"
             done = right = counted = 0
             for item in found.items:
                 # All searches of a question follow each other: its picture is read once.
@@ -301,7 +301,7 @@ def _answer(
         "conclusion": answer.conclusion,
         "stages": answer.in_order(),
         "notes": list(answer.notes),
-        "budget_hit": any("budget" in note for note in (*answer.notes, *trace.remarks)),
+        "budget_hit": trace.ended is not None,
         "seconds": round(time.perf_counter() - started, 4),
         "picture_seconds": round(counters.picture_ms / 1000, 4),
         "sampled_tokens": counters.sampled_tokens,

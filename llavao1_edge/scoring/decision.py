@@ -8,18 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from llavao1_edge.scoring.part import Contender, finished, own_parts
 from llavao1_edge.scoring.scorer import Field, Panel, Scorer, Verdict
 from llavao1_edge.scoring.text import normalise
 
-ONLY, EQUAL = "only one", "all equal"
+
+class Reason(StrEnum):
+    """Why candidates went on without a scorer; stored in records and histories."""
+
+    ONLY = "only one"
+    EQUAL = "all equal"
+    ALL = "all go on"
+    GREEDY = "greedy"  # the budget was used up
 
 
 @dataclass(frozen=True)
 class Decision:
     """kept: positions among the candidates, best first; scores: by position, None if not scored;
-    by: the scorer, or why none was needed."""
+    by: the scorer's name, or a `Reason` where none was needed."""
 
     kept: tuple[int, ...]
     scores: tuple[float | None, ...]
@@ -35,7 +43,7 @@ def decide(
     n = len(contenders)
     nothing: tuple[float | None, ...] = (None,) * n
     if n == 1:
-        return Decision((0,), nothing, ONLY)
+        return Decision((0,), nothing, Reason.ONLY)
     own = own_parts([parts for _, parts in contenders])
     groups: dict[tuple[object, ...], list[int]] = {}
     for i, parts in enumerate(own):
@@ -44,10 +52,10 @@ def decide(
     whole = [members for said, members in groups.items() if said[0]]
     cut = [members for said, members in groups.items() if not said[0]]
     if len(groups) == 1:
-        return Decision((0,), nothing, EQUAL)
+        return Decision((0,), nothing, Reason.EQUAL)
     scores: list[float | None] = [None] * n
     kept: list[int] = []
-    by = ONLY
+    by: str = Reason.ONLY
     for pool in (whole, cut):
         if not pool or len(kept) >= keep:
             continue

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from llavao1_edge.search.budget import Limit
 from llavao1_edge.search.events import Judged, PictureReady, Retraced, SearchEvent, StageKept
 from llavao1_edge.search.seam import Branch, Candidate, CandidateFinished
 from llavao1_edge.stages import STAGES
@@ -77,7 +78,7 @@ class Node:
 @dataclass(frozen=True)
 class Trace:
     """How the answer came about. remarks: what the search did that is worth knowing (waves,
-    returns, an ended budget)."""
+    returns); ended: the budget that was used up."""
 
     strategy: str
     options: Mapping[str, Any]
@@ -86,6 +87,7 @@ class Trace:
     nodes: tuple[Node, ...] = ()
     comparisons: tuple[Judged, ...] = ()
     remarks: tuple[str, ...] = ()
+    ended: Limit | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -98,6 +100,7 @@ class Trace:
                 for name, value in vars(self.counters).items()
             },
             "remarks": list(self.remarks),
+            "ended": None if self.ended is None else str(self.ended),
             "candidates": [node.as_dict() for node in self.nodes],
             "comparisons": [
                 {

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import dataclass
 
+from llavao1_edge.scoring.decision import Reason
 from llavao1_edge.search.events import SearchEvent, StageKept
 from llavao1_edge.search.options import Searching
 from llavao1_edge.search.rounds import draft, drop_all, finish, keep_best
 from llavao1_edge.search.seam import Branch, Candidate, Drafter
 from llavao1_edge.stages import STAGES
-
-ALL = "all go on"
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class BestOfN(Searching):
             if drafter.ended:
                 return (yield from finish(drafted, branches, drafter))
             if stage is not STAGES[-1]:
-                yield StageKept(stage, tuple(drafted), ALL)
+                yield StageKept(stage, tuple(drafted), Reason.ALL)
             drop_all(drafter, branches)
             branches = [candidate.branch for candidate in drafted]
         kept = yield from keep_best(drafted, drafter, STAGES[-1], keep=1, scorer=self.scorer)

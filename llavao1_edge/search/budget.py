@@ -5,6 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Limit(StrEnum):
+    """What a search may use up."""
+
+    TOKENS = "token budget"
+    TIME = "time budget"
 
 
 @dataclass
@@ -30,10 +38,18 @@ class Budget:
         return n
 
     @property
-    def ended(self) -> str:
-        """What has run out, in words; empty while there is something left."""
+    def ended(self) -> Limit | None:
+        """What has run out; None while there is something left."""
         if self.tokens is not None and self.spent >= self.tokens:
-            return f"token budget of {self.tokens}"
+            return Limit.TOKENS
         if self.seconds is not None and self.clock() - self.started >= self.seconds:
-            return f"time budget of {self.seconds:g} s"
-        return ""
+            return Limit.TIME
+        return None
+
+    @property
+    def told(self) -> str:
+        """What has run out, for people; empty while there is something left."""
+        ended = self.ended
+        if ended is Limit.TOKENS:
+            return f"{ended} of {self.tokens}"
+        return f"{ended} of {self.seconds:g} s" if ended is Limit.TIME else ""

@@ -45,7 +45,8 @@ class Judged:
 class StageKept:
     """The candidates that are gone on with, best first.
 
-    scores: by branch key, where candidates were scored. by: the scorer, or why none was needed.
+    scores: by branch key, where candidates were scored. by: the scorer's name, or why none was
+    needed (a `Reason`, or the `Ending` of the search).
     """
 
     stage: Stage | None

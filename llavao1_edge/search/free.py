@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from llavao1_edge.scoring.decision import ONLY
+from llavao1_edge.scoring.decision import Reason
 from llavao1_edge.search.events import SearchEvent, StageKept
 from llavao1_edge.search.rounds import draft
 from llavao1_edge.search.seam import Branch, Drafter
@@ -17,11 +17,12 @@ class Free:
 
     name: str = "free"
     width: int = 1
+    forces_tags: bool = False
 
     def run(self, root: Branch, drafter: Drafter) -> Generator[SearchEvent, None, Branch]:
         drafted = yield from draft([root], drafter, None, n=1)
         if not drafted:  # stopped before the first token
             return root
-        yield StageKept(None, tuple(drafted), ONLY)
+        yield StageKept(None, tuple(drafted), Reason.ONLY)
         drafter.drop(root)
         return drafted[0].branch

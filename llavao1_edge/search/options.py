@@ -11,6 +11,8 @@ from llavao1_edge.scoring import SCORERS
 from llavao1_edge.search.strategy import Strategy
 from llavao1_edge.settings import SearchSettings, check_setting
 
+FACTS = ("name", "width", "forces_tags")  # of a strategy that nobody can choose
+
 
 @dataclass(frozen=True)
 class Searching:
@@ -30,6 +32,10 @@ class Searching:
     @property
     def width(self) -> int:
         return self.candidates
+
+    @property
+    def forces_tags(self) -> bool:
+        return True
 
 
 def make(kinds: Mapping[str, Callable[..., Strategy]], name: str, given: Any) -> Strategy:
@@ -53,4 +59,4 @@ def options_of(strategy: object) -> dict[str, Any]:
     """The strategy's options, as they can be given to it again."""
     assert hasattr(strategy, "__dataclass_fields__")
     names = (field.name for field in fields(strategy))  # type: ignore[arg-type]
-    return {name: getattr(strategy, name) for name in names if name not in ("name", "width")}
+    return {name: getattr(strategy, name) for name in names if name not in FACTS}

@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterable, Sequence
 from dataclasses import replace
 
 from llavao1_edge.scoring import SCORERS, Contender, Decision, decide, mean_logprob
+from llavao1_edge.scoring.decision import Reason
 from llavao1_edge.search.events import Judged, SearchEvent, StageKept, StageStarted
 from llavao1_edge.search.seam import Branch, Candidate, CandidateFinished, Drafter, Ending, Unit
 from llavao1_edge.stages import STAGES, Stage
@@ -103,7 +104,7 @@ def finish(
         drafted = yield from draft([branch], drafter, left[0], n=1, greedy=True)
         if not drafted:
             break
-        yield StageKept(left[0], tuple(drafted), "greedy")
+        yield StageKept(left[0], tuple(drafted), Reason.GREEDY)
         drafter.drop(branch)
         branch = drafted[0].branch
     return branch

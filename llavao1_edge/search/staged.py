@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from llavao1_edge.scoring.decision import ONLY
+from llavao1_edge.scoring.decision import Reason
 from llavao1_edge.search.events import SearchEvent, StageKept
 from llavao1_edge.search.rounds import draft, finish
 from llavao1_edge.search.seam import Branch, Drafter
@@ -18,6 +18,7 @@ class Staged:
 
     name: str = "staged"
     width: int = 1
+    forces_tags: bool = True
 
     def run(self, root: Branch, drafter: Drafter) -> Generator[SearchEvent, None, Branch]:
         return (yield from follow(root, drafter, STAGES))
@@ -32,7 +33,7 @@ def follow(
         drafted = yield from draft([branch], drafter, stage, n=1)
         if drafter.ended:
             return (yield from finish(drafted, [branch], drafter, plan=stages))
-        yield StageKept(stage, tuple(drafted), ONLY)
+        yield StageKept(stage, tuple(drafted), Reason.ONLY)
         drafter.drop(branch)
         branch = drafted[0].branch
     return branch

@@ -22,6 +22,11 @@ class Strategy(Protocol):
         """Most candidates that are written side by side."""
         ...
 
+    @property
+    def forces_tags(self) -> bool:
+        """Whether stages are opened and closed for the model, so that a form can be asked for."""
+        ...
+
     def run(self, root: Branch, drafter: Drafter) -> Generator[SearchEvent, None, Branch]:
         """Yields events, returns the chosen branch. Drops every other branch it made.
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from llavao1_edge.scoring.decision import Reason as Decided
+
 Node = Mapping[str, Any]
 
 
@@ -85,13 +87,13 @@ def _reason(node: Node, level: list[Node], compared: list[Any]) -> Reason:
     by, score = str(node.get("by") or ""), node.get("score")
     if len(level) == 1:
         return Reason("alone", by, score)
-    if by == "greedy":
+    if by == Decided.GREEDY:
         return Reason("greedy", by, score)
     if mine:
         return Reason("judge", by, score, wins, len(mine))
     if score is not None:
         return Reason("score", by, score)
     decided = {str(other.get("by") or "") for other in level if other["parent"] == node["parent"]}
-    if any("equal" in how or "same" in how for how in decided):
+    if Decided.EQUAL in decided:
         return Reason("equal", by)
     return Reason("open" if node.get("kept") else "lost", by, score)

@@ -197,15 +197,14 @@ class Desk:
             self.engine = Engine.open(
                 text=text, mmproj=mmproj, settings=settings, search=roomy, stop=stop
             )
-            runtime = self.engine.runtime
-            tiling = runtime.shape.tiling
+            found = self.engine.about
             about = m.Loaded(
                 ask.model,
-                runtime.backend.device.name,
-                tuple(runtime.plan.lines()),
-                runtime.context.n_ctx,
-                tiling.tile_size,
-                tiling.max_tiles,
+                found.device,
+                found.memory,
+                found.context,
+                found.tile_size,
+                found.max_tiles,
                 0.0,
             )
         self._model = model

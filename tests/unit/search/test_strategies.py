@@ -28,6 +28,7 @@ from llavao1_edge.search import (
     options_of,
 )
 from llavao1_edge.search.answer import Recorder
+from llavao1_edge.search.budget import Limit
 from llavao1_edge.stages import STAGES
 from llavao1_edge.testing import ScriptedDrafter, ScriptedPanel
 
@@ -207,7 +208,8 @@ def test_a_time_budget_ends_the_search() -> None:
     budget = Budget(seconds=12, clock=lambda: float(next(moments)))
     done = run("stage-beam", ScriptedDrafter(SCRIPT, budget=budget), candidates=4)
     assert list(done.texts) == NAMES
-    assert "time budget of 12 s" in budget.ended
+    assert budget.ended is Limit.TIME
+    assert budget.told == "time budget of 12 s"
     assert any(event.by == "greedy" for event in done.of(StageKept))
 
 

@@ -21,7 +21,6 @@ from benchmarks.phases import bare_context
 from llavao1_edge import Engine, RuntimeSettings, demo
 from llavao1_edge.bench.phases import weight_bytes
 from llavao1_edge.bench.timing import in_turn
-from llavao1_edge.engine.runtime import View
 from llavao1_edge.images import open_picture
 from llavao1_edge.llama.context import Row
 
@@ -47,10 +46,9 @@ def main() -> None:
         rows.append(("load", f"{time.perf_counter() - started:.1f} s"))
         runtime = engine.runtime
         picture = open_picture(options.picture)
-        canvas = runtime.canvas(picture)
-        states, milliseconds = runtime.encode_picture(picture)
+        canvas = runtime.vision.canvas(picture)
+        seen, milliseconds = runtime.vision.see(picture)
         rows.append((f"read a picture of {canvas.n_tiles} tile(s)", f"{milliseconds / 1000:.1f} s"))
-        seen = View(states, 0)
         sequence = runtime.take_sequence()
         prompt = [Row(5 + i, i, sequence, output=i == PROMPT - 1) for i in range(PROMPT)]
         started = time.perf_counter()
@@ -81,6 +79,7 @@ def main() -> None:
             for name, info in runtime.mmproj_header.tensors.items()
             if name.startswith("cross.") and "attn_k." not in name and "attn_v." not in name
         )
+        states = seen.states
         cross += int(states.n_bytes * states.n_valid / states.n_tokens)
         text = weight_bytes(runtime.text_header)
     a, b = float(np.median(hooked)), float(np.median(bare))

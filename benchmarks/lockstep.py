@@ -63,7 +63,8 @@ class Bench:
     def __init__(self, engine: Engine, n_steps: int) -> None:
         self.engine, self.runtime, self.n_steps = engine, engine.runtime, n_steps
         self.picture = open_picture(demo.samples()[0].picture)
-        self.states, _ = self.runtime.encode_picture(self.picture)
+        sight, _ = self.runtime.vision.see(self.picture)
+        self.states = sight.states
         self.plain = bare_context(self.runtime)
 
     def whole(self, n: int) -> list[float]:
@@ -111,7 +112,7 @@ class Bench:
         return times
 
     def cross(self, n: int, rounds: int) -> list[float]:
-        arithmetic = self.runtime.layers.arithmetic(n, self.states)
+        arithmetic = self.runtime.vision.eyes.layers.arithmetic(n, self.states)
         times = []
         for _ in range(rounds):
             started = time.perf_counter()

@@ -18,6 +18,7 @@ import sys
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +30,7 @@ from llavao1_edge.bench.phases import cross_operations, vision_operations, weigh
 from llavao1_edge.bench.timing import Phase, in_turn
 from llavao1_edge.bench.timing import timed as measured
 from llavao1_edge.cli.doctor import versions
-from llavao1_edge.engine.runtime import Runtime, View
+from llavao1_edge.engine.runtime import Runtime
 from llavao1_edge.ggml.types import F32
 from llavao1_edge.images import open_picture, tile_picture
 from llavao1_edge.llama.context import Context, Row
@@ -56,22 +57,24 @@ class Bench:
         self.engine, self.runtime = engine, engine.runtime
         self.picture = open_picture(demo.samples()[0].picture)
         self.bandwidth = bandwidth(self.runtime.n_threads)
-        self.rate = product_rate(self.runtime.backend, F32)
+        self.rate = product_rate(self.runtime.vision.eyes.backend, F32)
         self.phases: list[Phase] = []
 
     def pictures(self, rounds: int) -> None:
         runtime = self.runtime
-        rules = runtime.shape.tiling
+        rules = runtime.vision.shape.tiling
         path = demo.samples()[0].picture
         tiled = tile_picture(self.picture.image, rules=rules)
 
         def encode() -> None:
-            runtime.tower.encode(tiled).close()
+            runtime.vision.eyes.tower.encode(tiled).close()
 
-        vision = runtime.tower.encode(tiled)
+        vision = runtime.vision.eyes.tower.encode(tiled)
 
         def states() -> None:
-            runtime.layers.states(vision, n_tiles=tiled.n_tiles, f32=runtime.f32_cache).close()
+            runtime.vision.eyes.layers.states(
+                vision, n_tiles=tiled.n_tiles, f32=runtime.f32_cache
+            ).close()
 
         actions = [
             lambda: open_picture(path),
@@ -91,13 +94,13 @@ class Bench:
 
     def text(self, rounds: int) -> None:
         runtime, n_prompt = self.runtime, 64
-        states, _ = runtime.encode_picture(self.picture)
-        seen, blind = View(states, 0), None
+        seen, _ = runtime.vision.see(self.picture)
+        states, blind = seen.states, None
         plain = bare_context(runtime)
         sequence = runtime.take_sequence()
         prompt = [Row(5 + i, i, sequence, output=i == n_prompt - 1) for i in range(n_prompt)]
 
-        def prefill(view: View | None) -> None:
+        def prefill(view: Any) -> None:
             runtime.context.forget(sequence)
             runtime.decode(prompt, view, stop=lambda: False)
 
@@ -113,7 +116,7 @@ class Bench:
             timed(f"prefill {n_prompt} tokens, no callback at all", bare),
         ]
 
-        def step(view: View | None) -> None:
+        def step(view: Any) -> None:
             runtime.context.forget(sequence, start=n_prompt)
             runtime.decode([Row(7, n_prompt, sequence, output=True)], view, stop=lambda: False)
 
@@ -121,7 +124,7 @@ class Bench:
             plain.forget(0, start=n_prompt)
             plain.decode([Row(7, n_prompt, 0, output=True)])
 
-        arithmetic = runtime.layers.arithmetic(1, states)
+        arithmetic = runtime.vision.eyes.layers.arithmetic(1, states)
         prefill(seen)
         actions = [lambda: step(seen), lambda: step(blind), step_plain, arithmetic]
         hooked, idle, bare, sums = in_turn(actions, rounds)

@@ -205,7 +205,7 @@ class Frugal:
         """Forgets what this row does not share."""
         points = self.inner.points
         if not self.made.picture:
-            points.view = self.see()
+            points.sight = self.see()
         if not self.made.prefix:
             while points.make_room():
                 pass
@@ -234,8 +234,8 @@ class FrugalPanel:
         replies = []
         for ask in asked:
             if not self.drafter.made.picture:
-                view = self.drafter.see()
-                self.drafter.inner.points.view, self.inner._states = view, view.states
+                sight = self.drafter.see()
+                self.drafter.inner.points.sight = self.inner._sight = sight
             if not self.drafter.made.prefix:
                 self.inner.close()
             replies += self.inner.reply([ask])
@@ -247,29 +247,23 @@ def ours(
 ) -> Cost:
     """One answer with the chosen techniques; every answer reads the picture anew."""
     runtime = engine.runtime
-    runtime._forget_pictures()
+    runtime.vision.forget_pictures()
     scorer = "judge" if made.logits else "judge-reference"
     request = Request(question, StageBeam(candidates=N, scorer=scorer), seed)
     desk = Answering._desk
-    image_at = 0
 
     def see() -> Any:
-        from llavao1_edge.engine.runtime import View
+        runtime.vision.forget_pictures()
+        return runtime.vision.see(picture)[0]
 
-        runtime._forget_pictures()
-        states, _ = runtime.encode_picture(picture)
-        return View(states, image_at)
-
-    def frugal_desk(self: Answering, points: Any, view: Any) -> Any:
-        nonlocal image_at
-        image_at = view.image_at
-        panel, drafter = desk(self, points, view)
+    def frugal_desk(self: Answering, points: Any, sight: Any) -> Any:
+        panel, drafter = desk(self, points, sight)
         return panel, _Both(drafter, Frugal(drafter, self.prompt, made, see))
 
     distinct = iter(range(1 << 30))
     same = decision.normalise if made.early_stop else lambda _: str(next(distinct))
     session = engine.session(picture)
-    passes, calls = runtime.vision_passes, runtime.decode_calls
+    passes, calls = runtime.vision.n_seen, runtime.decode_calls
     started = time.perf_counter()
     with patch.object(Answering, "_desk", frugal_desk), patch.object(decision, "normalise", same):
         *_, last = session.stream(
@@ -285,7 +279,7 @@ def ours(
     return Cost(
         seconds,
         0,
-        runtime.vision_passes - passes,
+        runtime.vision.n_seen - passes,
         counters.prefill_tokens + counters.restored_tokens + counters.judge_tokens,
         counters.sampled_tokens,
         runtime.decode_calls - calls,

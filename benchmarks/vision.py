@@ -24,11 +24,11 @@ from benchmarks.machine import header
 from llavao1_edge import RuntimeSettings
 from llavao1_edge.contract.pair import read_pair
 from llavao1_edge.engine.engine import resolve_pair
-from llavao1_edge.engine.eyes import Eyes
 from llavao1_edge.ggml.backend import cpu_device
 from llavao1_edge.images import TiledPicture, open_picture, tile_picture
 from llavao1_edge.llama.log import route_logs
 from llavao1_edge.mllama.arithmetic import BLAS, BLOCKS, FUSED, Arithmetic
+from llavao1_edge.mllama.eyes import Eyes
 from llavao1_edge.mllama.shape import MllamaShape, read_shape
 from llavao1_edge.mllama.vision import VisionTower
 

@@ -32,13 +32,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "stages": set(),
     "prompt": set(),
     "llama": {"ggml"},
-    "mllama": {"ggml", "images", "contract"},
+    "mllama": {"ggml", "llama", "images", "contract", "vision"},
+    "vision": {"images", "llama"},
     "scoring": {"stages"},
     "search": {"stages", "scoring", "settings"},
     "devices": {"ggml", "llama", "settings"},
     "engine": {
-        "devices",
-        *("settings", "contract", "images", "stages", "prompt", "ggml", "llama", "mllama"),
+        *("devices", "vision"),
+        *("settings", "contract", "images", "stages", "prompt", "llama", "mllama"),
         *("scoring", "search", "demo"),
     },
     "bench": {

@@ -20,7 +20,7 @@ ROWS, WIDTH = 512, 2048
 
 def measure_limits(engine: Engine) -> Limits:
     """On the engine's device and threads; takes a second or two."""
-    backend = engine.runtime.backend
+    backend = engine.runtime.vision.eyes.backend
     return Limits(
         bandwidth(engine.runtime.n_threads), product_rate(backend, F32), product_rate(backend, Q8_0)
     )

@@ -12,7 +12,7 @@ from llavao1_edge.bench.limits import measure_limits
 from llavao1_edge.bench.timing import Phase, in_turn, timed
 from llavao1_edge.contract.gguf import GgufHeader
 from llavao1_edge.engine import Engine
-from llavao1_edge.engine.runtime import Runtime, View
+from llavao1_edge.engine.runtime import Runtime
 from llavao1_edge.ggml.types import PLAIN
 from llavao1_edge.images import Picture, open_picture, tile_picture
 from llavao1_edge.llama.context import Row
@@ -57,16 +57,16 @@ class Bench:
     def reading(self, rounds: int) -> list[Phase]:
         """From the file to the picture's keys and values."""
         runtime, limits = self.runtime, self.limits
-        rules = runtime.shape.tiling
+        rules = runtime.vision.shape.tiling
         tiled = tile_picture(self.picture.image, rules=rules)
-        vision = runtime.tower.encode(tiled)
+        vision = runtime.vision.eyes.tower.encode(tiled)
         try:
             opened, cut, encoded, stated = in_turn(
                 [
                     lambda: open_picture(self.path),
                     lambda: tile_picture(self.picture.image, rules=rules),
-                    lambda: runtime.tower.encode(tiled).close(),
-                    lambda: runtime.layers.states(
+                    lambda: runtime.vision.eyes.tower.encode(tiled).close(),
+                    lambda: runtime.vision.eyes.layers.states(
                         vision, n_tiles=tiled.n_tiles, f32=runtime.f32_cache
                     ).close(),
                 ],
@@ -80,7 +80,7 @@ class Bench:
             timed("cut into tiles", cut),
             timed(
                 f"vision tower and projector, {tiled.n_tiles} of "
-                f"{runtime.shape.tensors.max_tiles} tiles",
+                f"{runtime.vision.shape.tensors.max_tiles} tiles",
                 encoded, limits=limits, n_bytes=self._bytes("v.") + self._bytes("mm."),
                 n_operations=vision_operations(runtime), integer=quantised,
             ),
@@ -95,14 +95,14 @@ class Bench:
     def decoding(self, rounds: int) -> list[Phase]:
         """A prompt, and a step of N candidates side by side, with the picture."""
         runtime = self.runtime
-        states, _ = runtime.encode_picture(self.picture)
-        view = View(states, 0)
+        sight, _ = runtime.vision.see(self.picture)
+        states = sight.states
         root = runtime.take_sequence()
         prompt = [Row(5 + i, i, root, output=i == PROMPT - 1) for i in range(PROMPT)]
 
         def prefill() -> None:
             runtime.context.forget(root)
-            runtime.decode(prompt, view, stop=lambda: False)
+            runtime.decode(prompt, sight, stop=lambda: False)
 
         (filled,) = in_turn([prefill], max(3, rounds // 3))
         weights = weight_bytes(runtime.text_header) + self._cross_bytes()
@@ -125,7 +125,7 @@ class Bench:
                 for branch in branches[:n]:
                     runtime.context.forget(branch, start=PROMPT)
                 rows = [Row(7, PROMPT, branch, output=True) for branch in branches[:n]]
-                runtime.decode(rows, view, stop=lambda: False)
+                runtime.decode(rows, sight, stop=lambda: False)
 
             (stepped,) = in_turn([step], rounds)
             phases.append(
@@ -215,7 +215,7 @@ def weight_bytes(header: GgufHeader) -> int:
 
 def vision_operations(runtime: Runtime) -> float:
     """Multiplications and additions of the tower and the projector, all tile slots."""
-    shape, sizes = runtime.shape, runtime.shape.tensors
+    shape, sizes = runtime.vision.shape, runtime.vision.shape.tensors
     rows = shape.n_tokens + shape.n_padding
     linear = 4 * sizes.width**2 + 2 * sizes.width * sizes.ffn
     layers = sizes.local_layers + sizes.global_layers
@@ -225,6 +225,6 @@ def vision_operations(runtime: Runtime) -> float:
 
 
 def cross_operations(runtime: Runtime) -> float:
-    shape, sizes = runtime.shape, runtime.shape.tensors
+    shape, sizes = runtime.vision.shape, runtime.vision.shape.tensors
     width = sizes.cross_kv_heads * sizes.head_width
     return 2.0 * sizes.cross_layers * shape.n_tokens * sizes.text_width * 2 * width

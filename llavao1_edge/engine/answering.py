@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from llavao1_edge.engine.drafter import BatchDrafter, Latch
 from llavao1_edge.engine.formats import check_fits, compiled, problem
 from llavao1_edge.engine.panel import ModelPanel
 from llavao1_edge.engine.points import Point, Points
-from llavao1_edge.engine.runtime import Runtime, Stop, View
+from llavao1_edge.engine.runtime import Runtime
 from llavao1_edge.engine.seats import Seat
 from llavao1_edge.errors import Cancelled, ContextFullError
 from llavao1_edge.images import Picture
@@ -32,6 +33,7 @@ from llavao1_edge.search import (
 from llavao1_edge.search.answer import Answer, Counters, Node, Recorder, Trace
 from llavao1_edge.settings import BudgetSettings, SamplingSettings
 from llavao1_edge.stages import CONCLUSION, AnswerFormat, StageParser
+from llavao1_edge.vision import Stop
 
 RESERVE = 64  # tokens an answer must at least have room for
 
@@ -74,21 +76,22 @@ class Answering:
         self.budget = Budget(request.budget.token_budget, request.budget.time_budget)
 
     def run(self) -> Iterator[Event]:
-        self.seat.make_room(len(self.prompt) + RESERVE)  # before the picture, which costs more
-        view = None
+        self._make_room()  # before the picture, which costs more
+        sight = None
         if self.picture is not None:
-            ready, view = self._see(self.picture)
+            ready, sight = self._see(self.picture)
             yield ready
         calls = self.runtime.decode_calls
         self.budget.started = self.budget.clock()
-        points = Points(self.runtime, view=view, stop=self.stop, counters=self.counters)
-        panel, drafter = self._desk(points, view)
+        points = Points(self.runtime, sight=sight, stop=self.stop, counters=self.counters)
+        panel, drafter = self._desk(points, sight)
         points.reserves.append(self.seat.evict_another)
         try:
+            self._place(points, sight)
             sequence, n_cached = self.seat.fork()
             pending = self.seat.history[n_cached:] + self.prompt
-            self.counters.prefill_tokens = len(pending)
-            root = drafter.root(Point(sequence, n_cached, pending))
+            self.counters.prefill_tokens += len(pending)
+            root = drafter.root(Point(sequence, self.seat.start + n_cached, pending))
             chosen = yield from self._search(root, drafter)
             self.counters.decode_steps = self.runtime.decode_calls - calls
             answer = self._answer(chosen, drafter)
@@ -99,13 +102,45 @@ class Answering:
             drafter.close()
         yield Answered(answer)
 
-    def _desk(self, points: Points, view: View | None) -> tuple[ModelPanel, BatchDrafter]:
+    def _make_room(self) -> None:
+        """For the question, the picture's cells and the beginning of an answer."""
+        n_cells = len(self.prompt) + RESERVE
+        if self.seat.root is not None and self.picture is not None:
+            preview = self.runtime.vision.preview(self.picture)
+            n_cells += len(self.seat.root.tokens) + preview.n_cells
+        self.seat.make_room(n_cells)
+
+    def _place(self, points: Points, sight: Any) -> None:
+        """Computes what stands before the questions, unless it is in the cache already."""
+        root = self.seat.root
+        if root is None or root.sequence is not None:
+            return
+        while True:
+            sequence = points.take_sequence()
+            if sequence is None:
+                raise ContextFullError(
+                    "no sequence is free for the picture", hint="Close some conversations."
+                )
+            try:
+                place = self.runtime.vision.place(sight, sequence, root.tokens, stop=self.stop)
+            except BaseException as error:
+                self.runtime.release(sequence)
+                if isinstance(error, ContextFullError) and points.make_room():
+                    continue
+                raise
+            self.runtime.decode_calls += 1
+            self.counters.prefill_tokens += len(root.tokens)
+            root.sequence, root.place = sequence, place
+            return
+
+    def _desk(self, points: Points, sight: Any) -> tuple[ModelPanel, BatchDrafter]:
         request = self.request
         sampling = self._sampling()
         panel = ModelPanel(
             points,
             question=request.question,
-            states=view.states if view else None,
+            sight=sight,
+            root=self.seat.root,
             sampling=sampling,
             seed=request.seed,
             budget=self.budget,
@@ -124,22 +159,21 @@ class Answering:
         )
         return panel, drafter
 
-    def _see(self, picture: Picture) -> tuple[PictureReady, View]:
+    def _see(self, picture: Picture) -> tuple[PictureReady, Any]:
         def checkpoint(_: float) -> None:
             if self.stop():
                 raise Cancelled("stopped")
 
-        passes = self.runtime.vision_passes
-        states, milliseconds = self.runtime.encode_picture(picture, checkpoint=checkpoint)
-        reused = self.runtime.vision_passes == passes
-        self.counters.vision_passes = self.runtime.vision_passes - passes
+        vision = self.runtime.vision
+        before = vision.n_seen
+        sight, milliseconds = vision.see(picture, checkpoint=checkpoint)
+        self.counters.vision_passes = vision.n_seen - before
         self.counters.picture_ms = milliseconds
-        canvas = self.runtime.canvas(picture)
-        ready = PictureReady(
-            canvas.rows, canvas.columns, canvas.width, canvas.height, reused, milliseconds
-        )
-        tokens = self.seat.history + self.prompt
-        return ready, View(states, tokens.index(self.runtime.image_token))
+        seen = vision.preview(picture)
+        reused = vision.n_seen == before
+        return PictureReady(
+            seen.rows, seen.columns, seen.width, seen.height, reused, milliseconds
+        ), sight
 
     def _sampling(self) -> Sampling:
         given = {
@@ -218,7 +252,7 @@ class Answering:
         except ContextFullError:  # it was parked and does not fit any more: the answer counts
             self.seat.keep(None, history=whole, n_cached=0)
         else:
-            self.seat.keep(point.seated, history=whole, n_cached=point.n_past)
+            self.seat.keep(point.seated, history=whole, n_cached=point.n_past - self.seat.start)
 
 
 def _early_endings(path: list[Node]) -> list[str]:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from llavao1_edge.engine.runtime import Runtime, View
+from llavao1_edge.engine.runtime import Runtime
 from llavao1_edge.errors import UsageError
 from llavao1_edge.llama.context import Row
-from llavao1_edge.mllama.cross import CrossStates
+from llavao1_edge.mllama.model import Sight
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ def check_tokens(runtime: Runtime, tokens: Sequence[int], *, picture: bool) -> l
     return ids
 
 
-def compute_logits(runtime: Runtime, ids: list[int], states: CrossStates | None) -> PromptLogits:
+def compute_logits(runtime: Runtime, ids: list[int], sight: Sight | None) -> PromptLogits:
     """Logits after every token of checked ids."""
-    view = None if states is None else View(states, ids.index(runtime.image_token))
+    here = None if sight is None else sight.at(ids.index(runtime.image_token))
     sequence = runtime.take_sequence()
     logits = np.empty((len(ids), runtime.head_vocab), dtype=np.float32)
     n_batch = runtime.context.n_batch
@@ -51,7 +51,7 @@ def compute_logits(runtime: Runtime, ids: list[int], states: CrossStates | None)
         for start in range(0, len(ids), n_batch):
             chunk = ids[start : start + n_batch]
             rows = [Row(token, start + i, sequence, output=True) for i, token in enumerate(chunk)]
-            runtime.decode(rows, view, stop=lambda: False)
+            runtime.decode(rows, here, stop=lambda: False)
             for i in range(len(chunk)):
                 logits[start + i] = runtime.context.logits(i)[: runtime.head_vocab]
     finally:

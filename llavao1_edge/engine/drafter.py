@@ -16,7 +16,6 @@ import numpy as np
 
 from llavao1_edge.engine.lane import Lane
 from llavao1_edge.engine.points import NO_LOGITS, Logits, Point, Points
-from llavao1_edge.engine.runtime import Stop
 from llavao1_edge.errors import Cancelled, ContextFullError
 from llavao1_edge.llama.context import Row
 from llavao1_edge.llama.guide import FormGrammar
@@ -33,6 +32,7 @@ from llavao1_edge.search import (
 )
 from llavao1_edge.stages import CONCLUSION, TAGS, Stage, stage_grammar
 from llavao1_edge.stages.stage import GAP
+from llavao1_edge.vision import Stop
 
 
 class Latch:

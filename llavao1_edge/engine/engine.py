@@ -98,11 +98,11 @@ class Engine(Closing):
                 tokens = question
             ids = check_tokens(runtime, tokens, picture=picture is not None)
             self.seats.make_room(None, len(ids))
-            states = None
+            sight = None
             if picture is not None:
                 opened = picture if isinstance(picture, Picture) else open_picture(picture)
-                states, _ = runtime.encode_picture(opened)
-            return compute_logits(runtime, ids, states)
+                sight, _ = runtime.vision.see(opened)
+            return compute_logits(runtime, ids, sight)
 
     def close(self) -> None:
         """Frees everything. Conversations cannot be used afterwards; an open stream ends."""

@@ -26,14 +26,14 @@ class ModelInfo:
 
 
 def model_info(runtime: Runtime) -> ModelInfo:
-    tiling = runtime.shape.tiling
+    tiling = runtime.vision.shape.tiling
     return ModelInfo(
         identity=runtime.pair_id,
-        device=runtime.backend.device.name,
+        device=runtime.vision.eyes.backend.device.name,
         context=runtime.context.n_ctx,
         n_threads=runtime.n_threads,
         memory=tuple(runtime.plan.lines()),
-        hooks=len(runtime.shape.cross_after),
+        hooks=len(runtime.vision.shape.cross_after),
         tile_size=tiling.tile_size,
         max_tiles=tiling.max_tiles,
     )

@@ -10,15 +10,16 @@ import time
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from llavao1_edge.engine.drafter import BatchDrafter, Latch
 from llavao1_edge.engine.points import Point, Points
-from llavao1_edge.engine.runtime import Runtime, View
+from llavao1_edge.engine.runtime import Runtime
+from llavao1_edge.engine.seats import Root
 from llavao1_edge.errors import Cancelled, ContextFullError
 from llavao1_edge.llama.context import Row
 from llavao1_edge.llama.sampler import Sampling
-from llavao1_edge.mllama.cross import CrossStates
-from llavao1_edge.prompt import user_turn
+from llavao1_edge.prompt import picture_question, user_turn
 from llavao1_edge.scoring import Ask
 from llavao1_edge.search import Budget, CandidateFinished
 
@@ -41,14 +42,15 @@ class ModelPanel:
         room: Points,
         *,
         question: str,
-        states: CrossStates | None,
+        sight: Any,
+        root: Root | None,
         sampling: Sampling,
         seed: int,
         budget: Budget,
         stop: Latch,
     ) -> None:
         self.question, self.seed = question, seed
-        self._room, self._states, self._sampling = room, states, sampling
+        self._room, self._sight, self._root, self._sampling = room, sight, root, sampling
         self._runtime: Runtime = room.runtime
         self._counters, self._budget, self._stop = room.counters, budget, stop
         self._shared = {True: _Shared(), False: _Shared()}
@@ -101,7 +103,7 @@ class ModelPanel:
             n = _n_shared(endings)
             labels.append([ending[n] for ending in endings])
             prompts.append(self._prompt(ask) + endings[0][:n])
-        points = self._points(prompts[0], asks[0].picture)
+        points = self._points(asks[0].picture)
         opened: list[Point] = []
         try:
             opened = self._open(prompts, asks[0].picture, points)
@@ -150,7 +152,7 @@ class ModelPanel:
 
     def _reply(self, asks: Sequence[Ask]) -> list[str]:
         prompts = [self._prompt(ask) + self._runtime.model.tokenise(ask.opening) for ask in asks]
-        points = self._points(prompts[0], asks[0].picture)
+        points = self._points(asks[0].picture)
         drafter = BatchDrafter(
             points,
             sampling=self._sampling,
@@ -185,20 +187,20 @@ class ModelPanel:
 
     # --- prompts ----------------------------------------------------------------------------
     def _prompt(self, ask: Ask) -> list[int]:
-        turn = user_turn(
-            ask.text,
-            first=True,
-            picture=ask.picture and self._states is not None,
-            system_block=self._runtime.system_block,
-        )
+        """The tokens of an ask; those about the picture come after the root."""
+        if ask.picture and self._root is not None:
+            return self._runtime.encode(picture_question(ask.text))
+        block = self._runtime.system_block
+        turn = user_turn(ask.text, first=True, picture=False, system_block=block)
         return self._runtime.encode(turn)
 
-    def _points(self, prompt: list[int], picture: bool) -> Points:
-        view = None
-        if picture and self._states is not None:
-            view = View(self._states, prompt.index(self._runtime.image_token))
+    def _points(self, picture: bool) -> Points:
         points = Points(
-            self._runtime, view=view, stop=self._stop, counters=self._counters, parking=False
+            self._runtime,
+            sight=self._sight if picture else None,
+            stop=self._stop,
+            counters=self._counters,
+            parking=False,
         )
         points.reserves.append(self._room.make_room)
         return points
@@ -215,22 +217,27 @@ class ModelPanel:
         """A point for each prompt: what all have in common is decoded, the rest is pending."""
         n_common = min(_n_shared(prompts), min(map(len, prompts)) - 1)
         shared = self._shared[picture]
+        root = self._root if picture else None
+        base = 0 if root is None else root.place.position
         n_kept = min(_n_shared([shared.tokens, prompts[0]]), n_common)
         if shared.sequence is None:
             shared.sequence, n_kept = points.take_sequence(), 0
-        if shared.sequence is None:
-            raise ContextFullError("no sequence is free")
-        self._runtime.context.forget(shared.sequence, start=n_kept)
+            if shared.sequence is None:
+                raise ContextFullError("no sequence is free")
+            if root is not None:
+                self._runtime.context.fork(root.seated, shared.sequence)
+        self._runtime.context.forget(shared.sequence, start=base + n_kept)
         shared.tokens = prompts[0][:n_common]
         sequence = shared.sequence
-        rows = [Row(prompts[0][i], i, sequence) for i in range(n_kept, n_common)]
+        rows = [Row(prompts[0][i], base + i, sequence) for i in range(n_kept, n_common)]
         opened: list[Point] = []
         try:
             if rows:
                 self._counters.judge_tokens += len(rows)
                 points.decode(rows)
             for prompt in prompts:
-                opened.append(Point(points.fork(sequence, (), 0), n_common, prompt[n_common:]))
+                forked = points.fork(sequence, (), 0)
+                opened.append(Point(forked, base + n_common, prompt[n_common:]))
             if shared.sequence is None:  # it was given up to make room for its own forks
                 raise ContextFullError("no room for the judge")
         except BaseException:

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from llavao1_edge.engine.runtime import Runtime, Stop, View
+from llavao1_edge.engine.runtime import Runtime
 from llavao1_edge.errors import Cancelled, ContextFullError
 from llavao1_edge.llama.context import Row
 from llavao1_edge.search.answer import Counters
+from llavao1_edge.vision import Stop
 
 Logits = NDArray[np.float32]
 NO_LOGITS: Logits = np.empty((0, 0), dtype=np.float32)
@@ -55,13 +57,14 @@ class Points:
         self,
         runtime: Runtime,
         *,
-        view: View | None,
+        sight: Any,
         stop: Stop,
         counters: Counters,
         parking: bool = True,
     ) -> None:
-        """parking: whether all points come from the first one, so that they can be parked."""
-        self.runtime, self.view, self.stop, self.counters = runtime, view, stop, counters
+        """sight: what all of them see, None for no picture; parking: whether all points come from
+        the first one, so that they can be parked."""
+        self.runtime, self.sight, self.stop, self.counters = runtime, sight, stop, counters
         self.reserves: list[Callable[[], bool]] = []
         self.parking = parking
         self._pinned: list[Point] = []
@@ -175,7 +178,7 @@ class Points:
             chunk = rows[start : start + context.n_batch]
             if start and self.stop():
                 raise Cancelled("stopped")
-            self.runtime.decode(chunk, self.view, stop=self.stop)
+            self.runtime.decode(chunk, self.sight, stop=self.stop)
             n_outputs = sum(row.output for row in chunk)
             if n_outputs:
                 logits.append(context.outputs(n_outputs))

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import functools
 import logging
-import time
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,51 +15,28 @@ from numpy.typing import NDArray
 from llavao1_edge.contract import keys
 from llavao1_edge.contract.pair import read_pair
 from llavao1_edge.devices import choose, machine_devices
-from llavao1_edge.engine.eyes import LEAST_SCORE_BYTES, Eyes
 from llavao1_edge.engine.machine import read_machine
 from llavao1_edge.engine.memory import MemoryPlan, fit, quantisation_name, sizes
 from llavao1_edge.engine.turns import Turns
-from llavao1_edge.errors import (
-    BackendError,
-    LlavaError,
-    ModelFileError,
-    OutOfMemory,
-    UnsupportedOperation,
-    UsageError,
-)
-from llavao1_edge.ggml.backend import Backend
-from llavao1_edge.images import Canvas, Picture, TiledPicture, choose_canvas, tile_picture
+from llavao1_edge.errors import BackendError, ModelFileError, UsageError
 from llavao1_edge.llama.context import Context, Row
 from llavao1_edge.llama.guide import Vocabulary
 from llavao1_edge.llama.model import Model
 from llavao1_edge.llama.sampler import Sampling
-from llavao1_edge.mllama.cross import CrossLayers, CrossStates
-from llavao1_edge.mllama.injection import Injection, Segment
-from llavao1_edge.mllama.shape import MllamaShape, read_shape
-from llavao1_edge.mllama.vision import VisionTower
-from llavao1_edge.mllama.weights import Weights
+from llavao1_edge.mllama.model import MllamaModel
+from llavao1_edge.mllama.shape import read_shape
 from llavao1_edge.prompt import END_OF_TURN, Piece, Special
 from llavao1_edge.settings import RuntimeSettings
+from llavao1_edge.vision import Stop
 
 LOGGER = logging.getLogger(__name__)
 TINY_MODEL_BYTES = 64 << 20
 N_SEQUENCES = 64  # llama.cpp refuses (by aborting) more sequences than a batch has rows
 GPU_SEQUENCES = 31
-MAX_PICTURES = 2  # kept encoded; a picture of the 11B model takes about 210 MB
-
-Stop = Callable[[], bool]
-
-
-@dataclass(frozen=True)
-class View:
-    """What a sequence sees: a picture's states from position `image_at` on. None: no picture."""
-
-    states: CrossStates
-    image_at: int
 
 
 class Runtime:
-    """Owns model, context, vision tower and cross layers. Callers take their turn (`turns`)."""
+    """Owns text model, vision model and context. Callers take their turn (`turns`)."""
 
     def __init__(
         self, text: Path, mmproj: Path, settings: RuntimeSettings, *, width: int, stop: Stop
@@ -70,11 +45,8 @@ class Runtime:
         self._width = width
         self.settings = settings
         self.text_header, self.mmproj_header = read_pair(text, mmproj)
-        self.shape: MllamaShape = read_shape(self.mmproj_header)
         self.turns = Turns()
         self._pieces: dict[int, bytes] = {}
-        self._pictures: OrderedDict[str, CrossStates] = OrderedDict()
-        self.vision_passes = 0
         self.decode_calls = 0
         self.chosen = choose(machine_devices(settings.servers), settings)
         try:
@@ -118,18 +90,15 @@ class Runtime:
             stop=stop,
         )
         stack.callback(self.model.close)
-        try:
-            self._open_eyes(gpu=self.plan.vision_on_gpu)
-        except OutOfMemory as error:
-            if not self.plan.vision_on_gpu:
-                raise
-            LOGGER.warning("%s: pictures are read on the CPU", error.message)
-            self._open_eyes(gpu=False)
-        stack.callback(self._close_eyes)
-        self.injection = Injection(
-            self.eyes.layers, after=self.shape.cross_after, width=self.shape.text_width
+        self.vision = MllamaModel(
+            self.mmproj_header,
+            read_shape(self.mmproj_header),
+            reader=self.chosen.reader if self.plan.vision_on_gpu else self.chosen.cpu,
+            cpu=self.chosen.cpu,
+            n_threads=self.n_threads,
+            f32=self.f32_cache,
         )
-        stack.callback(self.injection.close)
+        stack.callback(self.vision.close)
         n_ctx = self.plan.n_ctx
         self.context = Context(
             self.model,
@@ -139,9 +108,10 @@ class Runtime:
             n_sequences=self.n_sequences,
             n_threads=self.n_threads,
             f32_cache=self.f32_cache,
-            eval_callback=self.injection.callback,
+            eval_callback=self.vision.eval_callback,
         )
         stack.callback(self.context.close)
+        self.vision.attach(self.context)
         self._read_vocabulary()
 
     def _plan_memory(self) -> MemoryPlan:
@@ -162,30 +132,6 @@ class Runtime:
         for line in plan.lines():
             LOGGER.log(logging.WARNING if line.startswith("given up") else logging.INFO, line)
         return plan
-
-    def _open_eyes(self, *, gpu: bool) -> None:
-        device = self.chosen.reader if gpu else self.chosen.cpu
-        self.eyes = Eyes(self.mmproj_header, self.shape, device, n_threads=self.n_threads)
-
-    def _close_eyes(self) -> None:
-        self._forget_pictures()
-        self.eyes.close()
-
-    @property
-    def backend(self) -> Backend:
-        return self.eyes.backend
-
-    @property
-    def weights(self) -> Weights:
-        return self.eyes.weights
-
-    @property
-    def tower(self) -> VisionTower:
-        return self.eyes.tower
-
-    @property
-    def layers(self) -> CrossLayers:
-        return self.eyes.layers
 
     def _useful_threads(self) -> int:
         """One for a tiny model. Two are a quarter faster on an idle machine (measured on the demo),
@@ -279,64 +225,6 @@ class Runtime:
     def end_of_turn(self) -> int:
         return self.model.special(END_OF_TURN.text)
 
-    # --- pictures -----------------------------------------------------------------------------
-    def canvas(self, picture: Picture) -> Canvas:
-        return choose_canvas(picture.height, picture.width, rules=self.shape.tiling)
-
-    def encode_picture(
-        self, picture: Picture, *, checkpoint: Callable[[float], None] | None = None
-    ) -> tuple[CrossStates, float]:
-        """Keys and values of a picture and the milliseconds it took; 0 if it was kept."""
-        kept = self._pictures.get(picture.key)
-        if kept is not None:
-            self._pictures.move_to_end(picture.key)
-            return kept, 0.0
-        started = time.perf_counter()
-        tiled = tile_picture(picture.image, rules=self.shape.tiling)
-        states = self._see(tiled, checkpoint)
-        self.vision_passes += 1
-        self._pictures[picture.key] = states
-        while len(self._pictures) > MAX_PICTURES:
-            self.layers.forget_plans()
-            self._pictures.popitem(last=False)[1].close()
-        return states, (time.perf_counter() - started) * 1000
-
-    def _see(self, tiled: TiledPicture, checkpoint: Callable[[float], None] | None) -> CrossStates:
-        """A picture's states. Where memory is short: with less at a time, then on the CPU; what a
-        device cannot compute, on the CPU as well.
-
-        Raises OutOfMemory where nothing helps.
-        """
-        while True:
-            try:
-                return self.eyes.states(tiled, f32=self.f32_cache, checkpoint=checkpoint)
-            except UnsupportedOperation as error:
-                LOGGER.warning("%s: pictures are read on the CPU", error.message)
-                self._read_on_cpu()
-            except OutOfMemory as error:
-                LOGGER.warning("%s: trying again with less", error.message)
-                if self._pictures:
-                    self._forget_pictures()  # they can be read again, this one cannot wait
-                elif self.eyes.score_bytes > LEAST_SCORE_BYTES:
-                    self.eyes.score_bytes = LEAST_SCORE_BYTES
-                elif self.eyes.on_gpu:
-                    self._read_on_cpu()
-                else:
-                    raise
-
-    def _read_on_cpu(self) -> None:
-        self._close_eyes()
-        self._open_eyes(gpu=False)
-        self.injection.use(self.eyes.layers)
-
-    def _forget_pictures(self) -> None:
-        if not self._pictures:
-            return
-        self.layers.forget_plans()
-        for states in self._pictures.values():
-            states.close()
-        self._pictures.clear()
-
     # --- sequences ----------------------------------------------------------------------------
     @property
     def n_free_sequences(self) -> int:
@@ -355,30 +243,10 @@ class Runtime:
         self._free_sequences.append(sequence)
 
     # --- decoding -----------------------------------------------------------------------------
-    def decode(self, rows: Sequence[Row], view: View | None, *, stop: Stop) -> None:
-        """One batch. The rows' logits are read from `context` afterwards.
+    def decode(self, rows: Sequence[Row], sight: Any, *, stop: Stop) -> None:
+        """One batch. The rows' logits are read from `context` afterwards. sight: what they see.
 
         Raises Cancelled, ContextFullError, BackendError; the rows' cells must then be forgotten.
         """
         self.decode_calls += 1
-        self.injection.begin(_segments(rows, view), stop=stop)
-        try:
-            self.context.decode(rows)
-        except LlavaError:
-            self.injection.raise_error()  # what happened in the callback is the cause
-            raise
-        self.injection.check()
-
-
-def _segments(rows: Sequence[Row], view: View | None) -> list[Segment]:
-    """Runs of rows that see the same."""
-    if view is None:
-        return [Segment(len(rows), None)]
-    segments: list[Segment] = []
-    for row in rows:
-        before = row.position < view.image_at
-        if segments and segments[-1].before_image == before:
-            segments[-1] = Segment(segments[-1].n + 1, view.states, before)
-        else:
-            segments.append(Segment(1, view.states, before))
-    return segments
+        self.vision.decode(rows, sight, stop=stop)

@@ -9,25 +9,65 @@ from weakref import ReferenceType, ref
 
 from llavao1_edge.engine.runtime import Runtime
 from llavao1_edge.errors import ContextFullError
+from llavao1_edge.vision import Place
 
 SPARE_SEQUENCES = 4  # an answer needs its branch and its candidates
 
 
+@dataclass
+class Root:
+    """What stands before the questions about a picture, the picture included: all turns, the judge
+    and parked branches fork from it.
+
+    tokens: the text before the picture; sequence: holds it all up to `place`; None: it was given
+    up, and is placed again with the next question.
+    """
+
+    tokens: list[int]
+    sequence: int | None = None
+    place: Place = field(default_factory=Place)
+
+    @property
+    def seated(self) -> int:
+        """Its sequence, which it must have."""
+        assert self.sequence is not None
+        return self.sequence
+
+
 @dataclass(eq=False)
 class Seat:
-    """One conversation: all its tokens so far, and its place in the cache.
+    """One conversation: all its tokens after the root, and its place in the cache.
 
-    sequence: holds the first `n_cached` tokens of the history; None: no place. owner: whoever goes
-    on with the conversation; a seat whose owner is gone is given to others.
+    sequence: holds the root and the first `n_cached` tokens of the history; None: no place. owner:
+    whoever goes on with the conversation; a seat whose owner is gone is given to others.
     """
 
     seats: Seats
     owner: ReferenceType[object]
+    root: Root | None = None  # of a conversation about a picture
     history: list[int] = field(default_factory=list)
     sequence: int | None = None
     n_cached: int = 0
     used_at: float = field(default_factory=time.monotonic)
     abandoned: bool = False
+
+    @property
+    def start(self) -> int:
+        """The position of the history's first token."""
+        return 0 if self.root is None else self.root.place.position
+
+    @property
+    def is_seated(self) -> bool:
+        """Whether it holds anything in the cache."""
+        return self.sequence is not None or (
+            self.root is not None and self.root.sequence is not None
+        )
+
+    @property
+    def n_cells(self) -> int:
+        """Cells of the cache that it holds."""
+        rooted = self.root is not None and self.root.sequence is not None
+        return self.n_cached + (self.root.place.cells if rooted and self.root else 0)
 
     def fork(self) -> tuple[int, int]:
         """A sequence that continues the history, and how many of its tokens are cached."""
@@ -35,12 +75,15 @@ class Seat:
         sequence = runtime.take_sequence()
         if self.sequence is not None:
             runtime.context.fork(self.sequence, sequence)
+        elif self.root is not None:
+            runtime.context.fork(self.root.seated, sequence)
         return sequence, self.n_cached
 
     def keep(self, sequence: int | None, *, history: list[int], n_cached: int) -> None:
         """The conversation goes on from `sequence`, which holds the first `n_cached` tokens (None:
         there was no room for it, the next question computes it again)."""
-        self.seats.clear(self)
+        if self.sequence is not None:
+            self.seats.runtime.release(self.sequence)
         self.sequence, self.n_cached, self.history = sequence, n_cached, history
 
     def evict_another(self) -> bool:
@@ -48,7 +91,7 @@ class Seat:
         return self.seats.evict(self)
 
     def make_room(self, n_new: int) -> None:
-        """For so many tokens more. Raises ContextFullError where they cannot fit."""
+        """For so many cells more. Raises ContextFullError where they cannot fit."""
         self.seats.make_room(self, len(self.history) + n_new)
 
 
@@ -74,6 +117,9 @@ class Seats:
         if seat.sequence is not None:
             self.runtime.release(seat.sequence)
             seat.sequence, seat.n_cached = None, 0
+        if seat.root is not None and seat.root.sequence is not None:
+            self.runtime.release(seat.root.sequence)
+            seat.root.sequence = None
 
     def sweep(self) -> None:
         """Frees the seats of conversations that were closed or that nobody holds any more."""
@@ -88,7 +134,7 @@ class Seats:
         self.sweep()
         with self._lock:
             others = [other for other in self._seats if other is not keep]
-        held = [other for other in others if other.sequence is not None]
+        held = [other for other in others if other.is_seated]
         if not held:
             return False
         self.clear(min(held, key=lambda other: other.used_at))
@@ -112,11 +158,11 @@ class Seats:
             seat.used_at = time.monotonic()
         with self._lock:
             others = [other for other in self._seats if other is not seat]
-        others = sorted((o for o in others if o.sequence is not None), key=lambda o: o.used_at)
-        used = sum(other.n_cached for other in others)
+        others = sorted((o for o in others if o.is_seated), key=lambda o: o.used_at)
+        used = sum(other.n_cells for other in others)
         for other in others:
             roomy = used + n_tokens <= n_ctx // 2
             if roomy and runtime.n_free_sequences >= SPARE_SEQUENCES:
                 break
-            used -= other.n_cached
+            used -= other.n_cells
             self.clear(other)

@@ -9,17 +9,18 @@ from typing import Protocol
 from weakref import ref
 
 from llavao1_edge.engine.answering import Answering, Request
-from llavao1_edge.engine.runtime import Runtime, Stop
-from llavao1_edge.engine.seats import Seats
+from llavao1_edge.engine.runtime import Runtime
+from llavao1_edge.engine.seats import Root, Seats
 from llavao1_edge.engine.turns import Stream
 from llavao1_edge.errors import UsageError
 from llavao1_edge.images import Picture, open_picture
 from llavao1_edge.lifetime import Closing
-from llavao1_edge.prompt import user_turn
+from llavao1_edge.prompt import picture_opening, picture_question, user_turn
 from llavao1_edge.search import Answered, Event, Staged, Strategy
 from llavao1_edge.search.answer import Answer
 from llavao1_edge.settings import BudgetSettings, SamplingSettings
 from llavao1_edge.stages import GAP, STAGES, AnswerFormat
+from llavao1_edge.vision import Stop
 
 
 class Host(Protocol):
@@ -63,13 +64,15 @@ class Session(Closing):
 
     @property
     def history(self) -> list[int]:
-        """All tokens so far, the picture's token included."""
-        return self._seat.history
+        """All tokens so far, those before the picture and its own included."""
+        root = self._seat.root
+        return [*(root.tokens if root and self._seat.history else ()), *self._seat.history]
 
     @property
     def n_cached(self) -> int:
         """How many tokens of the history are in the cache."""
-        return self._seat.n_cached
+        root = self._seat.root
+        return self._seat.n_cached + (len(root.tokens) if root and root.sequence is not None else 0)
 
     def show(self, picture: Path | str | bytes | Picture) -> None:
         """Gives a conversation its picture, before the first question.
@@ -101,19 +104,27 @@ class Session(Closing):
         )
         with runtime.turns.take():
             self.engine.check_open()
-            self._seat.history = [*self.history, *self._prompt(question), *runtime.encode([said])]
+            self._seat.history = [
+                *self._seat.history,
+                *self._prompt(question),
+                *runtime.encode([said]),
+            ]
 
     def _prompt(self, question: str) -> list[int]:
         """The tokens of a user's turn."""
         runtime = self.engine.runtime
+        if self.picture is not None and not self._seat.history:
+            if self._seat.root is None:
+                self._seat.root = Root(runtime.encode(picture_opening()))
+            return runtime.encode(picture_question(question))
         turn = user_turn(
             question,
-            first=not self.history,
+            first=not self._seat.history,
             picture=self.picture is not None,
             system_block=runtime.system_block,
         )
         prompt = runtime.encode(turn)
-        return [runtime.end_of_turn, *prompt] if self.history else prompt
+        return [runtime.end_of_turn, *prompt] if self._seat.history else prompt
 
     def ask(
         self,

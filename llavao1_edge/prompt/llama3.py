@@ -26,6 +26,17 @@ END_OF_TURN = Special("<|eot_id|>")
 IMAGE = Special("<|image|>")
 
 
+def picture_opening() -> list[Piece]:
+    """How a conversation about a picture begins, up to the picture."""
+    return [BEGIN, *_header("user"), "\n\n", IMAGE]
+
+
+def picture_question(question: str) -> list[Piece]:
+    """What follows the picture. Raises UsageError for an empty question."""
+    turn = user_turn(question, first=True, picture=True, system_block=False)
+    return turn[len(picture_opening()) :]
+
+
 def user_turn(question: str, *, first: bool, picture: bool, system_block: bool) -> list[Piece]:
     """The pieces from the turn's start to where the assistant begins to write.
 

@@ -98,11 +98,12 @@ class Prober:
                 given = RuntimeSettings(**{**vars(settings), "cache": cache})
                 with Engine.open("demo", settings=given) as engine:
                     picture = open_picture(sample.picture)
-                    states, _ = engine.runtime.encode_picture(picture)
+                    sight, _ = engine.runtime.vision.see(picture)
+                    states = sight.states
                     kept = [read(tensor, cache) for tensor in (*states.keys, *states.values)]
                     logits = engine.prompt_logits(picture, sample.question)
                     values.append((kept, logits.logits))
-                    used = engine.runtime.eyes.backend.device.name
+                    used = engine.runtime.vision.eyes.backend.device.name
             found[cache] = {
                 "device": used,
                 "keys": max(difference(b, a) for a, b in zip(*(v[0] for v in values), strict=True)),
@@ -169,7 +170,7 @@ class Prober:
             with Engine.open("demo", settings=self.settings(gpu_layers=999)) as engine:
                 sample = self.samples[0]
                 answer = engine.session(sample.picture).ask(sample.question, sampling=GREEDY)
-                read_on = engine.runtime.backend.device.name
+                read_on = engine.runtime.vision.eyes.backend.device.name
         finally:
             Weights._upload = upload  # type: ignore[method-assign]
         return {"read_on": read_on, "same": dict(answer.stages) == wanted[0]}

@@ -58,7 +58,7 @@ def test_a_picture_is_read_with_less_at_a_time(
         wanted = logits(engine)
         # Another picture is kept, so that the first thing to give up is there.
         logits(engine, seed=1)
-        engine.runtime._forget_pictures()
+        engine.runtime.vision.forget_pictures()
         logits(engine, seed=1)
         left = fail(monkeypatch, times)
         with caplog.at_level(logging.WARNING):
@@ -76,7 +76,7 @@ def test_where_nothing_helps_it_is_an_error_and_the_engine_lives(
     text, mmproj = pair_of("base")
     with Engine.open(text=text, mmproj=mmproj, settings=SETTINGS) as engine:
         wanted = logits(engine)
-        engine.runtime._forget_pictures()
+        engine.runtime.vision.forget_pictures()
         with monkeypatch.context() as patch:
             fail(patch, 99)
             with pytest.raises(OutOfMemory):
@@ -113,9 +113,9 @@ def test_from_a_full_gpu_to_the_cpu(
     settings = RuntimeSettings(context=256)
     with Engine.open(text=text, mmproj=mmproj, settings=settings) as engine:
         assert engine.runtime.plan.vision_on_gpu
-        assert engine.runtime.eyes.on_gpu
+        assert engine.runtime.vision.eyes.on_gpu
         found = logits(engine)
-        assert not engine.runtime.eyes.on_gpu
+        assert not engine.runtime.vision.eyes.on_gpu
         np.testing.assert_allclose(found, wanted, atol=1e-4)
         logits(engine, seed=3)
 
@@ -142,10 +142,10 @@ def test_what_a_device_cannot_compute_is_computed_on_the_cpu(
     )
     settings = RuntimeSettings(context=256)
     with Engine.open(text=text, mmproj=mmproj, settings=settings) as engine:
-        assert engine.runtime.eyes.on_gpu
+        assert engine.runtime.vision.eyes.on_gpu
         with caplog.at_level(logging.WARNING):
             found = logits(engine)
-        assert not engine.runtime.eyes.on_gpu
+        assert not engine.runtime.vision.eyes.on_gpu
     assert f"cannot compute {operation}" in caplog.text
     np.testing.assert_allclose(found, wanted, atol=1e-4)
 

@@ -91,9 +91,9 @@ def test_vision_and_cross_states(name: str, open_tiny: Callable[..., Engine]) ->
     runtime = open_tiny(name).runtime
     for label, image in pictures(name).items():
         key = f"{name}/{label}"
-        tiled = tile_picture(image, rules=runtime.shape.tiling)
-        vision = runtime.tower.encode(tiled)
-        states = runtime.layers.states(vision, n_tiles=tiled.n_tiles, f32=True)
+        tiled = tile_picture(image, rules=runtime.vision.shape.tiling)
+        vision = runtime.vision.eyes.tower.encode(tiled)
+        states = runtime.vision.eyes.layers.states(vision, n_tiles=tiled.n_tiles, f32=True)
         seen = vision.tokens.read_f32()[0, 0]
         keys = states.keys[-1].read_f32()[0]
         values = states.values[-1].read_f32()[0].swapaxes(1, 2)
@@ -130,13 +130,20 @@ def test_fused_attention_equals_the_blocks(open_tiny: Callable[..., Engine]) -> 
     from llavao1_edge.mllama.vision import VisionTower
 
     runtime = open_tiny().runtime
-    tiled = tile_picture(picture_for(CONFIGURATIONS["base"], 1, 2), rules=runtime.shape.tiling)
+    tiled = tile_picture(
+        picture_for(CONFIGURATIONS["base"], 1, 2), rules=runtime.vision.shape.tiling
+    )
     wanted = golden()["base/1x2/vision"]
     forms = [(Arithmetic(FUSED), 1e-4), (Arithmetic(FUSED, f16_keys=True), 1e-2)]
-    if not runtime.eyes.on_gpu:  # numpy cannot reach a device's memory
+    if not runtime.vision.eyes.on_gpu:  # numpy cannot reach a device's memory
         forms.append((Arithmetic(BLAS), 1e-4))
     for arithmetic, tolerance in forms:
-        tower = VisionTower(runtime.shape, runtime.weights, runtime.backend, arithmetic=arithmetic)
+        tower = VisionTower(
+            runtime.vision.shape,
+            runtime.vision.eyes.weights,
+            runtime.vision.eyes.backend,
+            arithmetic=arithmetic,
+        )
         vision = tower.encode(tiled)
         seen = vision.tokens.read_f32()[0, 0]
         vision.close()
@@ -150,8 +157,10 @@ def test_blocks_of_rows_change_nothing(
 
     monkeypatch.setattr(module, "SCORE_BYTES", 1)
     runtime = open_tiny().runtime
-    tiled = tile_picture(picture_for(CONFIGURATIONS["base"], 2, 1), rules=runtime.shape.tiling)
-    vision = runtime.tower.encode(tiled)
+    tiled = tile_picture(
+        picture_for(CONFIGURATIONS["base"], 2, 1), rules=runtime.vision.shape.tiling
+    )
+    vision = runtime.vision.eyes.tower.encode(tiled)
     seen = vision.tokens.read_f32()[0, 0]
     vision.close()
     assert difference(seen, golden()["base/2x1/vision"]) < TOLERANCE["F32"]

@@ -44,7 +44,7 @@ def test_all_grids_with_and_without_picture(
     tokens = two_turns(tiny, picture=True)
     for rows, columns in grids(tiny):
         image = picture_for(tiny, rows, columns, seed=1)
-        tiled = tile_picture(image, rules=engine.runtime.shape.tiling)
+        tiled = tile_picture(image, rules=engine.runtime.vision.shape.tiling)
         features = oracle.processor(images=image, return_tensors="np")
         assert np.array_equal(tiled.pixels, features["pixel_values"][0, 0])
         assert tiled.aspect_ratio_id == features["aspect_ratio_ids"][0, 0]

@@ -102,10 +102,11 @@ def test_intermediate_states_enter_their_layer(checked: Callable[..., Engine]) -
     engine = checked()
     runtime = engine.runtime
     later = replace(
-        runtime.shape, intermediate=tuple(index + 1 for index in runtime.shape.intermediate)
+        runtime.vision.shape,
+        intermediate=tuple(index + 1 for index in runtime.vision.shape.intermediate),
     )
     later = replace(later, intermediate=(1, 2))  # one layer late, as transformers >= 4.56 has it
-    runtime.tower._shape = later
+    runtime.vision.eyes.tower._shape = later
     assert error_of(engine) > MISS
 
 
@@ -155,6 +156,6 @@ def test_missing_hooks_are_an_error(open_tiny: Callable[..., Engine]) -> None:
     from llavao1_edge.errors import BackendError
 
     engine = open_tiny()
-    engine.runtime.injection._names = {b"no_such_node": 0}
+    engine.runtime.vision.injection._names = {b"no_such_node": 0}
     with pytest.raises(BackendError, match="l_out-0"):
         error_of(engine)

@@ -26,12 +26,13 @@ from llavao1_edge import (
 from llavao1_edge.engine.drafter import BatchDrafter, Latch
 from llavao1_edge.engine.panel import ModelPanel
 from llavao1_edge.engine.points import Point, Points
-from llavao1_edge.engine.runtime import Runtime, View
+from llavao1_edge.engine.runtime import Runtime
+from llavao1_edge.engine.seats import Root
 from llavao1_edge.errors import Cancelled, UsageError
 from llavao1_edge.images import open_picture
 from llavao1_edge.llama.model import Model
 from llavao1_edge.llama.sampler import Draws, Grammar, Sampler, Sampling
-from llavao1_edge.prompt import user_turn
+from llavao1_edge.prompt import picture_opening, picture_question
 from llavao1_edge.scoring import SCORERS, Ask
 from llavao1_edge.scoring.asks import OPTIONS, compare
 from llavao1_edge.search import Answered, Branch, Budget, Candidate, CandidateFinished, Token
@@ -75,16 +76,20 @@ class Desk:
 
     def __init__(self, runtime: Runtime, *, seed: int = 1) -> None:
         self.runtime, self.counters = runtime, Counters()
-        states, _ = runtime.encode_picture(A)
-        turn = user_turn("What?", first=True, picture=True, system_block=False)
-        self.prompt = runtime.encode(turn)
-        view = View(states, self.prompt.index(runtime.image_token))
+        self.sight, _ = runtime.vision.see(A)
+        before = runtime.encode(picture_opening())
+        sequence = runtime.take_sequence()
+        place = runtime.vision.place(self.sight, sequence, before, stop=lambda: False)
+        self.first = Root(before, sequence, place)
+        question = runtime.encode(picture_question("What?"))
+        self.prompt = before + question  # all that stands before the answer
         stop, sampling = Latch(lambda: False), Sampling(temperature=1.0, top_p=1.0)
-        self.points = Points(runtime, view=view, stop=stop, counters=self.counters)
+        self.points = Points(runtime, sight=self.sight, stop=stop, counters=self.counters)
         self.panel = ModelPanel(
             self.points,
             question="What?",
-            states=states,
+            sight=self.sight,
+            root=self.first,
             sampling=sampling,
             seed=seed,
             budget=Budget(),
@@ -100,7 +105,9 @@ class Desk:
             stop=stop,
             panel=self.panel,
         )
-        self.root = self.drafter.root(Point(runtime.take_sequence(), 0, list(self.prompt)))
+        started = runtime.take_sequence()
+        runtime.context.fork(sequence, started)
+        self.root = self.drafter.root(Point(started, place.position, question))
 
     def draft(self, branches: list[Branch], stage: object, **options: int) -> list[Candidate]:
         events = self.drafter.draft(branches, stage, **options)  # type: ignore[arg-type]
@@ -117,6 +124,7 @@ class Desk:
     def close(self) -> None:
         self.panel.close()
         self.drafter.close()
+        self.runtime.release(self.first.seated)
 
 
 @pytest.fixture
@@ -389,7 +397,8 @@ def test_a_second_stream_does_not_take_the_first_ones_cancel(
 
 
 def nothing_left_but_one(runtime: Runtime) -> bool:
-    return runtime.n_free_sequences >= runtime.n_sequences - 1
+    """One conversation: what stands before its questions, and its history."""
+    return runtime.n_free_sequences >= runtime.n_sequences - 2
 
 
 def test_a_judge_without_room_is_undecided_not_a_crash(open_tiny: Callable[..., Engine]) -> None:

@@ -154,7 +154,7 @@ def test_a_question_that_does_not_fit_is_refused_before_the_picture_is_read(
         engine.session(A).ask("why " * 60)
     with pytest.raises(UsageError, match="no image token"):
         engine.prompt_logits(A, [1, 2])
-    assert engine.runtime.vision_passes == 0
+    assert engine.runtime.vision.n_seen == 0
 
 
 def test_useless_logits_are_an_error(
@@ -241,8 +241,12 @@ def test_closing_the_stream_is_a_way_to_stop(open_tiny: Callable[..., Engine]) -
         pass
     stream.close()
     assert session.history == []
-    assert len(engine.runtime._free_sequences) == engine.runtime.n_sequences
+    # What stands before the questions stays, for the next one.
+    assert engine.runtime.n_free_sequences == engine.runtime.n_sequences - 1
     assert session.ask("What?", sampling=SHORT).stages
+    session.close()
+    engine.seats.sweep()
+    assert engine.runtime.n_free_sequences == engine.runtime.n_sequences
 
 
 def test_one_answer_at_a_time(open_tiny: Callable[..., Engine]) -> None:
@@ -292,7 +296,7 @@ def test_an_error_inside_the_callback_comes_out(
         raise RuntimeError("inside the callback")
 
     with monkeypatch.context() as patch:
-        patch.setattr(engine.runtime.injection, "_apply", fail)
+        patch.setattr(engine.runtime.vision.injection, "_apply", fail)
         with pytest.raises(RuntimeError, match="inside the callback"):
             session.ask("What?", sampling=SHORT)
     assert session.ask("What?", sampling=SHORT).stages
@@ -357,9 +361,9 @@ def test_a_closed_engine_and_session_say_so(open_tiny: Callable[..., Engine]) ->
 def test_cross_graphs_are_built_once_per_shape(open_tiny: Callable[..., Engine]) -> None:
     engine = open_tiny()
     engine.session(A).ask("What?", sampling=GREEDY)
-    built = engine.runtime.layers.plans_built
+    built = engine.runtime.vision.eyes.layers.plans_built
     engine.session(A).ask("What?", sampling=GREEDY)
-    assert engine.runtime.layers.plans_built == built
+    assert engine.runtime.vision.eyes.layers.plans_built == built
 
 
 def test_cross_layers_work_in_place_without_copies(

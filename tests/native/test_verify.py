@@ -65,7 +65,7 @@ def test_without_torch_it_is_tried_out(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(verify, "reference_problem", lambda: "torch is not installed")
+    monkeypatch.setattr(verify, "reference_problem", lambda **_: "torch is not installed")
     argv = ["convert", str(checkpoint_of("base")), "--out", str(tmp_path), "--verify"]
     assert main(argv) == 0
     said = capsys.readouterr()

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from llavao1_convert.conversion import run
 from llavao1_convert.planning import plan_conversion
 from llavao1_edge import Engine, RuntimeSettings
-from llavao1_edge.engine import tuning
 from llavao1_edge.engine.runtime import Runtime
 from llavao1_edge.ggml.types import Q8_0
 from llavao1_edge.images import tile_picture
+from llavao1_edge.mllama import tuning
 from llavao1_edge.mllama.arithmetic import BLAS, BLOCKS, FUSED, Arithmetic, measure
 from llavao1_edge.mllama.attention import Blas
 from llavao1_edge.mllama.vision import VisionTower
@@ -72,9 +72,13 @@ def states(
     runtime: Runtime, grid: tuple[int, int] | None, arithmetic: Arithmetic, *, merge: bool = True
 ) -> NDArray[np.float32]:
     image = padded_picture(BASE) if grid is None else picture_for(BASE, *grid)
-    tiled = tile_picture(image, rules=runtime.shape.tiling)
+    tiled = tile_picture(image, rules=runtime.vision.shape.tiling)
     tower = VisionTower(
-        runtime.shape, runtime.weights, runtime.backend, arithmetic=arithmetic, merge=merge
+        runtime.vision.shape,
+        runtime.vision.eyes.weights,
+        runtime.vision.eyes.backend,
+        arithmetic=arithmetic,
+        merge=merge,
     )
     made = tower.encode(tiled)
     values = made.tokens.read_f32()
@@ -156,19 +160,19 @@ def test_scores_of_any_size(size: float) -> None:
 
 def test_keys_and_values_of_equal_tiles_are_copies(open_pair: ForRuntime) -> None:
     runtime = open_pair("F32")
-    tiled = tile_picture(picture_for(BASE, 1, 1), rules=runtime.shape.tiling)
+    tiled = tile_picture(picture_for(BASE, 1, 1), rules=runtime.vision.shape.tiling)
     found = []
     for merge in (False, True):
         tower = VisionTower(
-            runtime.shape,
-            runtime.weights,
-            runtime.backend,
+            runtime.vision.shape,
+            runtime.vision.eyes.weights,
+            runtime.vision.eyes.backend,
             arithmetic=Arithmetic(attention=BLAS),
             merge=merge,
         )
         made = tower.encode(tiled)
-        assert made.n_distinct == runtime.shape.n_tokens // (2 if merge else 1)
-        cross = runtime.layers.states(made, n_tiles=1, f32=True)
+        assert made.n_distinct == runtime.vision.shape.n_tokens // (2 if merge else 1)
+        cross = runtime.vision.eyes.layers.states(made, n_tiles=1, f32=True)
         found.append([t.read_f32() for t in (*cross.keys, *cross.values)])
         cross.close()
         made.close()
@@ -215,7 +219,9 @@ def test_the_choice_is_measured_once_and_kept(
 ) -> None:
     runtime = open_pair("Q8_0")
     monkeypatch.setattr(tuning, "_path", lambda: tmp_path / "x" / "tuning.json")
-    assert tuning.tuned(runtime.backend, runtime.shape, Q8_0) == Arithmetic()  # too small to care
+    assert (
+        tuning.tuned(runtime.vision.eyes.backend, runtime.vision.shape, Q8_0) == Arithmetic()
+    )  # too small to care
     monkeypatch.setattr(tuning, "worth_measuring", lambda *_: True)
     measured = []
 
@@ -224,10 +230,10 @@ def test_the_choice_is_measured_once_and_kept(
         return measure(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(tuning, "measure", counting)
-    first = tuning.tuned(runtime.backend, runtime.shape, Q8_0)
-    assert tuning.tuned(runtime.backend, runtime.shape, Q8_0) == first
+    first = tuning.tuned(runtime.vision.eyes.backend, runtime.vision.shape, Q8_0)
+    assert tuning.tuned(runtime.vision.eyes.backend, runtime.vision.shape, Q8_0) == first
     assert len(measured) == 1
     for damage in ("", "[]", "{}", "nonsense"):
         (tmp_path / "x" / "tuning.json").write_text(damage, encoding="utf-8")
-        tuning.tuned(runtime.backend, runtime.shape, Q8_0)
+        tuning.tuned(runtime.vision.eyes.backend, runtime.vision.shape, Q8_0)
     assert len(measured) == 5

@@ -7,12 +7,12 @@ from contextlib import ExitStack
 
 from llavao1_edge.contract import tensors as names
 from llavao1_edge.contract.gguf import GgufHeader
-from llavao1_edge.engine.tuning import tuned
 from llavao1_edge.ggml.backend import Backend, Device
 from llavao1_edge.images import TiledPicture
 from llavao1_edge.lifetime import Closing
 from llavao1_edge.mllama.cross import CrossLayers, CrossStates
 from llavao1_edge.mllama.shape import MllamaShape
+from llavao1_edge.mllama.tuning import tuned
 from llavao1_edge.mllama.vision import SCORE_BYTES, VisionTower
 from llavao1_edge.mllama.weights import Weights
 

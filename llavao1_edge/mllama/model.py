@@ -1,0 +1,181 @@
+"""Llama-3.2-Vision for the engine: pictures read by our own tower, seen through cross layers that
+are injected into llama.cpp's forward pass."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from llavao1_edge.contract.gguf import GgufHeader
+from llavao1_edge.errors import LlavaError, OutOfMemory, UnsupportedOperation
+from llavao1_edge.ggml.backend import Device
+from llavao1_edge.images import Canvas, Picture, TiledPicture, choose_canvas, tile_picture
+from llavao1_edge.llama.context import Context, Row
+from llavao1_edge.mllama.cross import CrossStates
+from llavao1_edge.mllama.eyes import LEAST_SCORE_BYTES, Eyes
+from llavao1_edge.mllama.injection import Injection, Segment
+from llavao1_edge.mllama.shape import MllamaShape
+from llavao1_edge.vision import Checkpoint, Place, Preview, Stop
+
+LOGGER = logging.getLogger(__name__)
+MAX_PICTURES = 2  # kept encoded; a picture of the 11B model takes about 210 MB
+
+
+@dataclass(frozen=True)
+class Sight:
+    """A picture's keys and values, which rows from position `image_at` on see."""
+
+    states: CrossStates
+    image_at: int = 0
+
+    def at(self, position: int) -> Sight:
+        """The same picture with its token at another place."""
+        return replace(self, image_at=position)
+
+
+class MllamaModel:
+    """See `vision.VisionModel`. Pictures are read on `reader`; where that fails, on `cpu`."""
+
+    def __init__(
+        self,
+        header: GgufHeader,
+        shape: MllamaShape,
+        *,
+        reader: Device,
+        cpu: Device,
+        n_threads: int,
+        f32: bool,
+    ) -> None:
+        """f32: keys and values of pictures in F32. Raises BackendError, OutOfMemory."""
+        self.shape = shape
+        self._header, self._cpu, self._n_threads, self._f32 = header, cpu, n_threads, f32
+        self._pictures: OrderedDict[str, CrossStates] = OrderedDict()
+        self._context: Context | None = None
+        self.n_seen = 0
+        try:
+            self.eyes = Eyes(header, shape, reader, n_threads=n_threads)
+        except OutOfMemory as error:
+            if not reader.is_gpu:
+                raise
+            LOGGER.warning("%s: pictures are read on the CPU", error.message)
+            self.eyes = Eyes(header, shape, cpu, n_threads=n_threads)
+        self.injection = Injection(
+            self.eyes.layers, after=shape.cross_after, width=shape.text_width
+        )
+
+    def close(self) -> None:
+        """After the context."""
+        self.injection.close()
+        self.forget_pictures()
+        self.eyes.close()
+
+    @property
+    def eval_callback(self) -> Any:
+        return self.injection.callback
+
+    @property
+    def can_rewind(self) -> bool:
+        return True
+
+    def attach(self, context: Context) -> None:
+        self._context = context
+
+    # --- pictures -----------------------------------------------------------------------------
+    def canvas(self, picture: Picture) -> Canvas:
+        return choose_canvas(picture.height, picture.width, rules=self.shape.tiling)
+
+    def preview(self, picture: Picture) -> Preview:
+        """The picture itself takes no cells: it is seen through the cross layers."""
+        canvas = self.canvas(picture)
+        return Preview(canvas.rows, canvas.columns, canvas.width, canvas.height, n_cells=0)
+
+    def see(self, picture: Picture, *, checkpoint: Checkpoint | None = None) -> tuple[Sight, float]:
+        kept = self._pictures.get(picture.key)
+        if kept is not None:
+            self._pictures.move_to_end(picture.key)
+            return Sight(kept), 0.0
+        started = time.perf_counter()
+        states = self._read(tile_picture(picture.image, rules=self.shape.tiling), checkpoint)
+        self.n_seen += 1
+        self._pictures[picture.key] = states
+        while len(self._pictures) > MAX_PICTURES:
+            self.eyes.layers.forget_plans()
+            self._pictures.popitem(last=False)[1].close()
+        return Sight(states), (time.perf_counter() - started) * 1000
+
+    def _read(self, tiled: TiledPicture, checkpoint: Callable[[float], None] | None) -> CrossStates:
+        """A picture's states. Where memory is short: with less at a time, then on the CPU; what a
+        device cannot compute, on the CPU as well.
+
+        Raises OutOfMemory where nothing helps.
+        """
+        while True:
+            try:
+                return self.eyes.states(tiled, f32=self._f32, checkpoint=checkpoint)
+            except UnsupportedOperation as error:
+                LOGGER.warning("%s: pictures are read on the CPU", error.message)
+                self._read_on_cpu()
+            except OutOfMemory as error:
+                LOGGER.warning("%s: trying again with less", error.message)
+                if self._pictures:
+                    self.forget_pictures()  # they can be read again, this one cannot wait
+                elif self.eyes.score_bytes > LEAST_SCORE_BYTES:
+                    self.eyes.score_bytes = LEAST_SCORE_BYTES
+                elif self.eyes.on_gpu:
+                    self._read_on_cpu()
+                else:
+                    raise
+
+    def _read_on_cpu(self) -> None:
+        self.forget_pictures()
+        self.eyes.close()
+        self.eyes = Eyes(self._header, self.shape, self._cpu, n_threads=self._n_threads)
+        self.injection.use(self.eyes.layers)
+
+    def forget_pictures(self) -> None:
+        """They are encoded again when they are needed."""
+        if not self._pictures:
+            return
+        self.eyes.layers.forget_plans()
+        for states in self._pictures.values():
+            states.close()
+        self._pictures.clear()
+
+    # --- decoding -----------------------------------------------------------------------------
+    def place(self, sight: Sight, sequence: int, before: Sequence[int], *, stop: Stop) -> Place:
+        """The last of `before` is the image token: rows before it do not see the picture."""
+        assert self._context is not None
+        here = sight.at(len(before) - 1)
+        for start in range(0, len(before), self._context.n_batch):
+            chunk = before[start : start + self._context.n_batch]
+            rows = [Row(token, start + i, sequence) for i, token in enumerate(chunk)]
+            self.decode(rows, here, stop=stop)
+        return Place().after(len(before))
+
+    def decode(self, rows: Sequence[Row], sight: Sight | None, *, stop: Stop) -> None:
+        assert self._context is not None
+        self.injection.begin(_segments(rows, sight), stop=stop)
+        try:
+            self._context.decode(rows)
+        except LlavaError:
+            self.injection.raise_error()  # what happened in the callback is the cause
+            raise
+        self.injection.check()
+
+
+def _segments(rows: Sequence[Row], sight: Sight | None) -> list[Segment]:
+    """Runs of rows that see the same."""
+    if sight is None:
+        return [Segment(len(rows), None)]
+    segments: list[Segment] = []
+    for row in rows:
+        before = row.position < sight.image_at
+        if segments and segments[-1].before_image == before:
+            segments[-1] = Segment(segments[-1].n + 1, sight.states, before)
+        else:
+            segments.append(Segment(1, sight.states, before))
+    return segments

@@ -1,0 +1,99 @@
+"""A vision model behind the search, seen by the engine: measure a picture, see it once, place it
+into a sequence, decode rows that see it.
+
+`mllama` implements it by injection into llama.cpp's forward pass. It knows no search and no words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from llavao1_edge.images import Picture
+from llavao1_edge.llama.context import Context, Row
+
+Stop = Callable[[], bool]
+Checkpoint = Callable[[float], None]
+"""Told the share of a picture that is read (0 to 1); what it raises ends the reading."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """How far a sequence is: the position of its next row, and the cells of the cache it uses.
+
+    They differ where a picture takes more cells than positions (M-RoPE).
+    """
+
+    position: int = 0
+    cells: int = 0
+
+    def after(self, n_tokens: int) -> Place:
+        """Text takes one of each for a token."""
+        return Place(self.position + n_tokens, self.cells + n_tokens)
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What becomes of a picture, known before anything is encoded.
+
+    rows, columns: tiles; width, height: pixels that are looked at; n_cells: of the cache.
+    """
+
+    rows: int
+    columns: int
+    width: int
+    height: int
+    n_cells: int
+
+
+class Sight(Protocol):
+    """A picture that was seen: what rows need to see it too. Owned by the model that made it."""
+
+
+class VisionModel(Protocol):
+    """Pictures for one engine. Not for two threads at a time."""
+
+    n_seen: int
+    """Pictures that were encoded so far."""
+
+    @property
+    def eval_callback(self) -> Any:
+        """For the context, which must be closed before this; None where nothing is injected."""
+        ...
+
+    @property
+    def can_rewind(self) -> bool:
+        """Whether cells at the end of a sequence can be forgotten, and it goes on from there."""
+        ...
+
+    def attach(self, context: Context) -> None:
+        """The context in which pictures are placed and rows decoded."""
+        ...
+
+    def preview(self, picture: Picture) -> Preview:
+        """Nothing is encoded."""
+        ...
+
+    def see(self, picture: Picture, *, checkpoint: Checkpoint | None = None) -> tuple[Any, float]:
+        """The sight of a picture, kept by its hash, and the milliseconds it took; 0 if it was kept.
+
+        Raises OutOfMemory, and what `checkpoint` raises.
+        """
+        ...
+
+    def place(self, sight: Any, sequence: int, before: Sequence[int], *, stop: Stop) -> Place:
+        """Decodes what stands before a question: the tokens `before`, and the picture.
+
+        Raises ContextFullError, Cancelled; the sequence must then be forgotten.
+        """
+        ...
+
+    def decode(self, rows: Sequence[Row], sight: Any, *, stop: Stop) -> None:
+        """One batch of rows that see the picture (None: there is none).
+
+        Raises Cancelled, ContextFullError, BackendError; the rows' cells must then be forgotten.
+        """
+        ...
+
+    def close(self) -> None: ...

@@ -64,11 +64,11 @@ def main() -> None:
         plain.decode([Row(r.token, r.position, 0, r.output) for r in prompt])
 
         def ours() -> None:
-            runtime.context.forget(sequence, start=PROMPT)
+            runtime.context.rewind(sequence, PROMPT)
             runtime.decode([Row(7, PROMPT, sequence, output=True)], seen, stop=lambda: False)
 
         def theirs() -> None:
-            plain.forget(0, start=PROMPT)
+            plain.rewind(0, PROMPT)
             plain.decode([Row(7, PROMPT, 0, output=True)])
 
         hooked, bare = in_turn([ours, theirs], STEPS)

@@ -117,11 +117,11 @@ class Bench:
         ]
 
         def step(view: Any) -> None:
-            runtime.context.forget(sequence, start=n_prompt)
+            runtime.context.rewind(sequence, n_prompt)
             runtime.decode([Row(7, n_prompt, sequence, output=True)], view, stop=lambda: False)
 
         def step_plain() -> None:
-            plain.forget(0, start=n_prompt)
+            plain.rewind(0, n_prompt)
             plain.decode([Row(7, n_prompt, 0, output=True)])
 
         arithmetic = runtime.vision.eyes.layers.arithmetic(1, states)

@@ -123,7 +123,7 @@ class Bench:
 
             def step(n: int = n) -> None:
                 for branch in branches[:n]:
-                    runtime.context.forget(branch, start=PROMPT)
+                    runtime.context.rewind(branch, PROMPT)
                 rows = [Row(7, PROMPT, branch, output=True) for branch in branches[:n]]
                 runtime.decode(rows, sight, stop=lambda: False)
 

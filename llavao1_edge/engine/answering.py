@@ -83,7 +83,13 @@ class Answering:
             yield ready
         calls = self.runtime.decode_calls
         self.budget.started = self.budget.clock()
-        points = Points(self.runtime, sight=sight, stop=self.stop, counters=self.counters)
+        points = Points(
+            self.runtime,
+            sight=sight,
+            stop=self.stop,
+            counters=self.counters,
+            restart=lambda: self.seat.fork()[0],
+        )
         panel, drafter = self._desk(points, sight)
         points.reserves.append(self.seat.evict_another)
         try:

@@ -313,9 +313,11 @@ class _Draft:
         """Decodes the last token of every running lane; the logits. Lanes that the context cannot
         hold wait. Empty where no lane can go on: they have their endings then."""
         try:
-            self._seat_all()
-            self.widest = max(self.widest, len(self.running))
-            while any(lane.ending is None for lane in self.running):
+            while True:
+                self._seat_all()
+                self.widest = max(self.widest, len(self.running))
+                if all(lane.ending is not None for lane in self.running):
+                    break
                 rows = [
                     Row(lane.tokens[-1], lane.n_past, lane.seated, output=True)
                     for lane in self.running
@@ -347,7 +349,7 @@ class _Draft:
                 lane.sequence = self.points.fork(lane.base.seated, done, lane.base.n_past)
                 lane.n_decoded = len(done)
             except ContextFullError:
-                if not position and self._free_base():
+                if not position and self._free_base(but=[lane.base]):
                     self._seat_all()
                     return
                 later = self.running[position:]
@@ -361,7 +363,9 @@ class _Draft:
 
     def _give_way(self) -> None:
         """Frees cells: of finished branches first, then of the lane that came last."""
-        if self.points.make_room() or self._free_base():
+        # Lanes that had to give up their cells need their bases to come back.
+        needed = [lane.base for lane in self.running if lane.sequence is None]
+        if self.points.make_room() or self._free_base(but=needed):
             return
         last = self.running[-1]
         if len(self.running) == 1:
@@ -370,18 +374,20 @@ class _Draft:
             self._park(self.running.pop())
             self.waiting.insert(0, last)
 
-    def _free_base(self) -> bool:
+    def _free_base(self, *, but: Sequence[Point]) -> bool:
         """Frees a base; lanes that need it again compute it again. False where none is left."""
-        held = [base for base in self.bases if base.sequence is not None]
+        kept = set(map(id, but))
+        held = [base for base in self.bases if base.sequence is not None and id(base) not in kept]
         if not held or not self.points.parking:
             return False
         self.points.free(held[-1])
         return True
 
     def _forget_last(self) -> None:
+        """Of the rows that could not be decoded."""
         for lane in self.running:
-            if lane.sequence is not None:
-                self.runtime.context.forget(lane.sequence, start=lane.n_past)
+            if lane.sequence is not None and not self.runtime.rewind(lane.sequence, lane.n_past):
+                self._park(lane)
 
     def _finish_ended(self) -> Iterator[CandidateFinished]:
         for lane in [lane for lane in self.running if lane.ending is not None]:
@@ -399,9 +405,13 @@ class _Draft:
             lane.sequence = self.points.take_sequence()
             if lane.sequence is not None:
                 self.runtime.context.fork(lane.base.seated, lane.sequence)
-        elif lane.sequence is not None and lane.n_decoded == len(lane.tokens):
+        elif (
+            lane.sequence is not None
+            and lane.n_decoded == len(lane.tokens)
             # Its last token stays pending, as every point has one.
-            self.runtime.context.forget(lane.sequence, start=lane.n_past - 1)
+            and not self.runtime.rewind(lane.sequence, lane.n_past - 1)
+        ):
+            self._park(lane)
         point = lane.reached()
         key = self.points.add(point)
         path = (*lane.branch.path, lane.draw)

@@ -226,7 +226,11 @@ class ModelPanel:
                 raise ContextFullError("no sequence is free")
             if root is not None:
                 self._runtime.context.fork(root.seated, shared.sequence)
-        self._runtime.context.forget(shared.sequence, start=base + n_kept)
+        if not self._runtime.rewind(shared.sequence, base + n_kept):
+            self._runtime.context.forget(shared.sequence)
+            n_kept = 0
+            if root is not None:
+                self._runtime.context.fork(root.seated, shared.sequence)
         shared.tokens = prompts[0][:n_common]
         sequence = shared.sequence
         rows = [Row(prompts[0][i], base + i, sequence) for i in range(n_kept, n_common)]

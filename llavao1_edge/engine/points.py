@@ -61,12 +61,14 @@ class Points:
         stop: Stop,
         counters: Counters,
         parking: bool = True,
+        restart: Callable[[], int] | None = None,
     ) -> None:
         """sight: what all of them see, None for no picture; parking: whether all points come from
-        the first one, so that they can be parked."""
+        the first one, so that they can be parked; restart: a new sequence that holds what was
+        there before the first point's pending tokens (needed where memory cannot be rewound)."""
         self.runtime, self.sight, self.stop, self.counters = runtime, sight, stop, counters
         self.reserves: list[Callable[[], bool]] = []
-        self.parking = parking
+        self.parking, self._restart = parking, restart
         self._pinned: list[Point] = []
         self._points: dict[int, Point] = {}
         self._root: Point | None = None
@@ -198,10 +200,19 @@ class Points:
                 try:
                     return self._extend(jobs)
                 except ContextFullError:
-                    if not self.make_room():
+                    lost = any(point.sequence is None for point, _ in jobs)
+                    if (lost and not self.parking) or not self.make_room():
                         raise
         finally:
             self._pinned = []
+
+    def _take_back(self, point: Point) -> None:
+        """Frees the cells of what is still pending, or where that cannot be, all of its cells."""
+        if self.runtime.rewind(point.seated, point.n_past):
+            return
+        self.free(point)
+        if point is self._root and self._restart is not None:
+            point.sequence = self._restart()
 
     def _extend(self, jobs: Sequence[tuple[Point, list[int]]]) -> tuple[list[Point], Logits]:
         copies: list[int] = []
@@ -227,8 +238,8 @@ class Points:
             for copied in copies:
                 self.runtime.release(copied)
             for point, _ in jobs:
-                if point.sequence is not None:
-                    self.runtime.context.forget(point.sequence, start=point.n_past)
+                if point.sequence is not None and point.pending:
+                    self._take_back(point)
             raise
         reached = []
         for (point, forced), copied in zip(jobs, copies, strict=True):

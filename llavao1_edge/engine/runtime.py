@@ -242,6 +242,11 @@ class Runtime:
         self.context.forget(sequence)
         self._free_sequences.append(sequence)
 
+    def rewind(self, sequence: int, start: int) -> bool:
+        """Takes a sequence back to position `start`. False: it cannot, and holds what it held; it
+        must be freed then, and what it shall hold computed again."""
+        return self.vision.can_rewind and self.context.rewind(sequence, start)
+
     # --- decoding -----------------------------------------------------------------------------
     def decode(self, rows: Sequence[Row], sight: Any, *, stop: Stop) -> None:
         """One batch. The rows' logits are read from `context` afterwards. sight: what they see.

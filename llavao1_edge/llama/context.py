@@ -133,6 +133,11 @@ class Context:
         """`target` shares all cells of `source`; nothing is copied."""
         self._c.llama_memory_seq_cp(self._memory, source, target, -1, -1)
 
-    def forget(self, sequence: int, *, start: int = 0) -> None:
-        """Frees the cells of `sequence` from position `start` on (shared cells stay)."""
-        self._c.llama_memory_seq_rm(self._memory, sequence, start, -1)
+    def forget(self, sequence: int) -> None:
+        """Frees the cells of `sequence` (shared cells stay). Always possible."""
+        self._c.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+
+    def rewind(self, sequence: int, start: int) -> bool:
+        """Frees the cells of `sequence` from position `start` on. False where this memory cannot:
+        then nothing was freed. (True is no proof on every kind of memory: `can_rewind` is.)"""
+        return bool(self._c.llama_memory_seq_rm(self._memory, sequence, start, -1))

@@ -6,6 +6,7 @@ import random
 import re
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -30,12 +31,22 @@ from llavao1_edge.engine.runtime import Runtime
 from llavao1_edge.engine.seats import Root
 from llavao1_edge.errors import Cancelled, UsageError
 from llavao1_edge.images import open_picture
+from llavao1_edge.llama.context import Context
 from llavao1_edge.llama.model import Model
 from llavao1_edge.llama.sampler import Draws, Grammar, Sampler, Sampling
+from llavao1_edge.mllama.model import MllamaModel
 from llavao1_edge.prompt import picture_opening, picture_question
 from llavao1_edge.scoring import SCORERS, Ask
 from llavao1_edge.scoring.asks import OPTIONS, compare
-from llavao1_edge.search import Answered, Branch, Budget, Candidate, CandidateFinished, Token
+from llavao1_edge.search import (
+    Answered,
+    Branch,
+    Budget,
+    Candidate,
+    CandidateFinished,
+    Strategy,
+    Token,
+)
 from llavao1_edge.search.answer import Answer, Counters
 from llavao1_edge.stages import CAPTION, STAGES, SUMMARY, choices, stage_grammar
 from tests.configurations import CONFIGURATIONS, picture_for
@@ -541,3 +552,71 @@ def test_a_conclusion_follows_the_answer_grammar(open_tiny: Callable[..., Engine
         )
         assert answer.conclusion in ("red", "green", "blue")
         assert answer.trace.counters.grammar_misses > 0
+
+
+# --- memory that cannot go back -------------------------------------------------------------------
+class OneWay:
+    """A context whose memory cannot be rewound, as with recurrent state or a sliding window."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def rewind(*_: object) -> bool:
+            raise AssertionError("the memory was asked to go back")
+
+        monkeypatch.setattr(MllamaModel, "can_rewind", property(lambda _: False))
+        monkeypatch.setattr(Context, "rewind", rewind)
+
+
+@pytest.mark.parametrize(
+    ("search", "context"),
+    [
+        (StageBeam(candidates=4, scorer="judge"), 2048),
+        (StageBeam(candidates=4, scorer="judge-reference"), 2048),
+        (BestOfN(candidates=4, scorer="judge"), 2048),
+        (SentenceBeam(candidates=3), 2048),
+        (StageBeam(candidates=6, scorer="logprob"), 256),
+        (BestOfN(candidates=6, scorer="logprob"), 256),
+    ],
+)
+def test_without_going_back_the_same_is_written(
+    search: Strategy, context: int, open_tiny: Callable[..., Engine],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """What would be taken back is freed and computed again: the same texts, nothing left over."""
+    budget = BudgetSettings(stage_tokens=14)
+    answers = []
+    for one_way in (False, True):
+        if one_way:
+            OneWay(monkeypatch)
+        engine = open_tiny(context=context)
+        session = engine.session(A)
+        given = [
+            session.ask(q, search=search, sampling=OPEN, budget=budget, seed=2)
+            for q in ("What?", "And now?")
+        ]
+        answers.append([sorted(texts(answer)) for answer in given])
+        assert nothing_left_but_one(engine.runtime)
+        session.close()
+        engine.seats.sweep()
+        assert nothing_left(engine.runtime)
+    assert answers[0] == answers[1]
+
+
+def test_a_stop_without_going_back(
+    open_tiny: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    OneWay(monkeypatch)
+    engine = open_tiny(context=2048)
+    session = engine.session(A)
+    for stop_after in (1, 5, 20, 60):
+        calls = iter(range(10_000))
+        with suppress(Cancelled):
+            session.ask(
+                "What?",
+                search=StageBeam(candidates=4),
+                sampling=OPEN,
+                stop=lambda calls=calls, n=stop_after: next(calls) > n,  # type: ignore[misc]
+            )
+    assert session.ask("What?", sampling=OPEN).trace.nodes
+    session.close()
+    engine.seats.sweep()
+    assert nothing_left(engine.runtime)

@@ -1,7 +1,8 @@
-"""Promises of docs/install.md that can be checked without installing anything."""
+"""Promises of the documents that can be checked without installing anything."""
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 import subprocess
@@ -11,9 +12,16 @@ import pytest
 
 from llavao1_edge.cli.main import build_parser
 from llavao1_edge.ggml import plugins
+from llavao1_edge.settings import (
+    BudgetSettings,
+    RuntimeSettings,
+    SamplingSettings,
+    SearchSettings,
+    ranges,
+)
 
 ROOT = Path(__file__).parent.parent.parent
-PAGES = ("README.md", "docs/install.md")
+PAGES = ("README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
 
 
 def commands() -> list[tuple[str, str]]:
@@ -36,6 +44,53 @@ def test_every_command_is_one_that_the_program_takes(page: str, line: str) -> No
     words = shlex.split(line.split(" > ")[0])[1:]
     if words[0] != "gui":  # its own options are read by the app
         build_parser().parse_args(words)
+
+
+def snippets() -> list[tuple[str, str]]:
+    """(page, code) of every block of Python."""
+    found = []
+    for page in PAGES:
+        text = (ROOT / page).read_text(encoding="utf-8")
+        found += [(page, code) for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL)]
+    return found
+
+
+@pytest.mark.parametrize(("page", "code"), snippets())
+def test_every_piece_of_python_runs(
+    page: str, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the demo model."""
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, page, "exec"), {"__name__": "snippet"})
+
+
+def test_where_to_make_a_change_names_what_is_there() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = text.partition("## Where to make a change")[2]
+    packages = [ROOT / "llavao1_edge", ROOT / "convert/llavao1_convert", ROOT / "gui/llavao1_gui"]
+    bases = [ROOT, *packages, *(f for p in packages for f in p.iterdir() if f.is_dir())]
+    names = re.findall(r"`([\w/]+(?:\.py|/))`", table)
+    assert len(names) > 20
+    for name in names:
+        assert any((base / name).exists() for base in bases), name
+
+
+def test_every_setting_is_read_by_something() -> None:
+    """A new setting gets its flag and its field from the table; this asks who heeds it."""
+    read = set()
+    for path in (ROOT / "llavao1_edge").rglob("*.py"):
+        if path.name in ("settings.py", "options.py") and path.parent.name != "search":
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute):
+                read.add(node.attr)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                read.add(node.value)
+            elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                read.add(node.target.id)  # an option of a strategy
+    for kind in (RuntimeSettings, SamplingSettings, BudgetSettings, SearchSettings):
+        for name, _ in ranges(kind):
+            assert name in read, f"nothing reads {kind.__name__}.{name}"
 
 
 def test_every_verb_of_make_is_there() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ SINGLE = "model.safetensors"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
 MAX_JSON = 256 << 20
+MAX_ADAPTER_CONFIG = 1 << 20
+MOST_ENTRIES = 1000  # of a folder that is looked through for adapters
 HINT = "Download the whole checkpoint folder again."
 _SHARD = re.compile(r"model-(\d{5})-of-(\d{5})\.safetensors")
 _CACHE = re.compile(r"models--(.+?)--(.+)")
@@ -83,18 +86,41 @@ def refuse_adapter(folder: Path) -> None:
     found = next((name for name in ADAPTER_FILES if (folder / name).exists()), None)
     if found is None:
         return
-    base = ""
-    try:
-        config = json.loads((folder / ADAPTER_FILES[0]).read_text(encoding="utf-8"))
-        base = str(config.get("base_model_name_or_path") or "")
-    except (OSError, ValueError, AttributeError, RecursionError):
-        pass
+    base = base_of(folder)
     of = f" of {base}" if base else ""
     raise CheckpointError(
         f"{folder} holds a LoRA adapter{of} ({found}), which is not part of the base's weights",
         hint=f"Convert the base with it: llavao1-edge convert {base or 'BASE'} --adapter {folder}. "
         "To convert the base alone, move the adapter's files away.",
     )
+
+
+def adapters_near(folder: Path) -> list[Path]:
+    """Adapters that nobody asked for: in a folder of the checkpoint's, or beside it where they say
+    that they belong to it."""
+    found = []
+    for place, any_base in ((folder, True), (folder.resolve().parent, False)):
+        try:
+            entries = sorted(islice(place.iterdir(), MOST_ENTRIES))
+        except OSError:
+            continue
+        for entry in entries:
+            if entry == folder or not (entry / ADAPTER_FILES[0]).is_file():
+                continue
+            if any_base or base_of(entry).rpartition("/")[2] == folder.resolve().name:
+                found.append(entry)
+    return found
+
+
+def base_of(adapter: Path) -> str:
+    """What an adapter says that it was trained on; empty where it does not."""
+    try:
+        if (adapter / ADAPTER_FILES[0]).stat().st_size > MAX_ADAPTER_CONFIG:
+            return ""
+        config = json.loads((adapter / ADAPTER_FILES[0]).read_text(encoding="utf-8-sig"))
+        return str(config.get("base_model_name_or_path") or "")
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return ""
 
 
 def refuse_unmerged(names: Any) -> None:

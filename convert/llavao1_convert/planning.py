@@ -8,7 +8,7 @@ from pathlib import Path
 
 from llavao1_convert.adapter import merged, open_adapter
 from llavao1_convert.checkpoint import Checkpoint, open_checkpoint
-from llavao1_convert.folder import cached_snapshot, repository_name
+from llavao1_convert.folder import adapters_near, cached_snapshot, repository_name
 from llavao1_convert.hyperparameters import Hyperparameters, read_hyperparameters
 from llavao1_convert.imatrix import Importance, read_imatrix
 from llavao1_convert.metadata import Identity, mmproj_metadata, text_metadata
@@ -128,7 +128,19 @@ def _plan(checkpoint: Checkpoint, wishes: Wishes, base: str) -> Conversion:
         revision=checkpoint.revision,
         text_quantisation=wishes.text.name,
         vision_quantisation=wishes.vision.name,
-        notes=() if checkpoint.adapter is None else (checkpoint.adapter,),
+        notes=_notes(checkpoint),
+    )
+
+
+def _notes(checkpoint: Checkpoint) -> tuple[str, ...]:
+    if checkpoint.adapter is not None:
+        return (checkpoint.adapter,)
+    home = checkpoint.folder.resolve().parent  # the card names no folder of this machine
+    return tuple(
+        f"the LoRA adapter {path.resolve().relative_to(home)} is not part of this; --adapter "
+        "merges one"
+        for path in adapters_near(checkpoint.folder)
+        if path.resolve().is_relative_to(home)
     )
 
 

@@ -142,6 +142,19 @@ def test_an_adapter_in_the_folder_itself_is_merged_when_asked_for(tmp_path: Path
     assert plan_conversion(folder, Path(), adapter=folder).notes
 
 
+def test_an_adapter_inside_or_beside_is_said(tmp_path: Path) -> None:
+    folder = tiny.save(BASE, tmp_path / "Base")
+    assert plan_conversion(folder, Path()).notes == ()
+    write(folder / "checkpoint-500", lora(QUERY, 64, 64), base_model_name_or_path="other")
+    write(tmp_path / "mine", lora(QUERY, 64, 64), base_model_name_or_path="someone/Base")
+    write(tmp_path / "stranger", lora(QUERY, 64, 64), base_model_name_or_path="someone/Else")
+    notes = plan_conversion(folder, Path()).notes
+    assert [note.split()[3] for note in notes] == ["Base/checkpoint-500", "mine"]
+    assert not any(str(tmp_path) in note for note in notes)
+    (tmp_path / "mine" / "adapter_config.json").write_text("[" * 100_000)
+    assert len(plan_conversion(folder, Path()).notes) == 1
+
+
 BAD: list[tuple[str, Arrays, dict[str, Any], str]] = [
     ("method", lora(QUERY, 64, 64), {"peft_type": "LOHA"}, "peft_type is 'LOHA', not LORA"),
     ("dora", lora(QUERY, 64, 64), {"use_dora": True}, "DoRA"),

@@ -183,7 +183,12 @@ class ModelsDesk:
             self.looking.pop("", None)
             link.deleteLater()
 
+        def end(how: str) -> None:
+            text = QCoreApplication.translate("Dialogs", "This computer could not be measured: {0}")
+            self.dialog.real_facts.setText(text.format(how))
+
         link.received.connect(receive)
+        link.ended.connect(end)
         link.finished.connect(finish)
         link.start()
 

@@ -16,7 +16,8 @@ CGROUP = Path("/sys/fs/cgroup")
 class Machine:
     """Bytes. gpu_free: of all chosen GPUs together, None without any; gpu_shared: they take it from
     the main memory; reader_free: of the one that would read pictures, None where that is the CPU's
-    part (left out: the same as gpu_free)."""
+    part (left out: the same as gpu_free). n_gpus: those that layers go to; reader_apart: pictures
+    are read on another one."""
 
     free: int
     total: int
@@ -24,6 +25,7 @@ class Machine:
     gpu_shared: bool = False
     n_gpus: int = 1
     reader_free: int | None = -1
+    reader_apart: bool = False
 
     @property
     def room_to_read(self) -> int | None:
@@ -48,8 +50,9 @@ def read_machine(chosen: Chosen) -> Machine:
         total,
         gpu_free=sum(device.memory_free for device in chosen.devices),
         gpu_shared=any(shares_memory(device) for device in used.values()),
-        n_gpus=len(used),
+        n_gpus=max(1, sum(device.is_gpu for device in chosen.devices)),
         reader_free=reader.memory_free if reader.is_gpu else None,
+        reader_apart=reader.is_gpu and reader.name not in {d.name for d in chosen.devices},
     )
 
 

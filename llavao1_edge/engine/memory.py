@@ -231,7 +231,8 @@ def _with_gpu(
         gpu += ours if on_gpu else 0
         layer = found.per_layer + found.per_cell * n_ctx // max(1, found.n_layers)
         if layers is None:
-            room = _room(machine.gpu_free, found, machine.n_gpus) - gpu - found.head
+            room = _room(machine.gpu_free, found, machine.n_gpus) - found.head
+            room -= 0 if machine.reader_apart else gpu
             layers = max(0, min(found.n_layers, room // max(1, layer)))
             if layers < found.n_layers:
                 given_up.append(f"{layers} of {found.n_layers} layers are on the GPU")

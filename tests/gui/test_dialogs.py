@@ -501,6 +501,16 @@ def test_the_first_start_leads_to_the_real_model(
     assert asked == [("pull", "Xkev/Llama-3.2V-11B-cot", "")]
 
 
+def test_a_measurement_that_dies_is_said(make_window: Make) -> None:
+    """The card said that it was looking for ever."""
+    window = make_window()
+    window.app.act("models")
+    desk = window.app.models_desk
+    assert desk is not None
+    desk.looking[""].kill()
+    window.wait(lambda: "could not be measured" in desk.dialog.real_facts.text())
+
+
 def test_a_computer_that_is_too_small_for_it_says_so(make_window: Make) -> None:
     window = make_window()
     window.app.act("models")

@@ -566,6 +566,10 @@
         <translation>내장 모델. 색 도형만 알고 다른 것은 모릅니다.</translation>
     </message>
     <message>
+        <source>This computer could not be measured: {0}</source>
+        <translation>이 컴퓨터를 측정하지 못했습니다: {0}</translation>
+    </message>
+    <message>
         <source>In use on {0}:</source>
         <translation>{0}에서 사용 중:</translation>
     </message>

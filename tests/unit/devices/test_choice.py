@@ -57,6 +57,8 @@ def test_the_memory_of_the_chosen_devices() -> None:
     assert read_machine(choose([INSIDE, PROCESSOR], RuntimeSettings())).gpu_shared
     apart = read_machine(choose(ALL, RuntimeSettings(mmproj_device="cpu")))
     assert apart.room_to_read is None
+    other = read_machine(choose(ALL, RuntimeSettings(device="CUDA0", mmproj_device="Vulkan1")))
+    assert (other.reader_apart, other.n_gpus) == (True, 1)
     assert read_machine(choose([PROCESSOR], RuntimeSettings())).gpu_free is None
 
 

@@ -119,6 +119,16 @@ def test_several_gpus_count_together_but_one_reads_the_pictures() -> None:
     assert fit(ELEVEN, two, AUTO, width=1).gpu_layers < fit(ELEVEN, one, AUTO, width=1).gpu_layers
 
 
+def test_a_reader_of_its_own_takes_nothing_from_the_layers() -> None:
+    """With pictures on another GPU there is as much room for layers as with pictures on the CPU."""
+    on_cpu = Machine(32 * GB, 32 * GB, 4 * GB, reader_free=None)
+    apart = replace(on_cpu, reader_free=24 * GB, reader_apart=True)
+    shared = replace(on_cpu, reader_free=4 * GB)
+    plans = [fit(ELEVEN, machine, AUTO, width=1) for machine in (on_cpu, apart, shared)]
+    assert plans[0].gpu_layers == plans[1].gpu_layers > plans[2].gpu_layers
+    assert [plan.vision_on_gpu for plan in plans] == [False, True, True]
+
+
 def test_pictures_are_read_where_the_user_says() -> None:
     on_cpu = Machine(32 * GB, 32 * GB, 24 * GB, reader_free=None)
     plan = fit(ELEVEN, on_cpu, RuntimeSettings(mmproj_device="cpu"), width=1)

@@ -86,6 +86,7 @@ class App(QObject):
         self.batch_desk: dialogs.BatchDesk | None = None
         self.loaded: m.Loaded | None = None
         self._action: Callable[[], object] = lambda: None
+        self._banner_is_of_pictures = False
         self._connect()
         self._show_model()
         self.refresh_history()
@@ -99,7 +100,7 @@ class App(QObject):
     def _connect(self) -> None:
         window, talk = self.window, self.conversations
         window.triggered.connect(self.act)
-        window.dropped.connect(self.pictures.add)
+        window.dropped.connect(self._take)
         window.refused.connect(self._refuse)
         window.may_close = self.may_close
         window.closing.connect(self.close)
@@ -241,7 +242,7 @@ class App(QObject):
         acted: Callable[[], object] = lambda: None,
     ) -> None:  # fmt: skip
         """A sentence that stays until it is closed."""
-        self._action = acted
+        self._action, self._banner_is_of_pictures = acted, False
         self.window.answers.banner.show_text(text, bad=bad, action=action)
 
     def refresh_history(self) -> None:
@@ -256,14 +257,21 @@ class App(QObject):
     def _picture_failed(self, name: str, message: str, hint: str) -> None:
         said = message if name in message else f"{name}: {message}"
         self.tell(f"{said}\n{hint}".strip(), bad=True)
+        self._banner_is_of_pictures = True
+
+    def _take(self, sources: list[Path | bytes]) -> None:
+        """New pictures: what was said about earlier ones is no news any more."""
+        if self._banner_is_of_pictures:
+            self.window.answers.banner.hide()
+        self.pictures.add(sources)
 
     def _refuse(self, what: str) -> None:
-        self.tell(
-            self.tr("{0} is not on this computer. Save the picture, or copy and paste it.").format(
-                what
-            ),
-            bad=True,
-        )
+        """Empty: what was dragged is gone, or holds nothing."""
+        text = self.tr("{0} is not on this computer. Save the picture, or copy and paste it.")
+        if not what:
+            text = self.tr("Nothing came with that. Save the picture, or copy and paste it.")
+        self.tell(text.format(what), bad=True)
+        self._banner_is_of_pictures = True
 
     def _told(self, message: m.Message) -> None:
         if isinstance(message, m.Loaded):

@@ -10,9 +10,10 @@ from PySide6.QtGui import QGuiApplication
 from llavao1_edge.errors import LlavaError, PictureError
 from llavao1_gui.state.history import Conversation, History
 from llavao1_gui.state.sight import sight
+from llavao1_gui.widgets.given import png_bytes
 from llavao1_gui.widgets.picture_view import Part
 from llavao1_gui.widgets.region import RegionChooser
-from llavao1_gui.widgets.window import MainWindow, png_bytes
+from llavao1_gui.widgets.window import MainWindow
 from llavao1_gui.work.pictures import LoadedPicture, PictureLoader
 
 SCREENSHOT_DELAY_MS = 350  # until our own window is off the screen

@@ -7,12 +7,13 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from llavao1_edge.engine.drafter import BatchDrafter, Latch
+from llavao1_edge.engine.drafter import BatchDrafter
 from llavao1_edge.engine.formats import check_fits, compiled, problem
 from llavao1_edge.engine.panel import ModelPanel
 from llavao1_edge.engine.points import Point, Points
 from llavao1_edge.engine.runtime import Runtime
 from llavao1_edge.engine.seats import Seat
+from llavao1_edge.engine.turns import Latch
 from llavao1_edge.errors import Cancelled, ContextFullError
 from llavao1_edge.images import Picture
 from llavao1_edge.llama.sampler import Sampling

@@ -16,6 +16,7 @@ import numpy as np
 
 from llavao1_edge.engine.lane import Lane
 from llavao1_edge.engine.points import NO_LOGITS, Logits, Point, Points
+from llavao1_edge.engine.turns import Latch
 from llavao1_edge.errors import Cancelled, ContextFullError
 from llavao1_edge.llama.context import Row
 from llavao1_edge.llama.guide import FormGrammar
@@ -32,18 +33,6 @@ from llavao1_edge.search import (
 )
 from llavao1_edge.stages import CONCLUSION, TAGS, Stage, stage_grammar
 from llavao1_edge.stages.stage import GAP
-from llavao1_edge.vision import Stop
-
-
-class Latch:
-    """A stop request that stays: once seen, it is seen by everybody."""
-
-    def __init__(self, asked: Stop) -> None:
-        self._asked, self.closed = asked, False
-
-    def __call__(self) -> bool:
-        self.closed = self.closed or self._asked()
-        return self.closed
 
 
 class BatchDrafter:

@@ -9,6 +9,7 @@ from typing import Any
 from weakref import ReferenceType
 
 from llavao1_edge.errors import UsageError
+from llavao1_edge.vision import Stop
 
 # Weak, so that a stream nobody holds any more is closed at once, not at the next collection.
 Stream = ReferenceType[Generator[Any, None, None]]
@@ -46,3 +47,14 @@ class Turns:
         if stream is not None and only in (None, current):
             with suppress(ValueError):  # it is being read at this moment
                 stream.close()
+
+
+class Latch:
+    """A stop request that stays: once seen, it is seen by everybody."""
+
+    def __init__(self, asked: Stop) -> None:
+        self._asked, self.closed = asked, False
+
+    def __call__(self) -> bool:
+        self.closed = self.closed or self._asked()
+        return self.closed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -56,6 +57,58 @@ def test_a_picture_of_another_computer_is_refused_with_a_way_out(make_window: Ma
     window = make_window()
     drop(window, urls("https://example.org/a.png"))
     assert "https://example.org/a.png is not on this computer" in window.banner
+
+
+def test_a_picture_dragged_out_of_a_page_is_a_picture(make_window: Make) -> None:
+    """Its address holds it whole; the banner once showed all of it."""
+    window = make_window()
+    inside = base64.b64encode(SHAPES.read_bytes()).decode()
+    drop(window, urls(f"data:image/png;base64,{inside}"))
+    window.wait(lambda: len(window.pictures.pictures) == 1)
+    drop(window, urls("data:text/html;base64," + "A" * 3_000_000))
+    assert len(window.banner) < 200
+    assert "not on this computer" in window.banner
+    drop(window, urls(OTHER))  # what was said about the one before is no news any more
+    window.wait(lambda: len(window.pictures.pictures) == 2)
+    assert window.banner == ""
+
+
+def test_a_file_address_with_the_name_of_this_computer(make_window: Make) -> None:
+    window = make_window()
+    data = QMimeData()
+    data.setUrls([QUrl(SHAPES.as_uri().replace("file:///", "file://localhost/"))])
+    drop(window, data)
+    window.wait(lambda: len(window.pictures.pictures) == 1)
+
+
+def test_a_drag_with_nothing_in_it_is_said(make_window: Make) -> None:
+    window = make_window()
+    data = QMimeData()
+    data.setData("text/uri-list", b"")
+    data.setData("image/png", b"")
+    drop(window, data)
+    assert "Nothing came with that" in window.banner
+    data.setImageData(QImage(str(SHAPES)))  # an empty PNG beside a good picture
+    drop(window, data)
+    window.wait(lambda: len(window.pictures.pictures) == 1)
+
+
+def test_cells_of_a_spreadsheet_are_text_in_the_question(make_window: Make) -> None:
+    window = make_window()
+    data = QMimeData()
+    data.setText("Region\tSales\nSeoul\t12")
+    data.setHtml("<table><tr><td>Seoul</td><td>12</td></tr></table>")
+    data.setImageData(QImage(str(SHAPES)))
+    field = window.window.answers.box.field
+    field.insertFromMimeData(data)
+    assert "Seoul\t12" in field.toPlainText()
+    assert not window.pictures.pictures
+    # A picture copied in a browser comes with its address; it is a picture all the same.
+    data = QMimeData()
+    data.setText("https://example.org/cat.png")
+    data.setImageData(QImage(str(SHAPES)))
+    field.insertFromMimeData(data)
+    window.wait(lambda: len(window.pictures.pictures) == 1)
 
 
 def test_raw_picture_data_and_the_clipboard(make_window: Make) -> None:

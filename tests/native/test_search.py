@@ -24,11 +24,12 @@ from llavao1_edge import (
     StageBeam,
     Staged,
 )
-from llavao1_edge.engine.drafter import BatchDrafter, Latch
+from llavao1_edge.engine.drafter import BatchDrafter
 from llavao1_edge.engine.panel import ModelPanel
 from llavao1_edge.engine.points import Point, Points
 from llavao1_edge.engine.runtime import Runtime
 from llavao1_edge.engine.seats import Root
+from llavao1_edge.engine.turns import Latch
 from llavao1_edge.errors import Cancelled, UsageError
 from llavao1_edge.images import open_picture
 from llavao1_edge.llama.context import Context

@@ -6,12 +6,14 @@ stopped goes on where it was: rows are recognised by picture and question.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import errno
 import io
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from llavao1_edge.errors import LlavaError, UsageError
 from llavao1_edge.files import write_whole
 
 ENDINGS = (
-    *(".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".avif"),
+    *(".png", ".jpg", ".jpeg", ".jfif", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".avif"),
     *(".heic", ".heif"),
 )
 COLUMNS = ("picture", "question", "conclusion", "seconds", "error", "notes")
@@ -39,7 +41,7 @@ def of_folder(folder: Path, question: str) -> list[Row]:
     if not question.strip():
         raise UsageError("the question is empty", hint="Ask something about the pictures.")
     try:
-        names = sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS)
+        names = sorted(filter(_is_picture, folder.iterdir()), key=natural)
     except OSError as error:
         raise UsageError(
             f"cannot read the folder {folder}: {error.strerror or error}",
@@ -50,27 +52,77 @@ def of_folder(folder: Path, question: str) -> list[Row]:
     return [Row(str(path), question) for path in names]
 
 
+def _is_picture(path: Path) -> bool:
+    """By its name; macOS's `._` files only look like one, and a folder may be called anything."""
+    return path.suffix.lower() in ENDINGS and not path.name.startswith("._") and path.is_file()
+
+
+def natural(path: Path) -> list[tuple[int, int, str]]:
+    """To sort names as people count: img2 before img10."""
+    parts = re.findall(r"(\d+)|(\D+)", path.name.casefold())
+    return [(0, int(number), "") if number else (1, 0, text) for number, text in parts]
+
+
+def read_table(path: Path) -> str:
+    """A CSV as spreadsheets save it: UTF-8 with or without its mark, UTF-16, Korean or Western
+    Windows. Raises OSError; LlavaError where it is none of them."""
+    data = path.read_bytes()
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16", "replace")
+    for encoding in ("utf-8-sig", "cp949", "cp1252"):
+        try:
+            text = data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        # Most bytes are something in Korean Windows: it is believed where Hangul comes of it.
+        if encoding != "cp949" or re.search(r"[가-힣]{2}", text):
+            return text
+    raise LlavaError(f"{path} is no text", hint="Save the table as CSV in UTF-8.")
+
+
+def _reader(text: str) -> tuple[list[str], Iterator[list[str]]]:
+    """The column names and the rows; Excel divides by semicolons where the comma is a decimal."""
+    first = text.partition("\n")[0]
+    divider = max(",;\t", key=first.count)
+    rows = csv.reader(io.StringIO(text), delimiter=divider)
+    return [name.strip() for name in next(rows, [])], rows
+
+
+def _columns(text: str) -> list[str]:
+    try:
+        return _reader(text)[0]
+    except csv.Error:
+        return []
+
+
 def of_csv(path: Path) -> list[Row]:
     """A CSV with the columns picture and question; pictures are looked for beside it."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise UsageError(f"cannot read {path}: {reason}", hint="Choose another file.") from None
-    reader = csv.DictReader(io.StringIO(text))
+        text = read_table(path)
+    except OSError as error:
+        raise UsageError(
+            f"cannot read {path}: {error.strerror or error}", hint="Choose another file."
+        ) from None
     rows = []
+    number = 1
     try:
-        for record in reader:
+        names, records = _reader(text)
+        for number, cells in enumerate(records, start=2):
+            if not any(cells):
+                continue
+            record = dict(zip(names, cells, strict=False))
             if not record.get("picture") or not (record.get("question") or "").strip():
                 raise UsageError(
-                    f"{path.name}, line {reader.line_num}: no picture or no question",
+                    f"{path.name}, line {number}: no picture or no question",
                     hint="Give the file the columns picture and question, both filled.",
                 )
             rows.append(Row(str(path.parent / record["picture"]), record["question"]))
             if len(rows) > MAX_ROWS:
                 raise UsageError(f"{path.name} has more than {MAX_ROWS} rows", hint="Split it.")
     except csv.Error as error:
-        raise UsageError(f"{path.name}, line {reader.line_num}: {error}") from None
+        raise UsageError(
+            f"{path.name}, line {number}: {error}", hint="Save it as CSV once more."
+        ) from None
     if not rows:
         raise UsageError(f"{path.name} has no rows", hint="Fill picture and question.")
     return rows
@@ -115,13 +167,15 @@ class Results:
     def _write_table(self) -> None:
         """Anew from the rows: a kill may have come between a row and its line in the table."""
         if self.csv_path.exists():
-            with self.csv_path.open(encoding="utf-8", newline="") as file:
-                first = next(csv.reader(file), list(COLUMNS))
-            if first != list(COLUMNS):
+            text = read_table(self.csv_path)
+            if text.strip() and _columns(text) != list(COLUMNS):
                 raise LlavaError(
                     f"{self.csv_path} is no table of results", hint="Choose another file."
                 )
-        write_whole(self.csv_path, _table([COLUMNS, *map(_cells, self.done.values())]))
+        # Excel takes UTF-8 for what it is only where the mark says so.
+        write_whole(
+            self.csv_path, codecs.BOM_UTF8 + _table([COLUMNS, *map(_cells, self.done.values())])
+        )
 
     def left(self, rows: Sequence[Row]) -> list[Row]:
         """What has no answer yet; what failed is tried again."""

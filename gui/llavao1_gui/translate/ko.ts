@@ -296,6 +296,10 @@
         <translation>{0}은(는) 이 컴퓨터에 없습니다. 그림을 저장하거나 복사해서 붙여 넣으세요.</translation>
     </message>
     <message>
+        <source>Nothing came with that. Save the picture, or copy and paste it.</source>
+        <translation>아무것도 오지 않았습니다. 사진을 저장하거나 복사해서 붙여넣으세요.</translation>
+    </message>
+    <message>
         <source>Demo model</source>
         <translation>데모 모델</translation>
     </message>

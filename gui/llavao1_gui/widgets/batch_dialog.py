@@ -38,6 +38,7 @@ class BatchDialog(RetranslatedDialog):
         self.table_button = button(clicked=self._csv)
         self.out_button = button(clicked=self._out)
         self.start_button = button(clicked=self._start, main=True)
+        self.start_button.setDefault(True)  # Return starts, not the folder chooser
         self.pause_button = button(clicked=self.paused.emit)
         self.stop_button = button(clicked=self.stopped.emit)
         self.bar = QProgressBar()

@@ -7,6 +7,7 @@ from PySide6.QtGui import QKeyEvent, QTextOption
 from PySide6.QtWidgets import QComboBox, QFrame, QLineEdit, QPlainTextEdit, QSizePolicy, QWidget
 
 from llavao1_gui.state.presets import EXPERT, PRESETS
+from llavao1_gui.widgets.given import is_text
 from llavao1_gui.widgets.layouts import (
     IconButton,
     Retranslated,
@@ -58,7 +59,8 @@ class QuestionField(QPlainTextEdit):
 
 
 def holds_picture(data: QMimeData) -> bool:
-    return data.hasImage() or any(url.isLocalFile() for url in data.urls())
+    inline = any(url.isLocalFile() or url.scheme() == "data" for url in data.urls())
+    return inline or (data.hasImage() and not is_text(data))
 
 
 class QuestionBox(Retranslated):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
-from PySide6.QtCore import QBuffer, QIODevice, QMimeData, Qt, Signal
+from PySide6.QtCore import QMimeData, Qt, Signal
 from PySide6.QtGui import (
     QAction,
     QCloseEvent,
@@ -19,12 +18,12 @@ from PySide6.QtWidgets import QLabel, QMainWindow, QMenu, QSplitter
 
 from llavao1_gui.widgets.actions import ACTIONS, MENUS, action_text, menu_text
 from llavao1_gui.widgets.answer_pane import AnswerPane
+from llavao1_gui.widgets.given import may_hold_picture, out_of_reach, pictures_in
 from llavao1_gui.widgets.layouts import Translated
 from llavao1_gui.widgets.picture_pane import PicturePane
 from llavao1_gui.widgets.sidebar import Sidebar
 
 NARROW = 1000  # pixels: below, the history hides itself
-IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp", "image/tiff")
 
 
 class MainWindow(Translated, QMainWindow):
@@ -107,7 +106,7 @@ class MainWindow(Translated, QMainWindow):
     # --- pictures from outside ----------------------------------------------------------------
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # noqa: N802
         data = event.mimeData()
-        if data.hasUrls() or data.hasImage() or any(map(data.hasFormat, IMAGE_TYPES)):
+        if may_hold_picture(data):
             event.acceptProposedAction()
 
     def dropEvent(self, event: QDropEvent) -> None:  # noqa: N802
@@ -116,23 +115,12 @@ class MainWindow(Translated, QMainWindow):
 
     def take(self, data: QMimeData) -> bool:
         """Pictures out of a drop or a paste; False where there is none."""
-        found: list[Path | bytes] = [
-            Path(url.toLocalFile()) for url in data.urls() if url.isLocalFile()
-        ]
-        if not found:
-            found = self._raw(data)
+        found = pictures_in(data)
         if found:
             self.dropped.emit(found)
-        elif data.hasUrls():
-            self.refused.emit(data.urls()[0].toDisplayString())
+        elif may_hold_picture(data):
+            self.refused.emit(out_of_reach(data))
         return bool(found)
-
-    def _raw(self, data: QMimeData) -> list[Path | bytes]:
-        for kind in IMAGE_TYPES:
-            if data.hasFormat(kind):
-                return [bytes(data.data(kind).data())]
-        image = data.imageData() if data.hasImage() else None
-        return [png_bytes(image)] if isinstance(image, QImage) and not image.isNull() else []
 
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802
         if not self.may_close():
@@ -145,11 +133,3 @@ class MainWindow(Translated, QMainWindow):
         self.picture.recolour()
         self.answers.recolour()
         self.sidebar.new_button.refresh()
-
-
-def png_bytes(image: QImage) -> bytes:
-    """A picture in memory as a file."""
-    buffer = QBuffer()
-    buffer.open(QIODevice.OpenModeFlag.WriteOnly)
-    image.save(buffer, "PNG")  # type: ignore[call-overload]
-    return bytes(buffer.data().data())

@@ -399,7 +399,7 @@ def test_bad_sources_are_named(tmp_path: Path) -> None:
         (lambda: batch.of_folder(tmp_path, " "), "question is empty"),
         (lambda: batch.of_csv(tmp_path / "x.csv"), "x.csv, line 2"),
         (lambda: batch.of_csv(tmp_path / "empty.csv"), "no rows"),
-        (lambda: batch.of_csv(tmp_path / "binary.csv"), "UTF-8"),
+        (lambda: batch.of_csv(tmp_path / "binary.csv"), "no rows"),
         (lambda: batch.of_csv(tmp_path / "none.csv"), "cannot read"),
     ):
         with pytest.raises(UsageError, match=said):
@@ -416,7 +416,7 @@ def test_results_go_on_after_a_kill(tmp_path: Path) -> None:
     assert again.left(rows) == [rows[1]]
     again.add(rows[1], {"conclusion": "-5", "error": "", "notes": [], "seconds": 1.0})
     assert batch.Results(tmp_path / "r.jsonl").left(rows) == []
-    table = (tmp_path / "r.csv").read_text().splitlines()
+    table = (tmp_path / "r.csv").read_text("utf-8-sig").splitlines()
     assert table[0].startswith("picture,question,conclusion")
     assert "'=1+1" in table[1]  # no formula
     assert ",-5," in table[2]
@@ -496,3 +496,42 @@ except LlavaError as error:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "cannot write" in done.stdout
     assert (tmp_path / "r.jsonl").read_bytes() == whole
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp949"])
+@pytest.mark.parametrize("divider", [",", ";", "\t"])
+def test_a_table_as_spreadsheets_save_it(encoding: str, divider: str, tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    lines = [("picture", "question"), ("사진.jpg", "몇 개입니까, 모두?"), ("", "")]
+    text = "".join(divider.join(f'"{cell}"' for cell in line) + "\r\n" for line in lines)
+    path.write_bytes(text.encode(encoding))
+    assert batch.of_csv(path) == [batch.Row(str(tmp_path / "사진.jpg"), "몇 개입니까, 모두?")]
+
+
+def test_a_western_table_is_not_taken_for_a_korean_one(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes("picture,question\na.jpg,Où est le café très léger ?\n".encode("cp1252"))
+    assert batch.of_csv(path)[0].question == "Où est le café très léger ?"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "cp949", "utf-16"])
+def test_results_go_on_after_a_spreadsheet_has_saved_them(encoding: str, tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    results = batch.Results(path)
+    results.add(batch.Row("가.jpg", "몇 개?"), {"conclusion": "두 개", "seconds": 1})
+    table = path.with_suffix(".csv")
+    whole = table.read_bytes()
+    assert whole.startswith(b"\xef\xbb\xbfpicture,")
+    table.write_bytes(whole.decode("utf-8-sig").encode(encoding))
+    batch.Results(path).add(batch.Row("나.jpg", "몇 개?"), {"conclusion": "세 개"})
+    assert [line.split(",")[0] for line in table.read_text("utf-8-sig").splitlines()] == [
+        "picture", "가.jpg", "나.jpg",
+    ]  # fmt: skip
+
+
+def test_pictures_of_a_folder_in_the_order_people_count(tmp_path: Path) -> None:
+    for name in ("img10.png", "img2.png", "IMG1.PNG", "b.jfif", "._img3.png", "notes.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "dir.png").mkdir()
+    found = [Path(row.picture).name for row in batch.of_folder(tmp_path, "What?")]
+    assert found == ["b.jfif", "IMG1.PNG", "img2.png", "img10.png"]

@@ -300,6 +300,27 @@ def test_formulas_are_found_but_not_in_code() -> None:
     assert all(one.mark in text for one in found)
 
 
+@pytest.mark.parametrize(
+    ("text", "formulas"),
+    [
+        (r"So $x^2$ and $\frac{1}{2}$.", ["x^2", r"\frac{1}{2}"]),
+        ("It is $$a + b$$ here", ["a + b"]),
+        ("from $5 to $10", []),
+        ("$5 and $10, or $ 3 $", []),
+        ("$5 a kilo, 10$ a box", []),
+        ("$5-$10", []),
+        (r"$5 \text{ apples}$ and $2x$", [r"5 \text{ apples}", "2x"]),
+        (r"\$x\$ and `$y$`", []),
+        ("$x\ny$", []),
+        ("$$$ and $$", []),
+    ],
+)
+def test_dollars_are_formulas_where_they_are(text: str, formulas: list[str]) -> None:
+    marked, found = extract(text)
+    assert [one.tex for one in found] == formulas
+    assert formulas or marked == text
+
+
 @given(st.text(alphabet=r"\()[]`ab$ " + "\ue000\ue0010\n", max_size=60))
 def test_no_text_is_lost(text: str) -> None:
     marked, found = extract(text)

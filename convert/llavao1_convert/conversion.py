@@ -26,7 +26,7 @@ from llavao1_convert.work import Work
 from llavao1_convert.writer import Slots
 from llavao1_edge.errors import CheckpointError
 from llavao1_edge.files import size_text
-from llavao1_edge.store.fetching import file_sha256
+from llavao1_edge.store.digest import file_sha256
 
 
 @dataclass(frozen=True)

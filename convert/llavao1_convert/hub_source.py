@@ -19,7 +19,7 @@ from llavao1_convert.checkpoint import (
 from llavao1_convert.folder import ADAPTER_FILES, HINT, INDEX, SINGLE
 from llavao1_convert.source import Shard, SourceTensor
 from llavao1_edge.errors import CheckpointError
-from llavao1_edge.store.fetching import Report, Stop
+from llavao1_edge.store.digest import Report, Stop
 from llavao1_edge.store.hub import Repository, find
 
 SMALL = (

@@ -15,7 +15,7 @@ from llavao1_convert.planning import Wishes, plan_checkpoint, plan_conversion
 from llavao1_convert.storage import parse_quantisation
 from llavao1_edge.contract.gguf import read_header
 from llavao1_edge.errors import CheckpointError, ModelFileError, UsageError
-from llavao1_edge.store.fetching import Stop
+from llavao1_edge.store.digest import Stop
 from llavao1_edge.store.hub import REPO, Repository, parse_repo, repository_of
 
 DEFAULT_TEXT, DEFAULT_VISION = "Q4_K_M", "Q8_0"

@@ -11,7 +11,7 @@ from llavao1_convert.conversion import run
 from llavao1_convert.sources import Request, plan_source
 from llavao1_edge.errors import Cancelled
 from llavao1_edge.store.catalogue import Entry, Store
-from llavao1_edge.store.fetching import Stop
+from llavao1_edge.store.digest import Stop
 from llavao1_edge.store.hub import Repository, find
 from llavao1_edge.store.pull import choose_pair, no_model, pull_pair, ready_pairs
 

@@ -28,7 +28,7 @@ from llavao1_edge.contract import keys
 from llavao1_edge.contract.pair import read_pair
 from llavao1_edge.errors import Cancelled, LlavaError, ModelFileError, UsageError
 from llavao1_edge.files import sync_folder, write_whole
-from llavao1_edge.store.fetching import Report, Stop, file_sha256
+from llavao1_edge.store.digest import Report, Stop, file_sha256
 
 ENVIRONMENT = "LLAVAO1_MODELS"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")

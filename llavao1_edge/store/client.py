@@ -84,6 +84,10 @@ def answer(
             yield found
     except (httpx.TransportError, httpx.TooManyRedirects) as error:
         raise _failure(error, what) from error
+    except UnicodeError:
+        raise DownloadError(
+            f"cannot ask for {what}: the token is no plain text", hint="Check HF_TOKEN."
+        ) from None
     except (httpx.InvalidURL, ValueError, ImportError) as error:  # a proxy's address, mostly
         raise DownloadError(
             f"cannot ask for {what}: {error}",
@@ -103,6 +107,11 @@ def _failure(error: Exception, what: str) -> Exception:
             f"the certificate of the server for {what} is not trusted ({text[0][:160]})",
             hint="A proxy or a virus scanner may read the connection: put its certificate into the "
             "system's store or into the file that SSL_CERT_FILE names. Check the clock, too.",
+        )
+    if isinstance(error, httpx.LocalProtocolError):  # its words hold the header: a token
+        return DownloadError(
+            f"cannot ask for {what}: a header holds characters that none may have",
+            hint="Check HF_TOKEN: it is letters and digits.",
         )
     if isinstance(error, httpx.ProxyError):
         return _proxy(text[0])

@@ -6,11 +6,10 @@ versions begin from zero after a kill. Its cache, its settings and its token are
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,7 +17,7 @@ from typing import Any, BinaryIO
 import httpx
 from filelock import FileLock, Timeout
 
-from llavao1_edge.errors import Cancelled, DownloadError
+from llavao1_edge.errors import DownloadError
 from llavao1_edge.store.client import (
     BrokenError,
     UnreachableError,
@@ -26,9 +25,8 @@ from llavao1_edge.store.client import (
     refuse_web_page,
     web_page,
 )
+from llavao1_edge.store.digest import Report, Stop, check, file_sha256
 
-Report = Callable[[int], None]
-Stop = Callable[[], bool]
 ASKED = 3  # times that the API is asked
 TRIES = 5  # without a single byte between them
 PAUSE = 0.5  # before the first new try, then twice as long each time
@@ -90,7 +88,7 @@ class _locked:  # noqa: N801 (reads as a word in a `with`)
                 self._lock.acquire(timeout=0.2)
                 return
             except Timeout:
-                _check(self._stop)
+                check(self._stop)
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()
@@ -150,7 +148,7 @@ def _receive(
             _write(file, data)
             if report is not None:
                 report(file.tell())
-            _check(stop)
+            check(stop)
 
 
 def _empty(file: BinaryIO) -> None:
@@ -227,13 +225,8 @@ def _first_bytes(found: httpx.Response, n: int) -> bytes:
 def _pause(seconds: float, stop: Stop | None) -> None:
     ends = time.monotonic() + seconds
     while time.monotonic() < ends:
-        _check(stop)
+        check(stop)
         time.sleep(0.05)
-
-
-def _check(stop: Stop | None) -> None:
-    if stop is not None and stop():
-        raise Cancelled("the download was stopped; what has come is kept")
 
 
 def difference(
@@ -247,13 +240,3 @@ def difference(
         return None
     digest = file_sha256(path, stop=stop)
     return None if digest == sha256 else f"sha256 {digest} instead of {sha256}"
-
-
-def file_sha256(path: Path, *, stop: Stop | None = None) -> str:
-    """Hexadecimal. Raises Cancelled."""
-    digest = hashlib.sha256()
-    with path.open("rb", buffering=0) as file:
-        while data := file.read(1 << 22):
-            digest.update(data)
-            _check(stop)
-    return digest.hexdigest()

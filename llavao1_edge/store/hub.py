@@ -17,15 +17,8 @@ from urllib.parse import quote
 from llavao1_edge import __version__
 from llavao1_edge.errors import DownloadError, UsageError
 from llavao1_edge.store.client import UnreachableError
-from llavao1_edge.store.fetching import (
-    Download,
-    Report,
-    Stop,
-    difference,
-    fetch,
-    read_json,
-    read_range,
-)
+from llavao1_edge.store.digest import Report, Stop
+from llavao1_edge.store.fetching import Download, difference, fetch, read_json, read_range
 
 LOGGER = logging.getLogger(__name__)
 REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95}")

@@ -11,7 +11,7 @@ from pathlib import Path
 from llavao1_edge.contract.pair import read_pair
 from llavao1_edge.errors import DownloadError, UsageError
 from llavao1_edge.store.catalogue import ENVIRONMENT, Entry, Store, StoreError
-from llavao1_edge.store.fetching import Stop
+from llavao1_edge.store.digest import Stop
 from llavao1_edge.store.hub import Repository
 
 PREFERRED = ("Q4_K_M", "Q5_K_M", "Q4_K_S", "Q8_0")

@@ -87,6 +87,18 @@ def test_a_refusal_says_what_to_do_and_is_not_asked_again(
         assert token not in str(caught.value) or not token
 
 
+@pytest.mark.parametrize("token", ["hf_s3cret\x07x", "hf_s3cretÄ", "hf_s3cret한"])
+def test_a_token_that_is_none_is_not_shown(
+    token: str, server: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", token)
+    server.bad[""] = BadDay(status=401)
+    with pytest.raises(DownloadError, match=r"cannot ask for|refused") as caught:
+        plan(tmp_path)
+    assert "HF_TOKEN" in caught.value.hint
+    assert "s3cret" not in str(caught.value)
+
+
 def test_a_short_wait_is_waited(
     server: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

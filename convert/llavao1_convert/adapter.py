@@ -43,7 +43,9 @@ OTHER_METHODS = {
     "monteclora_config": "its weights are drawn at random",
 }
 _LORA = re.compile(r"(.+)\.lora_(?:embedding_)?([AB])(?:\.(?!weight$|bias$)[^.]+)?(?:\.weight)?")
-_PATTERN = re.compile(r"(?!.*[)\]][*+{])(?!.*[*+}][*+{]).{1,200}")
+# What could be searched for ever: repeats of groups or repeats, and more than three of them.
+_PATTERN = re.compile(r"(?!.*[)\]][*+{])(?!.*[*+}][*+{])(?!(?:.*[*+{]){4}).{1,200}")
+MOST_PATTERNS = 10_000
 
 
 @dataclass(frozen=True)
@@ -224,8 +226,8 @@ class _Scales:
     def _patterns(self, config: Json, key: str) -> list[tuple[re.Pattern[str], Any]]:
         """As peft: a regular expression for the end of a module's name. The first match counts."""
         found = config.get(key) or {}
-        if not isinstance(found, dict):
-            raise self._bad(key, found)
+        if not isinstance(found, dict) or len(found) > MOST_PATTERNS:
+            raise self._bad(key, f"no table of at most {MOST_PATTERNS} patterns")
         table = []
         for pattern, value in found.items():
             try:

@@ -103,7 +103,7 @@ def export(app: Shell) -> None:
             path = path.with_suffix({"H": ".html", "J": ".json"}.get(kind[:1], ".md"))
             if path.exists():
                 text = QCoreApplication.translate("Dialogs", "{0} is there already.")
-                hint = QCoreApplication.translate("Dialogs", "Choose it itself to replace it.")
+                hint = QCoreApplication.translate("Dialogs", "Choose that file to replace it.")
                 app.tell(f"{text.format(path.name)}\n{hint}", bad=True)
                 return
         export_to(app, path)

@@ -25,7 +25,7 @@ examples:
   llavao1-edge convert old-text.gguf --projector old-mmproj.gguf --out models
 
 Writes NAME-QUANT.gguf and mmproj-NAME-QUANT.gguf, both or neither, in one pass. Stopped or killed,
-the same command goes on where it was. Needs no torch. See docs/converting.md.
+the same command resumes where it stopped. Needs no torch. See docs/converting.md.
 """
 YES_NO = {"auto": None, "yes": True, "no": False}
 

@@ -26,7 +26,7 @@ examples:
   llavao1-edge eval MMVet.tsv --export xlsx          (for VLMEvalKit's own scorer)
 
 Known files: VLMEvalKit's .tsv, .jsonl, .csv; see docs/evaluation.md. Killed or stopped, the same
-command goes on where it was.
+command resumes where it stopped.
 """
 
 

@@ -103,7 +103,7 @@ def questions(plan: Plan) -> Questions:
             if plan.strict:
                 raise UsageError(
                     f"{plan.dataset.name}, line {row.line}: {row.problem}",
-                    hint="Mend it, or leave --strict out to skip such rows.",
+                    hint="Correct it, or leave --strict out to skip such rows.",
                 )
             found.malformed.append(row)
             continue

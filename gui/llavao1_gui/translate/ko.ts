@@ -558,7 +558,7 @@
         <translation>{0}이(가) 이미 있습니다.</translation>
     </message>
     <message>
-        <source>Choose it itself to replace it.</source>
+        <source>Choose that file to replace it.</source>
         <translation>바꾸려면 그 파일을 직접 고르세요.</translation>
     </message>
     <message>
@@ -703,7 +703,7 @@
         <translation>옛 GGUF 파일 변환…</translation>
     </message>
     <message>
-        <source>Take a pair of files in…</source>
+        <source>Import model files…</source>
         <translation>파일 쌍 들여오기…</translation>
     </message>
     <message>

@@ -183,7 +183,7 @@ class ModelsDialog(RetranslatedDialog):
         self.pull_button.setText(self.tr("Fetch from the hub"))
         self.folder_button.setText(self.tr("Convert a checkpoint folder…"))
         self.file_button.setText(self.tr("Convert an old GGUF file…"))
-        self.import_button.setText(self.tr("Take a pair of files in…"))
+        self.import_button.setText(self.tr("Import model files…"))
         self.ollama_button.setText(self.tr("Convert from Ollama"))
         self.about.setText(
             self.tr(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import email.utils
+import functools
 import os
 import ssl
 import time
@@ -37,14 +38,19 @@ class BrokenError(Exception):
 
 def trust() -> ssl.SSLContext:
     """The system's trust store, and the files that the environment names beside it."""
+    return _context(tuple(path for name in TRUST if (path := os.environ.get(name))))
+
+
+@functools.lru_cache(maxsize=4)
+def _context(files: tuple[str, ...]) -> ssl.SSLContext:
+    """Kept: reading a system's certificates takes some fifty milliseconds."""
     import certifi
     import truststore
 
     context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    files = [path for name in TRUST if (path := os.environ.get(name))]
     paths = ssl.get_default_verify_paths()
     if os.name == "posix" and not (paths.cafile or _holds_files(paths.capath)):
-        files.append(certifi.where())  # a bare system has no certificates of its own
+        files = (*files, certifi.where())  # a bare system has no certificates of its own
     for path in files:
         try:
             context.load_verify_locations(path)

@@ -33,18 +33,32 @@ def tiled(scene: Scene) -> TiledPicture:
 
 
 def patch_labels(scene: Scene, picture: TiledPicture) -> NDArray[np.int8]:
-    """(max_tiles, patches, 5): colour, shape, size, row, column of the thing that covers most of
-    each patch, 0 for background; -1 in tile slots that hold no picture."""
+    """(max_tiles, patches, 5) of `grid_labels`; -1 in tile slots that hold no picture."""
     canvas = picture.canvas
     labels = np.full((MAX_TILES, N_PATCHES, len(LABELS)), -1, dtype=np.int8)
     rows, columns = canvas.rows * GRID, canvas.columns * GRID
+    grid = grid_labels(
+        scene, canvas.width, canvas.height, rows=rows, columns=columns, cell=PATCH_SIZE
+    )
+    cut = grid.reshape(canvas.rows, GRID, canvas.columns, GRID, len(LABELS))
+    labels[: canvas.n_tiles] = cut.transpose(0, 2, 1, 3, 4).reshape(-1, N_PATCHES, len(LABELS))
+    return labels
+
+
+def grid_labels(
+    scene: Scene, width: int, height: int, *, rows: int, columns: int, cell: int
+) -> NDArray[np.int8]:
+    """(rows, columns, 5): colour, shape, size, row, column of the thing that covers most of each
+    cell of `cell` pixels, 0 for background. width, height: of the picture, in pixels."""
     best = np.zeros((rows, columns))
     grid = np.zeros((rows, columns, len(LABELS)), dtype=np.int8)
     for thing in scene.things:
-        left, right = thing.box[0] * canvas.width, thing.box[2] * canvas.width
-        top, bottom = thing.box[1] * canvas.height, thing.box[3] * canvas.height
-        area = np.outer(_overlap(top, bottom, rows), _overlap(left, right, columns))
-        enough = (area > 0.08 * PATCH_SIZE**2) | (area > 0.25 * (right - left) * (bottom - top))
+        left, right = thing.box[0] * width, thing.box[2] * width
+        top, bottom = thing.box[1] * height, thing.box[3] * height
+        area = np.outer(
+            _overlap(top, bottom, rows, cell=cell), _overlap(left, right, columns, cell=cell)
+        )
+        enough = (area > 0.08 * cell**2) | (area > 0.25 * (right - left) * (bottom - top))
         wins = enough & (area > best)
         best[wins] = area[wins]
         grid[wins] = (
@@ -54,14 +68,12 @@ def patch_labels(scene: Scene, picture: TiledPicture) -> NDArray[np.int8]:
             thing.row + 1,
             thing.column + 1,
         )
-    cut = grid.reshape(canvas.rows, GRID, canvas.columns, GRID, len(LABELS))
-    labels[: canvas.n_tiles] = cut.transpose(0, 2, 1, 3, 4).reshape(-1, N_PATCHES, len(LABELS))
-    return labels
+    return grid
 
 
-def _overlap(low: float, high: float, n: int) -> NDArray[np.float64]:
-    edges = np.arange(n) * PATCH_SIZE
-    return np.clip(np.minimum(high, edges + PATCH_SIZE) - np.maximum(low, edges), 0, None)
+def _overlap(low: float, high: float, n: int, *, cell: int) -> NDArray[np.float64]:
+    edges = np.arange(n) * cell
+    return np.clip(np.minimum(high, edges + cell) - np.maximum(low, edges), 0, None)
 
 
 @dataclass(frozen=True)
@@ -141,6 +153,8 @@ class Tokens:
 class Writer:
     """Turns questions and stage texts into token ids, piece by piece as the runtime does."""
 
+    end_text, image_text = "<|eot_id|>", "<|image|>"
+
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self._cache: dict[str, list[int]] = {}
@@ -161,7 +175,7 @@ class Writer:
         start, end = self.special["<|start_header_id|>"], self.special["<|end_header_id|>"]
         return [start, *self.plain(role), end]
 
-    def prompt(self, question: str, *, picture: bool, first: bool) -> list[int]:
+    def prompt(self, question: str, *, picture: int, first: bool) -> list[int]:
         """One user turn and the assistant's header."""
         ids = [self.special["<|begin_of_text|>"]] if first else []
         ids += self.header("user")
@@ -196,11 +210,12 @@ class Writer:
                 add(f"{gap}<{tag}>")
                 add(f" {task.stage(name)}", train=caption_trained or name != "caption")
                 add(f" </{tag}>", train=caption_trained or name != "caption")
-        ids.append(self.special["<|eot_id|>"])
+        ids.append(self.special[self.end_text])
         trained.append(True)
         return ids, trained
 
-    def conversation(self, turns: Sequence[Turn], *, picture: bool) -> Tokens:
+    def conversation(self, turns: Sequence[Turn], *, picture: int) -> Tokens:
+        """picture: how many tokens stand for it, 0 without one."""
         ids: list[int] = []
         trained: list[bool] = []
         for number, turn in enumerate(turns):
@@ -210,10 +225,10 @@ class Writer:
             elif turn.form == "untagged":
                 question += UNTAGGED_SUFFIX
             prompt = self.prompt(question, picture=picture, first=number == 0)
-            answer, answer_trained = self.answer(turn, caption_trained=picture)
+            answer, answer_trained = self.answer(turn, caption_trained=picture > 0)
             ids += prompt + answer
             trained += [False] * len(prompt) + answer_trained
-        image = self.special["<|image|>"]
+        image = self.special[self.image_text]
         return Tokens(ids, trained, ids.index(image) if image in ids else None)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -39,7 +40,7 @@ CHAT_TEMPLATE = (
 )
 
 
-def train_tokenizer() -> Tokenizer:
+def train_tokenizer(specials: Sequence[str] = (*SPECIALS, IMAGE_TOKEN)) -> Tokenizer:
     """The same tokenizer every time: the corpus comes from fixed seeds."""
     corpus = [HEADER_GAP] * 4000 + ["user", "assistant", "system"] * 1500
     for index in range(3000):
@@ -57,8 +58,7 @@ def train_tokenizer() -> Tokenizer:
         show_progress=False,
     )
     tokenizer.train_from_iterator(corpus, trainer)
-    tokenizer.add_special_tokens([AddedToken(text, normalized=False) for text in SPECIALS])
-    tokenizer.add_special_tokens([AddedToken(IMAGE_TOKEN, normalized=False)])
+    tokenizer.add_special_tokens([AddedToken(text, normalized=False) for text in specials])
     return tokenizer
 
 

@@ -27,7 +27,6 @@ from llavao1_edge.engine.answering import Answering, Request
 from llavao1_edge.engine.drafter import BatchDrafter
 from llavao1_edge.engine.panel import ModelPanel
 from llavao1_edge.images import open_picture
-from llavao1_edge.prompt import user_turn
 from llavao1_edge.scoring import Ask, asks, decision
 from llavao1_edge.search import (
     Answered,
@@ -126,7 +125,9 @@ class Reference:
         return self._text(self._generate(prompt, picture, most=REPLY_TOKENS))
 
     def _turn(self, text: str, *, picture: bool) -> list[int]:
-        return self.runtime.encode(user_turn(text, first=True, picture=picture, system_block=False))
+        chat = self.runtime.words.chat
+        pieces = [*chat.opening(), *chat.question(text)] if picture else chat.turn(text)
+        return self.runtime.encode(pieces)
 
     def _text(self, tokens: Sequence[int]) -> str:
         return b"".join(map(self.runtime.piece, tokens)).decode("utf-8", "replace")

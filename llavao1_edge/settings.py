@@ -171,6 +171,22 @@ class RuntimeSettings(_Validated):
     threads: int | None = setting(None, "CPU threads; default: this machine's cores", low=1)
     context: int | None = setting(None, "tokens a conversation can hold", low=256)
     batch: int = setting(128, "most tokens computed at a time", low=8, high=8192)
+    picture_tokens: int | None = setting(
+        None,
+        "most tokens a picture may take, for models whose pictures stand in the text",
+        low=4,
+        high=1 << 16,
+    )
+    chat_format: str | None = setting(
+        None,
+        "how a conversation is written; default: as the model's family does",
+        shown="NAME",
+    )
+    stage_prompt: str = setting(
+        "auto",
+        "ask for the four stages in words; auto: of models that llama.cpp runs itself",
+        choices=("auto", "on", "off"),
+    )
     memory_check: str = setting(
         "on", "off loads a model even where it does not seem to fit", choices=("on", "off")
     )

@@ -1,7 +1,8 @@
 """A vision model behind the search, seen by the engine: measure a picture, see it once, place it
 into a sequence, decode rows that see it.
 
-`mllama` implements it by injection into llama.cpp's forward pass. It knows no search and no words.
+`mllama` implements it by injection into llama.cpp's forward pass, `native` by what llama.cpp itself
+does. Neither knows search or words.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from llavao1_edge.ggml.backend import Device
 from llavao1_edge.images import Picture
 from llavao1_edge.llama.context import Context, Row
 
@@ -37,7 +39,8 @@ class Place:
 class Preview:
     """What becomes of a picture, known before anything is encoded.
 
-    rows, columns: tiles; width, height: pixels that are looked at; n_cells: of the cache.
+    rows, columns: tiles of one grid; width, height: pixels that are looked at; n_cells: of the
+    cache; looks: (width, height) of each part that is read by itself, where there is no such grid.
     """
 
     rows: int
@@ -45,10 +48,11 @@ class Preview:
     width: int
     height: int
     n_cells: int
+    looks: tuple[tuple[int, int], ...] = ()
 
 
 class Sight(Protocol):
-    """A picture that was seen: what rows need to see it too. Owned by the model that made it."""
+    """Pictures that were seen: what rows need to see them too. Owned by the model that made it."""
 
 
 class VisionModel(Protocol):
@@ -67,23 +71,39 @@ class VisionModel(Protocol):
         """Whether cells at the end of a sequence can be forgotten, and it goes on from there."""
         ...
 
+    @property
+    def max_pictures(self) -> int | None:
+        """How many one conversation may have; None for as many as the context holds."""
+        ...
+
+    @property
+    def rows_at_once(self) -> int:
+        """Rows that a batch must hold because they see each other; 0 if any batch does."""
+        ...
+
+    @property
+    def device(self) -> Device:
+        """What reads pictures."""
+        ...
+
     def attach(self, context: Context) -> None:
         """The context in which pictures are placed and rows decoded."""
         ...
 
-    def preview(self, picture: Picture) -> Preview:
+    def preview(self, *pictures: Picture) -> Preview:
         """Nothing is encoded."""
         ...
 
-    def see(self, picture: Picture, *, checkpoint: Checkpoint | None = None) -> tuple[Any, float]:
-        """The sight of a picture, kept by its hash, and the milliseconds it took; 0 if it was kept.
+    def see(self, *pictures: Picture, checkpoint: Checkpoint | None = None) -> tuple[Any, float]:
+        """The sight of pictures, each kept by its hash, and the milliseconds it took; 0 if all
+        were kept.
 
         Raises OutOfMemory, and what `checkpoint` raises.
         """
         ...
 
     def place(self, sight: Any, sequence: int, before: Sequence[int], *, stop: Stop) -> Place:
-        """Decodes what stands before a question: the tokens `before`, and the picture.
+        """Decodes what stands before a question: the tokens `before`, and the pictures.
 
         Raises ContextFullError, Cancelled; the sequence must then be forgotten.
         """
@@ -94,6 +114,10 @@ class VisionModel(Protocol):
 
         Raises Cancelled, ContextFullError, BackendError; the rows' cells must then be forgotten.
         """
+        ...
+
+    def forget_pictures(self) -> None:
+        """They are encoded again when they are needed."""
         ...
 
     def close(self) -> None: ...

@@ -33,18 +33,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     "prompt": set(),
     "llama": {"ggml"},
     "mllama": {"ggml", "llama", "images", "contract", "vision"},
-    "vision": {"images", "llama"},
+    "native": {"ggml", "llama", "images", "contract", "vision"},
+    "vision": {"ggml", "images", "llama"},
     "scoring": {"stages"},
     "search": {"stages", "scoring", "settings"},
     "devices": {"ggml", "llama", "settings"},
     "engine": {
         *("devices", "vision"),
-        *("settings", "contract", "images", "stages", "prompt", "llama", "mllama"),
+        *("settings", "contract", "images", "stages", "prompt", "llama", "mllama", "native"),
         *("scoring", "search", "demo"),
     },
     "bench": {
         *("engine", "search", "settings", "stages", "contract"),
-        *("images", "ggml", "llama"),
+        *("images", "ggml", "llama", "mllama", "vision"),
     },
     "demo": set(),
     "testing": {"stages", "scoring", "search", "images"},
@@ -96,8 +97,15 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 # Foreign module → rooms (or files) that may import it.
 FENCES: dict[str, set[str]] = {
-    "ctypes": {"ggml", "llama", "mllama/injection.py", "devices/rpc.py", "system"},
-    "llama_cpp": {"ggml", "llama", "mllama/injection.py"},
+    "ctypes": {
+        "ggml",
+        "llama",
+        "native/library.py",
+        "mllama/injection.py",
+        "devices/rpc.py",
+        "system",
+    },
+    "llama_cpp": {"ggml", "llama", "native/library.py", "mllama/injection.py"},
     "llguidance": {"llama"},
     "jsonschema": {"engine"},
     "torch": {"verify.py"},

@@ -69,7 +69,7 @@ def _ask(engine: Engine, index: int, *, sampled: bool, hard: bool) -> Outcome:
     task = draw_task(random.Random(f"question-{index}"), scene, kind=KINDS[index % len(KINDS)])
     drawn_picture = render(scene)
     picture = open_picture(spoil(drawn_picture, index) if hard else drawn_picture)
-    canvas = engine.runtime.vision.canvas(picture)
+    canvas = engine.runtime.vision.canvas(picture)  # type: ignore[attr-defined]
 
     def answer(sampling: SamplingSettings, seed: int) -> tuple[bool, bool]:
         session = engine.session(picture)

@@ -27,7 +27,7 @@ from torch.nn.functional import cross_entropy
 from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
 
 from train.answers import draw_turn
-from train.data import LABELS, N_CLASSES, Tokens, Turn, Writer, grid_labels, scene_at
+from train.data import LABELS, N_CLASSES, Tokens, Writer, grid_labels, scene_at
 from train.model import IMAGE_MEAN, IMAGE_STD
 from train.muon import Muon
 from train.scene import render
@@ -150,7 +150,9 @@ def picture_at(job: tuple[int, int]) -> Seen:
     scene = scene_at(*job)
     width, height = fitted(scene.width, scene.height)
     drawn = render(scene).resize((width, height), resample=3)
-    labels = grid_labels(scene, width, height, rows=height // CELL, columns=width // CELL, cell=CELL)
+    labels = grid_labels(
+        scene, width, height, rows=height // CELL, columns=width // CELL, cell=CELL
+    )
     return Seen(np.asarray(drawn), labels)
 
 
@@ -278,9 +280,7 @@ def optimise(named: list[tuple[str, nn.Parameter]]) -> list[torch.optim.Optimize
     ]
 
 
-def step(
-    loss: Tensor, optimisers: Sequence[torch.optim.Optimizer], rates: Sequence[float]
-) -> None:
+def step(loss: Tensor, optimisers: Sequence[torch.optim.Optimizer], rates: Sequence[float]) -> None:
     for optimiser, rate in zip(optimisers, rates, strict=True):
         optimiser.zero_grad(set_to_none=True)
         for group in optimiser.param_groups:
@@ -336,7 +336,13 @@ class Run:
         return self.heads.loss(self.model.model.visual(pixels, grid_thw=grids), seen)
 
     def learn(
-        self, pictures: list[Seen], held: list[Seen], *, see_minutes: float, minutes: float, size: int
+        self,
+        pictures: list[Seen],
+        held: list[Seen],
+        *,
+        see_minutes: float,
+        minutes: float,
+        size: int,
     ) -> None:
         generator = random.Random(self.steps)
         items = batches(stream(self.writer, pictures, seed=31 + self.steps), size)

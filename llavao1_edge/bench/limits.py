@@ -20,10 +20,13 @@ ROWS, WIDTH = 512, 2048
 
 def measure_limits(engine: Engine) -> Limits:
     """On the engine's device and threads; takes a second or two."""
-    backend = engine.runtime.vision.eyes.backend
-    return Limits(
-        bandwidth(engine.runtime.n_threads), product_rate(backend, F32), product_rate(backend, Q8_0)
-    )
+    n_threads = engine.runtime.n_threads
+    backend = Backend(engine.runtime.vision.device, n_threads=n_threads)
+    try:
+        rates = product_rate(backend, F32), product_rate(backend, Q8_0)
+    finally:
+        backend.close()
+    return Limits(bandwidth(n_threads), *rates)
 
 
 def bandwidth(n_threads: int) -> float:

@@ -12,14 +12,15 @@ from llavao1_edge.bench.limits import measure_limits
 from llavao1_edge.bench.timing import Phase, in_turn, timed
 from llavao1_edge.contract.gguf import GgufHeader
 from llavao1_edge.engine import Engine
-from llavao1_edge.engine.runtime import Runtime
 from llavao1_edge.ggml.types import PLAIN
 from llavao1_edge.images import Picture, open_picture, tile_picture
 from llavao1_edge.llama.context import Row
 from llavao1_edge.llama.sampler import Draws, Grammar, Sampler, Sampling
+from llavao1_edge.mllama.model import MllamaModel, Sight
 from llavao1_edge.search import StageBeam
 from llavao1_edge.settings import BudgetSettings, RuntimeSettings, SamplingSettings
 from llavao1_edge.stages import REASONING, stage_grammar
+from llavao1_edge.vision import Place, VisionModel
 
 PROMPT = 64
 COUNTS = (1, 2, 4, 8)
@@ -55,18 +56,32 @@ class Bench:
         self.limits = measure_limits(engine)
 
     def reading(self, rounds: int) -> list[Phase]:
-        """From the file to the picture's keys and values."""
+        """From the file to what decoding needs of the picture."""
+        if not isinstance(self.runtime.vision, MllamaModel):
+            return self._reading_native(self.runtime.vision, rounds)
+        return self._reading_mllama(self.runtime.vision, rounds)
+
+    def _reading_native(self, vision: VisionModel, rounds: int) -> list[Phase]:
+        def see() -> None:
+            vision.forget_pictures()
+            vision.see(self.picture)
+
+        opened, seen = in_turn([lambda: open_picture(self.path), see], rounds)
+        n = vision.preview(self.picture).n_cells
+        return [timed("open the picture", opened), timed(f"read it as {n} tokens", seen)]
+
+    def _reading_mllama(self, seeing: MllamaModel, rounds: int) -> list[Phase]:
         runtime, limits = self.runtime, self.limits
-        rules = runtime.vision.shape.tiling
+        rules = seeing.shape.tiling
         tiled = tile_picture(self.picture.image, rules=rules)
-        vision = runtime.vision.eyes.tower.encode(tiled)
+        vision = seeing.eyes.tower.encode(tiled)
         try:
             opened, cut, encoded, stated = in_turn(
                 [
                     lambda: open_picture(self.path),
                     lambda: tile_picture(self.picture.image, rules=rules),
-                    lambda: runtime.vision.eyes.tower.encode(tiled).close(),
-                    lambda: runtime.vision.eyes.layers.states(
+                    lambda: seeing.eyes.tower.encode(tiled).close(),
+                    lambda: seeing.eyes.layers.states(
                         vision, n_tiles=tiled.n_tiles, f32=runtime.f32_cache
                     ).close(),
                 ],
@@ -80,14 +95,14 @@ class Bench:
             timed("cut into tiles", cut),
             timed(
                 f"vision tower and projector, {tiled.n_tiles} of "
-                f"{runtime.vision.shape.tensors.max_tiles} tiles",
+                f"{seeing.shape.tensors.max_tiles} tiles",
                 encoded, limits=limits, n_bytes=self._bytes("v.") + self._bytes("mm."),
-                n_operations=vision_operations(runtime), integer=quantised,
+                n_operations=vision_operations(seeing), integer=quantised,
             ),
             timed(
                 "cross keys and values", stated, limits=limits,
                 n_bytes=self._bytes(".attn_k.") + self._bytes(".attn_v."),
-                n_operations=cross_operations(runtime),
+                n_operations=cross_operations(seeing),
                 integer=self._quantised("cross.blk.0.attn_k.weight"),
             ),
         ]  # fmt: skip
@@ -96,17 +111,21 @@ class Bench:
         """A prompt, and a step of N candidates side by side, with the picture."""
         runtime = self.runtime
         sight, _ = runtime.vision.see(self.picture)
-        states = sight.states
-        root = runtime.take_sequence()
-        prompt = [Row(5 + i, i, root, output=i == PROMPT - 1) for i in range(PROMPT)]
+        begun, place, picture = runtime.take_sequence(), Place(), 0.0
+        if isinstance(sight, Sight):
+            picture = sight.states.n_bytes * sight.states.n_valid / sight.states.n_tokens
+        else:
+            place = runtime.vision.place(sight, begun, (), stop=lambda: False)
+        root, start = runtime.take_sequence(), place.position
+        prompt = [Row(5 + i, start + i, root, output=i == PROMPT - 1) for i in range(PROMPT)]
 
         def prefill() -> None:
             runtime.context.forget(root)
+            runtime.context.fork(begun, root)
             runtime.decode(prompt, sight, stop=lambda: False)
 
         (filled,) = in_turn([prefill], max(3, rounds // 3))
         weights = weight_bytes(runtime.text_header) + self._cross_bytes()
-        picture = states.n_bytes * states.n_valid / states.n_tokens
         operations = self._operations_per_token()
         phases = [
             timed(
@@ -115,7 +134,7 @@ class Bench:
                 integer=self._quantised(None),
             )
         ]  # fmt: skip
-        branches = [root]
+        branches: list[int] = []
         for n in COUNTS:
             while len(branches) < n:
                 branches.append(runtime.take_sequence())
@@ -123,8 +142,10 @@ class Bench:
 
             def step(n: int = n) -> None:
                 for branch in branches[:n]:
-                    runtime.context.rewind(branch, PROMPT)
-                rows = [Row(7, PROMPT, branch, output=True) for branch in branches[:n]]
+                    if not runtime.rewind(branch, start + PROMPT):
+                        runtime.context.forget(branch)
+                        runtime.context.fork(root, branch)
+                rows = [Row(7, start + PROMPT, branch, output=True) for branch in branches[:n]]
                 runtime.decode(rows, sight, stop=lambda: False)
 
             (stepped,) = in_turn([step], rounds)
@@ -135,8 +156,8 @@ class Bench:
                     integer=self._quantised(None),
                 )
             )  # fmt: skip
-        for branch in branches:
-            runtime.release(branch)
+        for sequence in (*branches, root, begun):
+            runtime.release(sequence)
         return phases
 
     def drawing(self, rounds: int) -> list[Phase]:
@@ -204,18 +225,21 @@ class Bench:
     def _quantised(self, name: str | None) -> bool:
         """Whether a tensor of the mmproj file (None: the text's layers) is quantised."""
         if name is None:
-            return self.runtime.text_header.tensors["blk.0.ffn_up.weight"].kind not in PLAIN
+            layers = self.runtime.text_header.tensors.items()
+            return any(i.kind not in PLAIN for n, i in layers if n.startswith("blk."))
         return self.runtime.mmproj_header.tensors[name].kind not in PLAIN
 
 
 def weight_bytes(header: GgufHeader) -> int:
-    """Bytes of weights that one token reads: everything but the embedding table."""
-    return sum(i.n_bytes for n, i in header.tensors.items() if n != "token_embd.weight")
+    """Bytes of weights that one token reads: everything but the embedding table, unless that is the
+    head as well."""
+    table = "token_embd.weight" if "output.weight" in header.tensors else None
+    return sum(i.n_bytes for n, i in header.tensors.items() if n != table)
 
 
-def vision_operations(runtime: Runtime) -> float:
+def vision_operations(model: MllamaModel) -> float:
     """Multiplications and additions of the tower and the projector, all tile slots."""
-    shape, sizes = runtime.vision.shape, runtime.vision.shape.tensors
+    shape, sizes = model.shape, model.shape.tensors
     rows = shape.n_tokens + shape.n_padding
     linear = 4 * sizes.width**2 + 2 * sizes.width * sizes.ffn
     layers = sizes.local_layers + sizes.global_layers
@@ -224,7 +248,7 @@ def vision_operations(runtime: Runtime) -> float:
     return 2.0 * (layers * rows * (linear + attention) + project)
 
 
-def cross_operations(runtime: Runtime) -> float:
-    shape, sizes = runtime.vision.shape, runtime.vision.shape.tensors
+def cross_operations(model: MllamaModel) -> float:
+    shape, sizes = model.shape, model.shape.tensors
     width = sizes.cross_kv_heads * sizes.head_width
     return 2.0 * sizes.cross_layers * shape.n_tokens * sizes.text_width * 2 * width

@@ -39,6 +39,8 @@ class Progress(Closing):
     def show(self, event: Event) -> None:
         if isinstance(event, PictureReady):
             seen = f"{event.columns}x{event.rows} tiles, {event.width}x{event.height} pixels"
+            if event.looks:
+                seen = looks_text(event)
             how = "was read before" if event.reused else f"{event.milliseconds / 1000:.1f} s"
             self.say(f"picture     {seen}, {how}")
         elif isinstance(event, StageStarted):
@@ -106,3 +108,11 @@ def stop_on_interrupt() -> Iterator[Flag]:
         yield flag
     finally:
         signal.signal(signal.SIGINT, previous)
+
+
+def looks_text(event: PictureReady) -> str:
+    """What becomes of pictures that stand in the text as tokens."""
+    sizes = [f"{width}x{height} pixels" for width, height in event.looks if width]
+    if len(event.looks) > 1 and len(set(sizes)) == 1:
+        sizes = [f"{len(event.looks)} parts of {sizes[0]}"]
+    return ", ".join([*sizes, f"{event.n_cells} tokens"])

@@ -1,18 +1,59 @@
-"""Whether two files are a pair, and ours."""
+"""Whether two files are a pair: one of ours, or one of a model that llama.cpp runs itself."""
 
 from __future__ import annotations
 
+import hashlib
+from enum import Enum
 from pathlib import Path
 
 from llavao1_edge.contract import keys
 from llavao1_edge.contract.gguf import GgufHeader, read_header
+from llavao1_edge.contract.native import check_native
 from llavao1_edge.contract.text import check_text
 from llavao1_edge.errors import ModelFileError, PairError
+
+SAMPLED, SAMPLE_BYTES = 4, 1 << 16
+
+
+class Kind(Enum):
+    """Who runs a pair's vision: our own cross layers, or llama.cpp's libmtmd."""
+
+    MLLAMA = "mllama"
+    NATIVE = "native"
+
+
+def kind_of(text: GgufHeader, mmproj: GgufHeader) -> Kind:
+    """Ours where one of the files says so: then the other one must be ours too."""
+    ours = (
+        mmproj.metadata.get(keys.PROJECTOR) == keys.PROJECTOR_TYPE
+        or keys.PAIR_ID in text.metadata
+        or keys.PAIR_ID in mmproj.metadata
+        or text.metadata.get(keys.ARCHITECTURE) == "mllama"
+    )
+    return Kind.MLLAMA if ours else Kind.NATIVE
+
+
+def identity(text: GgufHeader, mmproj: GgufHeader) -> str:
+    """Names a model: for pairs of ours the same for all conversions of one checkpoint, for others
+    a digest of what the files' headers say and of the beginning of their largest tensors."""
+    if kind_of(text, mmproj) is Kind.MLLAMA:
+        return text.text(keys.PAIR_ID)
+    digest = hashlib.sha256()
+    for header in (text, mmproj):
+        for info in sorted(header.tensors.values(), key=lambda info: info.name):
+            digest.update(f"{info.name} {info.shape} {info.kind.name}\n".encode())
+        largest = sorted(header.tensors.values(), key=lambda info: (-info.n_bytes, info.name))
+        for info in largest[:SAMPLED]:
+            digest.update(header.data[info.offset : info.offset + min(info.n_bytes, SAMPLE_BYTES)])
+    return digest.hexdigest()
 
 
 def read_pair(text_path: Path, mmproj_path: Path) -> tuple[GgufHeader, GgufHeader]:
     """Both checked headers. Raises ModelFileError or PairError with the reason."""
     text, mmproj = read_header(text_path), read_header(mmproj_path)
+    if kind_of(text, mmproj) is Kind.NATIVE:
+        check_native(text, mmproj)
+        return text, mmproj
     _check_text(text)
     _check_mmproj(mmproj)
     for header in (text, mmproj):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -64,13 +64,13 @@ class Answering:
         self,
         runtime: Runtime,
         seat: Seat,
-        picture: Picture | None,
+        pictures: Sequence[Picture],
         prompt: list[int],
         request: Request,
         *,
         stop: Stop,
     ) -> None:
-        self.runtime, self.seat, self.picture = runtime, seat, picture
+        self.runtime, self.seat, self.pictures = runtime, seat, pictures
         self.prompt, self.request, self.stop = prompt, request, Latch(stop)
         self.counters = Counters()
         self.recorder = Recorder()
@@ -79,8 +79,8 @@ class Answering:
     def run(self) -> Iterator[Event]:
         self._make_room()  # before the picture, which costs more
         sight = None
-        if self.picture is not None:
-            ready, sight = self._see(self.picture)
+        if self.pictures:
+            ready, sight = self._see()
             yield ready
         calls = self.runtime.decode_calls
         self.budget.started = self.budget.clock()
@@ -112,8 +112,8 @@ class Answering:
     def _make_room(self) -> None:
         """For the question, the picture's cells and the beginning of an answer."""
         n_cells = len(self.prompt) + RESERVE
-        if self.seat.root is not None and self.picture is not None:
-            preview = self.runtime.vision.preview(self.picture)
+        if self.seat.root is not None and self.pictures:
+            preview = self.runtime.vision.preview(*self.pictures)
             n_cells += len(self.seat.root.tokens) + preview.n_cells
         self.seat.make_room(n_cells)
 
@@ -166,20 +166,27 @@ class Answering:
         )
         return panel, drafter
 
-    def _see(self, picture: Picture) -> tuple[PictureReady, Any]:
+    def _see(self) -> tuple[PictureReady, Any]:
         def checkpoint(_: float) -> None:
             if self.stop():
                 raise Cancelled("stopped")
 
         vision = self.runtime.vision
         before = vision.n_seen
-        sight, milliseconds = vision.see(picture, checkpoint=checkpoint)
+        sight, milliseconds = vision.see(*self.pictures, checkpoint=checkpoint)
         self.counters.vision_passes = vision.n_seen - before
         self.counters.picture_ms = milliseconds
-        seen = vision.preview(picture)
+        seen = vision.preview(*self.pictures)
         reused = vision.n_seen == before
         return PictureReady(
-            seen.rows, seen.columns, seen.width, seen.height, reused, milliseconds
+            seen.rows,
+            seen.columns,
+            seen.width,
+            seen.height,
+            reused,
+            milliseconds,
+            seen.n_cells,
+            seen.looks,
         ), sight
 
     def _sampling(self) -> Sampling:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,27 +34,40 @@ def check_tokens(runtime: Runtime, tokens: Sequence[int], *, picture: bool) -> l
             else "no tokens",
             hint="Give the ids of the model's own tokenizer.",
         )
-    if picture and runtime.image_token not in ids:
+    token = runtime.words.image_token
+    if picture and token is not None and token not in ids:
         raise UsageError(
-            f"a picture was given, but the tokens hold no image token ({runtime.image_token})",
+            f"a picture was given, but the tokens hold no image token ({token})",
             hint="Put it where the picture stands, or give no picture.",
         )
     return ids
 
 
-def compute_logits(runtime: Runtime, ids: list[int], sight: Sight | None) -> PromptLogits:
-    """Logits after every token of checked ids."""
-    here = None if sight is None else sight.at(ids.index(runtime.image_token))
+def compute_logits(
+    runtime: Runtime, ids: list[int], sight: Any, *, before: Sequence[int] = ()
+) -> PromptLogits:
+    """Logits after every token of checked ids. before: what stands before the picture, where the
+    picture is no token among the ids."""
     sequence = runtime.take_sequence()
-    logits = np.empty((len(ids), runtime.head_vocab), dtype=np.float32)
-    n_batch = runtime.context.n_batch
+    n_logits = runtime.words.n_logits
+    logits = np.empty((len(ids), n_logits), dtype=np.float32)
+    n_batch, position = runtime.context.n_batch, 0
     try:
+        image_token = runtime.words.image_token
+        if isinstance(sight, Sight) and image_token is not None:
+            sight = sight.at(ids.index(image_token))
+        elif sight is not None:
+            place = runtime.vision.place(sight, sequence, before, stop=lambda: False)
+            position = place.position
         for start in range(0, len(ids), n_batch):
             chunk = ids[start : start + n_batch]
-            rows = [Row(token, start + i, sequence, output=True) for i, token in enumerate(chunk)]
-            runtime.decode(rows, here, stop=lambda: False)
+            rows = [
+                Row(token, position + start + i, sequence, output=True)
+                for i, token in enumerate(chunk)
+            ]
+            runtime.decode(rows, sight, stop=lambda: False)
             for i in range(len(chunk)):
-                logits[start + i] = runtime.context.logits(i)[: runtime.head_vocab]
+                logits[start + i] = runtime.context.logits(i)[:n_logits]
     finally:
         runtime.release(sequence)
     return PromptLogits(ids, logits)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from weakref import finalize
 
+from llavao1_edge.contract.naming import usual_mmproj
 from llavao1_edge.engine.diagnosis import PromptLogits, check_tokens, compute_logits
 from llavao1_edge.engine.info import ModelInfo, model_info
 from llavao1_edge.engine.runtime import Runtime
@@ -16,7 +17,6 @@ from llavao1_edge.engine.session import Session
 from llavao1_edge.errors import ModelFileError, UsageError
 from llavao1_edge.images import Picture, open_picture
 from llavao1_edge.lifetime import Closing
-from llavao1_edge.prompt import user_turn
 from llavao1_edge.search import Strategy
 from llavao1_edge.settings import RuntimeSettings
 
@@ -67,13 +67,11 @@ class Engine(Closing):
         self.check_open()
         return model_info(self.runtime)
 
-    def session(self, picture: PictureSource | None = None) -> Session:
-        """A new conversation about a picture, or about none. Raises PictureError."""
+    def session(self, *pictures: PictureSource | None) -> Session:
+        """A new conversation about a picture, or about none; about several, where the model takes
+        them (`about.max_pictures`). Raises PictureError, UsageError."""
         self.check_open()
-        opened = (
-            picture if isinstance(picture, Picture) or picture is None else open_picture(picture)
-        )
-        return Session(self, opened)
+        return Session(self, [_opened(picture) for picture in pictures if picture is not None])
 
     def prompt_logits(
         self, picture: PictureSource | None, question: str | Sequence[int]
@@ -81,28 +79,29 @@ class Engine(Closing):
         """Logits after every token of a prompt, to verify a conversion.
 
         question: text, which goes through the chat format, or token ids, which are taken as they
-        are (with a picture they must hold the image token).
+        are (with a picture they must hold the image token, if the model has one; else the picture
+        stands before them). The logits are those of the tokens that are returned.
         """
         self.check_open()
         runtime = self.runtime
+        chat, system = runtime.words.chat, runtime.words.system
+        before: Sequence[int] = ()
         with runtime.turns.take():
-            if isinstance(question, str):
-                turn = user_turn(
-                    question,
-                    first=True,
-                    picture=picture is not None,
-                    system_block=runtime.system_block,
-                )
-                tokens: Sequence[int] = runtime.encode(turn)
-            else:
+            if not isinstance(question, str):
                 tokens = question
+            elif picture is None:
+                tokens = runtime.encode(chat.turn(question, system=system))
+            elif chat.picture:
+                tokens = runtime.encode([*chat.opening(), *chat.question(question)])
+            else:
+                before = runtime.encode(chat.opening())
+                tokens = runtime.encode(chat.question(question))
             ids = check_tokens(runtime, tokens, picture=picture is not None)
             self.seats.make_room(None, len(ids))
             sight = None
             if picture is not None:
-                opened = picture if isinstance(picture, Picture) else open_picture(picture)
-                sight, _ = runtime.vision.see(opened)
-            return compute_logits(runtime, ids, sight)
+                sight, _ = runtime.vision.see(_opened(picture))
+            return compute_logits(runtime, ids, sight, before=before)
 
     def close(self) -> None:
         """Frees everything. Conversations cannot be used afterwards; an open stream ends."""
@@ -118,6 +117,10 @@ class Engine(Closing):
         """Raises UsageError after `close`."""
         if not self.is_open:
             raise UsageError("the model is closed", hint="Open it again with Engine.open.")
+
+
+def _opened(picture: PictureSource) -> Picture:
+    return picture if isinstance(picture, Picture) else open_picture(picture)
 
 
 def resolve_pair(
@@ -140,14 +143,20 @@ def resolve_pair(
 
 
 def _mmproj_beside(path: Path) -> Path:
-    """The only mmproj file of the folder named after the text file, or after its base name."""
+    """The mmproj file of the folder that is named after the text file, or after its base name, or
+    the only one there; of several with different weights, the usual one."""
     if not path.is_file():
         raise ModelFileError(f"cannot read model file {path}: no such file", hint="Check the path.")
     for start in (path.stem, path.stem.rsplit("-", 1)[0]):
         found = sorted(path.parent.glob(f"mmproj-{glob.escape(start)}*.gguf"))
         if len(found) == 1:
             return found[0]
-    names = ", ".join(file.name for file in found) or "none"
-    raise UsageError(
-        f"no single mmproj file for {path} (found: {names})", hint="Give one with --mmproj FILE."
-    )
+    all_there = sorted(path.parent.glob("*mmproj*.gguf"))
+    chosen = usual_mmproj([file.name for file in found or all_there])
+    if chosen is None:
+        names = ", ".join(file.name for file in all_there) or "none"
+        raise UsageError(
+            f"no single mmproj file for {path} (found: {names})",
+            hint="Give one with --mmproj FILE.",
+        )
+    return path.parent / chosen

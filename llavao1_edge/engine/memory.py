@@ -13,117 +13,28 @@ from pathlib import Path
 from typing import Any
 
 from llavao1_edge.contract import keys
-from llavao1_edge.contract import tensors as names
 from llavao1_edge.contract.gguf import GgufHeader
-from llavao1_edge.contract.pair import read_pair
+from llavao1_edge.contract.native import family_of
+from llavao1_edge.contract.pair import Kind, identity, kind_of, read_pair
 from llavao1_edge.engine.machine import Machine
+from llavao1_edge.engine.sizes import Sizes, sizes
 from llavao1_edge.errors import BackendError
 from llavao1_edge.files import size_text
-from llavao1_edge.mllama.shape import MllamaShape, read_shape
+from llavao1_edge.mllama.shape import read_shape
 from llavao1_edge.settings import RuntimeSettings
 
 DEFAULT_CONTEXT = 4096
 SMALLEST_CONTEXT, CONTEXT_STEP = 1024, 256
+CPU_PICTURE_TOKENS, GPU_PICTURE_TOKENS = 1024, 2048  # where pictures stand in the context
 CANDIDATE_TOKENS = 640  # of a whole answer, as the model writes them; longer ones go in waves
 MARGIN = 0.04  # of what is free, at least 200 MB: other programs breathe, estimates err
 LEAST_MARGIN = 200 << 20
-LIBRARIES = 60 << 20  # what llama.cpp and its threads take besides what is listed
 DEVICE_RESERVE = 160 << 20  # a driver's own, besides llama.cpp's compute buffer
-# Types that llama.cpp's CPU backend copies into another order while loading; the pages of the file
-# stay mapped, but are not needed again. Measured on x86; elsewhere more types are.
-REORDERED = ("Q4_0", "Q4_K", "IQ4_NL")
 SMALLER = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "IQ4_XS")
 BITS = {"F32": 32, "F16": 16, "BF16": 16, "Q8_0": 8.5, "Q6_K": 6.6, "Q5_K_M": 5.7, "Q5_K_S": 5.5,
         "Q4_K_M": 4.9, "Q4_K_S": 4.6, "Q4_0": 4.6, "IQ4_NL": 4.6, "IQ4_XS": 4.3}  # fmt: skip
 TEXT_CHOICES = (1, 4, 8, 16)
 CONTEXTS = (2048, 4096, 8192)
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """Bytes, from the two headers. `per_cell`: keys and values of one token in all layers;
-    `compute`: llama.cpp's compute buffer on each device, which grows with the batch."""
-
-    text: int
-    reordered: int
-    per_layer: int
-    n_layers: int
-    head: int
-    mmproj: int
-    per_cell: int
-    picture: int
-    vision: int
-    decoding: int
-    per_candidate: int
-    context_length: int
-    compute: int = 0
-
-    def host(self, n_ctx: int, width: int) -> dict[str, int]:
-        """Part → bytes, everything on the CPU."""
-        return {
-            "text weights": self.text,
-            "vision and cross-attention weights": self.mmproj,
-            f"keys and values of {n_ctx} tokens": n_ctx * self.per_cell,
-            "keys and values of a picture": self.picture,
-            "reading a picture, or decoding": max(self.vision, self.decoding),
-            f"{width} candidates side by side": width * self.per_candidate,
-            "libraries": LIBRARIES,
-        }
-
-
-def sizes(
-    text: GgufHeader, mmproj: GgufHeader, *, f32_cache: bool, batch: int = RuntimeSettings.batch
-) -> Sizes:
-    """Raises ModelFileError for headers without the numbers."""
-    shape = read_shape(mmproj)
-    number = 4 if f32_cache else 2
-    n_layers, width = text.integer("llama.block_count"), text.integer("llama.embedding_length")
-    heads, ffn = text.integer("llama.attention.head_count"), shape.tensors.text_ffn
-    kv = width // max(1, heads) * text.integer("llama.attention.head_count_kv")
-    n_vocab = text.tensors["token_embd.weight"].shape[1]
-    total = sum(info.n_bytes for info in text.tensors.values())
-    outside = sum(i.n_bytes for n, i in text.tensors.items() if not n.startswith("blk."))
-    head = text.tensors["output.weight"].n_bytes
-    reordered = sum(
-        info.n_bytes
-        for name, info in text.tensors.items()
-        if info.kind.name in REORDERED and name != "token_embd.weight"
-    )
-    used = sum(i.n_bytes for n, i in mmproj.tensors.items() if n not in names.TABLES)
-    return Sizes(
-        text=total,
-        reordered=reordered,
-        per_layer=(total - outside) // max(1, n_layers),
-        n_layers=n_layers,
-        head=head,
-        mmproj=used,
-        per_cell=2 * n_layers * kv * number,
-        picture=_picture(shape, number),
-        vision=_vision(shape),
-        decoding=batch * 4 * (2 * ffn + 6 * width),
-        # Logits in llama.cpp, our copy, and two arrays of weights.
-        per_candidate=4 * n_vocab * 4,
-        context_length=text.integer("llama.context_length"),
-        compute=batch * 4 * (n_vocab + 2 * ffn + 6 * width),
-    )
-
-
-def _picture(shape: MllamaShape, number: int) -> int:
-    sizes = shape.tensors
-    return (
-        2 * sizes.cross_layers * shape.n_tokens * sizes.cross_kv_heads * sizes.head_width * number
-    )
-
-
-def _vision(shape: MllamaShape) -> int:
-    """Hidden and attended states, projected tokens, and the largest graph of a layer."""
-    rows, sizes = shape.n_tokens + shape.n_padding, shape.tensors
-    states = 2 * rows * sizes.width + shape.n_tokens * sizes.text_width
-    layer = max(rows * (2 * sizes.ffn + 2 * sizes.width), rows * 4 * sizes.width)
-    weights = 2 * sizes.width * sizes.ffn
-    keys_values = 2 * shape.n_tokens * sizes.cross_kv_heads * sizes.head_width
-    keys_values += sizes.text_width * sizes.cross_kv_heads * sizes.head_width
-    return 4 * (states + max(layer + weights, keys_values))
 
 
 @dataclass(frozen=True)
@@ -210,7 +121,8 @@ def fit(
 
 def _context(found: Sizes, width: int) -> int:
     """Cells for the conversation and for what a search holds at once."""
-    return min(DEFAULT_CONTEXT, found.context_length) + (width - 1) * CANDIDATE_TOKENS
+    cells = DEFAULT_CONTEXT + found.picture_cells
+    return min(cells, found.context_length) + (width - 1) * CANDIDATE_TOKENS
 
 
 def _with_gpu(
@@ -305,9 +217,8 @@ def quantisation_name(header: GgufHeader) -> str:
 def describe(text_path: Path, mmproj_path: Path) -> dict[str, Any]:
     """A pair for people and programs: what it is, and what it needs on a CPU."""
     text, mmproj = read_pair(text_path, mmproj_path)
-    shape = read_shape(mmproj)
     quantisation = quantisation_name(text)
-    found = sizes(text, mmproj, f32_cache=quantisation == "F32")
+    found = sizes(text, mmproj, f32_cache=quantisation == "F32", picture_tokens=CPU_PICTURE_TOKENS)
     weights = sum(math.prod(i.shape) for h in (text, mmproj) for i in h.tensors.values())
     rows = [
         {
@@ -320,15 +231,29 @@ def describe(text_path: Path, mmproj_path: Path) -> dict[str, Any]:
         for n in TEXT_CHOICES
     ]
     return {
-        "architecture": f"mllama: {found.n_layers} self-attention and "
-        f"{shape.tensors.cross_layers} cross-attention layers, vision of "
-        f"{shape.tensors.local_layers} + {shape.tensors.global_layers} layers",
+        "architecture": _architecture(text, mmproj),
         "weights": f"{weights / 1e9:.2f} billion"
         if weights >= 1e8
         else f"{weights / 1e6:.1f} million",
         "quantisation": f"text {quantisation}, vision {quantisation_name(mmproj)}",
         "sizes": f"text {size_text(text.n_bytes)}, mmproj {size_text(mmproj.n_bytes)}",
-        "pair": text.text(keys.PAIR_ID),
+        "pair": identity(text, mmproj),
         "context": found.context_length,
         "memory": rows,
     }
+
+
+def _architecture(text: GgufHeader, mmproj: GgufHeader) -> str:
+    if kind_of(text, mmproj) is Kind.NATIVE:
+        name = text.text(keys.ARCHITECTURE)
+        vision = mmproj.metadata.get(keys.VISION_LAYERS, "?")
+        return (
+            f"{family_of(mmproj).name}: {name} of {text.integer(f'{name}.block_count')} layers, "
+            f"vision of {vision} layers; llama.cpp runs it itself"
+        )
+    shape = read_shape(mmproj)
+    return (
+        f"mllama: {text.integer('llama.block_count')} self-attention and "
+        f"{shape.tensors.cross_layers} cross-attention layers, vision of "
+        f"{shape.tensors.local_layers} + {shape.tensors.global_layers} layers"
+    )

@@ -20,7 +20,6 @@ from llavao1_edge.engine.turns import Latch
 from llavao1_edge.errors import Cancelled, ContextFullError
 from llavao1_edge.llama.context import Row
 from llavao1_edge.llama.sampler import Sampling
-from llavao1_edge.prompt import picture_question, user_turn
 from llavao1_edge.scoring import Ask
 from llavao1_edge.search import Budget, CandidateFinished
 
@@ -190,10 +189,9 @@ class ModelPanel:
     def _prompt(self, ask: Ask) -> list[int]:
         """The tokens of an ask; those about the picture come after the root."""
         if ask.picture and self._root is not None:
-            return self._runtime.encode(picture_question(ask.text))
-        block = self._runtime.system_block
-        turn = user_turn(ask.text, first=True, picture=False, system_block=block)
-        return self._runtime.encode(turn)
+            return self._runtime.encode(self._runtime.words.chat.question(ask.text))
+        words = self._runtime.words
+        return self._runtime.encode(words.chat.turn(ask.text, system=words.system))
 
     def _points(self, picture: bool) -> Points:
         points = Points(

@@ -13,11 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llavao1_edge.contract import keys
-from llavao1_edge.contract.pair import read_pair
+from llavao1_edge.contract.pair import Kind, identity, kind_of, read_pair
 from llavao1_edge.devices import choose, machine_devices
 from llavao1_edge.engine.machine import read_machine
-from llavao1_edge.engine.memory import MemoryPlan, fit, quantisation_name, sizes
+from llavao1_edge.engine.memory import (
+    CPU_PICTURE_TOKENS,
+    GPU_PICTURE_TOKENS,
+    MemoryPlan,
+    fit,
+    quantisation_name,
+)
+from llavao1_edge.engine.sizes import Sizes, sizes
 from llavao1_edge.engine.turns import Turns
+from llavao1_edge.engine.words import mllama_words, native_words
 from llavao1_edge.errors import BackendError, ModelFileError, UsageError
 from llavao1_edge.llama.context import Context, Row
 from llavao1_edge.llama.guide import Vocabulary
@@ -25,14 +33,16 @@ from llavao1_edge.llama.model import Model
 from llavao1_edge.llama.sampler import Sampling
 from llavao1_edge.mllama.model import MllamaModel
 from llavao1_edge.mllama.shape import read_shape
-from llavao1_edge.prompt import END_OF_TURN, Piece, Special
+from llavao1_edge.native.model import NativeModel
+from llavao1_edge.prompt import BEGIN, Piece, Special, chat_format
 from llavao1_edge.settings import RuntimeSettings
-from llavao1_edge.vision import Stop
+from llavao1_edge.vision import Stop, VisionModel
 
 LOGGER = logging.getLogger(__name__)
 TINY_MODEL_BYTES = 64 << 20
 N_SEQUENCES = 64  # llama.cpp refuses (by aborting) more sequences than a batch has rows
 GPU_SEQUENCES = 31
+SPARE_SEQUENCES = 8  # of models with a state for each: prompt, root, judge, other conversations
 
 
 class Runtime:
@@ -45,6 +55,9 @@ class Runtime:
         self._width = width
         self.settings = settings
         self.text_header, self.mmproj_header = read_pair(text, mmproj)
+        self.kind = kind_of(self.text_header, self.mmproj_header)
+        if settings.chat_format is not None:
+            chat_format(settings.chat_format)  # before anything is loaded
         self.turns = Turns()
         self._pieces: dict[int, bytes] = {}
         self.decode_calls = 0
@@ -73,7 +86,10 @@ class Runtime:
     def _open(self, stack: ExitStack, stop: Stop) -> None:
         settings = self.settings
         self.n_sequences = min(N_SEQUENCES, settings.batch)
-        self.plan = self._plan_memory()
+        found = self._sizes()
+        if found.per_sequence:
+            self.n_sequences = min(self.n_sequences, 2 * self._width + SPARE_SEQUENCES)
+        self.plan = self._plan_memory(found)
         if self.plan.gpu_layers:
             # llama.cpp tries fused attention with as many rows as there are sequences. From 32 rows
             # on the device takes single operations of layers that stay on the CPU, llama.cpp then
@@ -90,21 +106,15 @@ class Runtime:
             stop=stop,
         )
         stack.callback(self.model.close)
-        self.vision = MllamaModel(
-            self.mmproj_header,
-            read_shape(self.mmproj_header),
-            reader=self.chosen.reader if self.plan.vision_on_gpu else self.chosen.cpu,
-            cpu=self.chosen.cpu,
-            n_threads=self.n_threads,
-            f32=self.f32_cache,
-        )
+        self.vision = self._open_vision()
         stack.callback(self.vision.close)
         n_ctx = self.plan.n_ctx
+        n_batch = min(max(settings.batch, self.vision.rows_at_once), n_ctx)
         self.context = Context(
             self.model,
             n_ctx=n_ctx,
-            n_batch=min(settings.batch, n_ctx),
-            n_ubatch=min(settings.batch, n_ctx),
+            n_batch=n_batch,
+            n_ubatch=n_batch,
             n_sequences=self.n_sequences,
             n_threads=self.n_threads,
             f32_cache=self.f32_cache,
@@ -112,16 +122,51 @@ class Runtime:
         )
         stack.callback(self.context.close)
         self.vision.attach(self.context)
-        self._read_vocabulary()
+        self.words = (
+            mllama_words(self.text_header, self.model, settings)
+            if self.kind is Kind.MLLAMA
+            else native_words(self.text_header, self.mmproj_header, self.model, settings)
+        )
 
-    def _plan_memory(self) -> MemoryPlan:
-        """Raises BackendError where the pair does not fit this machine."""
-        found = sizes(
+    def _open_vision(self) -> VisionModel:
+        reader = self.chosen.reader if self.plan.vision_on_gpu else self.chosen.cpu
+        if self.kind is Kind.MLLAMA:
+            return MllamaModel(
+                self.mmproj_header,
+                read_shape(self.mmproj_header),
+                reader=reader,
+                cpu=self.chosen.cpu,
+                n_threads=self.n_threads,
+                f32=self.f32_cache,
+            )
+        return NativeModel(
+            self.mmproj_header,
+            self.model,
+            reader=reader,
+            cpu=self.chosen.cpu,
+            n_threads=self.n_threads,
+            most_tokens=min(self._picture_tokens, self.plan.n_ctx // 2),
+            exact=self.f32_cache,
+        )
+
+    @property
+    def _picture_tokens(self) -> int:
+        """The most that a picture may take of the context, where pictures stand in it."""
+        if self.settings.picture_tokens is not None:
+            return self.settings.picture_tokens
+        return GPU_PICTURE_TOKENS if self.chosen.reader.is_gpu else CPU_PICTURE_TOKENS
+
+    def _sizes(self) -> Sizes:
+        return sizes(
             self.text_header,
             self.mmproj_header,
             f32_cache=self.f32_cache,
             batch=self.settings.batch,
+            picture_tokens=self._picture_tokens,
         )
+
+    def _plan_memory(self, found: Sizes) -> MemoryPlan:
+        """Raises BackendError where the pair does not fit this machine."""
         plan = fit(
             found,
             read_machine(self.chosen),
@@ -139,31 +184,19 @@ class Runtime:
         """
         return 1 if self.text_header.n_bytes < TINY_MODEL_BYTES else self.settings.n_threads
 
-    def _read_vocabulary(self) -> None:
-        header = self.text_header
-        self.head_vocab = header.integer(keys.HEAD_VOCAB)
-        self.image_token = header.integer(keys.IMAGE_TOKEN)
-        self.stop_tokens = frozenset(header.integers(keys.STOP_TOKENS))
-        self.system_block = header.metadata.get(keys.SYSTEM_BLOCK) is True
-        if not 0 < self.head_vocab <= self.model.n_vocab or self.image_token >= self.model.n_vocab:
-            raise ModelFileError(
-                f"{header.path.name}: {self.head_vocab} logits, image token {self.image_token}, "
-                f"{self.model.n_vocab} tokens",
-                hint="Convert the checkpoint again with this version.",
-            )
-        controls = [
-            token
-            for token in range(self.head_vocab)
-            if token not in self.stop_tokens and self.model.is_control(token)
-        ]
-        # Rows beyond the head are padding: their logits mean nothing.
-        padding = range(self.head_vocab, self.model.n_vocab)
-        self.banned: NDArray[np.int64] = np.array([*controls, *padding], dtype=np.int64)
+    @property
+    def identity(self) -> str:
+        """Names the model; equal for all conversions of one checkpoint by us."""
+        return identity(self.text_header, self.mmproj_header)
 
     @property
-    def pair_id(self) -> str:
-        """Names the pair: equal for all conversions of one checkpoint."""
-        return self.text_header.text(keys.PAIR_ID)
+    def stop_tokens(self) -> frozenset[int]:
+        return self.words.stop_tokens
+
+    @property
+    def banned(self) -> NDArray[np.int64]:
+        """Tokens that are never drawn."""
+        return self.words.banned
 
     @property
     def f32_cache(self) -> bool:
@@ -198,15 +231,18 @@ class Runtime:
                 text += piece
                 continue
             if text:
-                tokens += self.model.tokenise(text)
+                tokens += self.model.spell(text)
                 text = ""
-            if piece is not None:
+            if piece == BEGIN:
+                first = self.model.begins_with
+                tokens += [] if first is None else [first]
+            elif piece is not None:
                 tokens.append(self._special(piece))
         return tokens
 
     def _special(self, piece: Special) -> int:
-        if piece.text == "<|image|>":
-            return self.image_token
+        if piece.text == "<|image|>" and self.words.image_token is not None:
+            return self.words.image_token
         return self.model.special(piece.text)
 
     def piece(self, token: int) -> bytes:
@@ -220,10 +256,6 @@ class Runtime:
     def vocabulary(self) -> Vocabulary:
         """For forms of the conclusion; made when the first one is asked for."""
         return Vocabulary(self.model, stop_tokens=sorted(self.stop_tokens), banned=self.banned)
-
-    @property
-    def end_of_turn(self) -> int:
-        return self.model.special(END_OF_TURN.text)
 
     # --- sequences ----------------------------------------------------------------------------
     @property

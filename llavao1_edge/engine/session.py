@@ -1,8 +1,8 @@
-"""A conversation about one picture (or none): its history stays in the cache between questions."""
+"""A conversation about a picture, none, or several: its history stays in the cache."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from threading import Event as Flag
 from typing import Protocol
@@ -15,7 +15,6 @@ from llavao1_edge.engine.turns import Stream
 from llavao1_edge.errors import UsageError
 from llavao1_edge.images import Picture, open_picture
 from llavao1_edge.lifetime import Closing
-from llavao1_edge.prompt import picture_opening, picture_question, user_turn
 from llavao1_edge.search import Answered, Event, Staged, Strategy
 from llavao1_edge.search.answer import Answer
 from llavao1_edge.settings import BudgetSettings, SamplingSettings
@@ -48,13 +47,16 @@ class _Control:
 class Session(Closing):
     """Made by `Engine.session`. Use it from one thread at a time."""
 
-    def __init__(self, engine: Host, picture: Picture | None) -> None:
+    def __init__(self, engine: Host, pictures: Sequence[Picture]) -> None:
+        """Raises UsageError for more pictures than the model takes."""
         self.engine = engine
-        self.picture = picture
+        self.pictures: tuple[Picture, ...] = ()
         self._seat = engine.seats.add(self)
         self._control: _Control | None = None  # of the present answer, or of the coming one
         self._running: _Control | None = None
         self.closed = False
+        for picture in pictures:
+            self.show(picture)
 
     def close(self) -> None:
         """Ends an unfinished answer; the place in the cache is free for the next question."""
@@ -75,13 +77,16 @@ class Session(Closing):
         return self._seat.n_cached + (len(root.tokens) if root and root.sequence is not None else 0)
 
     def show(self, picture: Path | str | bytes | Picture) -> None:
-        """Gives a conversation its picture, before the first question.
+        """Gives a conversation a picture, before the first question.
 
-        Raises UsageError where it has one already, PictureError where it cannot be opened.
+        Raises UsageError where it has as many as the model takes, PictureError where it cannot be
+        opened.
         """
-        if self.picture is not None:
+        most = self.engine.runtime.vision.max_pictures
+        if most is not None and len(self.pictures) >= most:
             raise UsageError(
-                "a conversation has one picture, and this one has it already",
+                f"a conversation has {'one picture' if most == 1 else f'{most} pictures'} with "
+                "this model, and this one has it already",
                 hint="Start a new session for another picture.",
             )
         if self.history:
@@ -89,7 +94,8 @@ class Session(Closing):
                 "a picture must come before the first question",
                 hint="Start a new session with the picture.",
             )
-        self.picture = picture if isinstance(picture, Picture) else open_picture(picture)
+        opened = picture if isinstance(picture, Picture) else open_picture(picture)
+        self.pictures = (*self.pictures, opened)
 
     def recall(self, question: str, stages: Mapping[str, str]) -> None:
         """Goes on from a turn of an earlier conversation, as if it had been answered here.
@@ -112,19 +118,16 @@ class Session(Closing):
 
     def _prompt(self, question: str) -> list[int]:
         """The tokens of a user's turn."""
-        runtime = self.engine.runtime
-        if self.picture is not None and not self._seat.history:
-            if self._seat.root is None:
-                self._seat.root = Root(runtime.encode(picture_opening()))
-            return runtime.encode(picture_question(question))
-        turn = user_turn(
-            question,
-            first=not self._seat.history,
-            picture=self.picture is not None,
-            system_block=runtime.system_block,
-        )
-        prompt = runtime.encode(turn)
-        return [runtime.end_of_turn, *prompt] if self._seat.history else prompt
+        runtime, seat = self.engine.runtime, self._seat
+        words = runtime.words
+        if self.pictures and not seat.history:
+            if seat.root is None:
+                seat.root = Root(runtime.encode(words.chat.opening(system=words.stage_prompt)))
+            return runtime.encode(words.chat.question(question))
+        if seat.history:
+            return runtime.encode([*words.chat.close, *words.chat.turn(question, first=False)])
+        system = words.system + words.stage_prompt
+        return runtime.encode(words.chat.turn(question, system=system))
 
     def ask(
         self,
@@ -204,7 +207,7 @@ class Session(Closing):
                 self.engine.check_open()
                 prompt = self._prompt(request.question)
                 yield from Answering(
-                    runtime, self._seat, self.picture, prompt, request, stop=control
+                    runtime, self._seat, self.pictures, prompt, request, stop=control
                 ).run()
             finally:
                 self._running = None

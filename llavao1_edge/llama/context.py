@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from llavao1_edge.errors import BackendError, ContextFullError
+from llavao1_edge.errors import BackendError, Cancelled, ContextFullError
 from llavao1_edge.llama.model import Model
 
 F32_TYPE, F16_TYPE = 0, 1
+LONG_BATCH = 16  # rows; shorter ones take no longer than a token, and are not interrupted
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,11 @@ class Context:
         )
         params.n_threads = params.n_threads_batch = n_threads
         params.type_k = params.type_v = F32_TYPE if f32_cache else F16_TYPE
+        params.swa_full = True  # with a cache of the window alone, going back is silently wrong
         params.kv_unified = True  # keeps the rows of a micro-batch in the order of the batch
         params.no_perf = True
-        params.cb_eval = eval_callback
+        if eval_callback is not None:
+            params.cb_eval = eval_callback
         self.address = llama_cpp.llama_init_from_model(model.address, params)
         if not self.address:
             raise BackendError(
@@ -78,6 +81,7 @@ class Context:
             )
         self._memory = llama_cpp.llama_get_memory(self.address)
         self._batch = llama_cpp.llama_batch_init(n_batch, 0, 2)
+        self._never = llama_cpp.ggml_abort_callback(0)
 
     def close(self) -> None:
         if self.address:
@@ -85,8 +89,9 @@ class Context:
             self._c.llama_free(self.address)
             self.address = None
 
-    def decode(self, rows: Sequence[Row]) -> None:
-        """Decodes up to n_batch rows. Raises ContextFullError, BackendError.
+    def decode(self, rows: Sequence[Row], *, stop: Callable[[], bool] | None = None) -> None:
+        """Decodes up to n_batch rows. stop: asked inside a long batch, where the CPU computes it.
+        Raises ContextFullError, BackendError, Cancelled.
 
         After an error the cells of these rows must be dropped with `forget`.
         """
@@ -102,7 +107,7 @@ class Context:
             if row.also >= 0:
                 batch.seq_id[i][1] = row.also
             batch.logits[i] = row.output
-        status = self._c.llama_decode(self.address, batch)
+        status = self._decode(len(rows), stop)
         if status == 1:
             raise ContextFullError(
                 f"the conversation does not fit the context of {self.n_ctx} tokens",
@@ -110,6 +115,34 @@ class Context:
             )
         if status != 0:
             raise BackendError(f"llama.cpp could not decode {len(rows)} tokens (status {status})")
+
+    def _decode(self, n: int, stop: Callable[[], bool] | None) -> int:
+        """llama.cpp's status. Raises Cancelled, and what `stop` raises."""
+        if stop is None or n < LONG_BATCH:
+            return int(self._c.llama_decode(self.address, self._batch))
+        ended = False
+        problem: BaseException | None = None
+
+        def asked(_: object) -> bool:
+            nonlocal ended, problem
+            if not ended:
+                try:
+                    ended = stop()
+                except BaseException as error:  # cannot pass through C
+                    ended, problem = True, error
+            return ended
+
+        callback = self._c.ggml_abort_callback(asked)
+        self._c.llama_set_abort_callback(self.address, callback, None)
+        try:
+            status = int(self._c.llama_decode(self.address, self._batch))
+        finally:
+            self._c.llama_set_abort_callback(self.address, self._never, None)
+        if problem is not None:
+            raise problem
+        if ended and status:
+            raise Cancelled("stopped")
+        return status
 
     def logits(self, row: int) -> NDArray[np.float32]:
         """Logits of row `row` of the last batch, a view that the next `decode` overwrites."""

@@ -14,6 +14,10 @@ LOGGER = logging.getLogger("llavao1_edge.llama")
 LEVELS = {1: logging.DEBUG, 2: logging.DEBUG, 3: logging.WARNING, 4: logging.ERROR}
 CONTINUE = 5
 HARMLESS = (
+    # Advice of libmtmd about its own command line.
+    "Qwen-VL models require at minimum",
+    "--image-min-tokens",
+    "llama.cpp/issues/16842",
     # The cells of a context are shared by all sequences, so it may well be longer than any of them.
     "possible training context overflow",
     # Room is short: candidates wait, or the caller gets a ContextFullError that says so better.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ from llavao1_edge.errors import BackendError, Cancelled, ModelFileError
 from llavao1_edge.llama.log import route_logs
 
 PIECE_BYTES = 256
+USER_DEFINED = 1 << 4  # LLAMA_TOKEN_ATTR_USER_DEFINED
+MARK = re.compile(r"<[^<>\s]+>|\[[^\[\]\s]+\]")  # others, such as runs of blanks, are just text
 
 
 class Model:
@@ -92,8 +96,58 @@ class Model:
         """For samplers that need it."""
         return self._vocab  # type: ignore[no-any-return]
 
+    @property
+    def has_recurrent_state(self) -> bool:
+        """Whether a sequence holds a state that cannot be taken back to an earlier position."""
+        return bool(
+            self._c.llama_model_is_recurrent(self.address)
+            or self._c.llama_model_is_hybrid(self.address)
+        )
+
+    @property
+    def begins_with(self) -> int | None:
+        """The token that a text begins with, if the vocabulary says so."""
+        begins = self._c.llama_vocab_get_add_bos(self._vocab)
+        token = int(self._c.llama_vocab_bos(self._vocab))
+        return token if begins and token >= 0 else None
+
+    @functools.cached_property
+    def end_tokens(self) -> frozenset[int]:
+        """Tokens that end an answer, as llama.cpp sees it."""
+        is_end = self._c.llama_vocab_is_eog
+        return frozenset(t for t in range(self.n_vocab) if is_end(self._vocab, t))
+
+    @functools.cached_property
+    def marks(self) -> dict[str, int]:
+        """Tokens that are no control tokens but look like one (`<think>`): by their text. llama.cpp
+        recognises them in plain text, too."""
+        found = {}
+        for token in range(self.n_vocab):
+            if self._c.llama_vocab_get_attr(self._vocab, token) & USER_DEFINED:
+                text = self._c.llama_vocab_get_text(self._vocab, token).decode("utf-8", "replace")
+                if MARK.fullmatch(text):
+                    found[text] = token
+        return found
+
+    def spell(self, text: str) -> list[int]:
+        """Text from somebody else: also what looks like a mark stays text."""
+        if not self.marks or not any(opening in text for opening in "<["):
+            return self.tokenise(text)
+        tokens: list[int] = []
+        start = 0
+        for found in self._any_mark.finditer(text):
+            tokens += self.tokenise(text[start : found.start() + 1])  # cut after its first letter
+            start = found.start() + 1
+        return tokens + (self.tokenise(text[start:]) if text[start:] else [])
+
+    @functools.cached_property
+    def _any_mark(self) -> re.Pattern[str]:
+        """Where a mark begins; they may overlap, so nothing is consumed."""
+        longest_first = sorted(self.marks, key=len, reverse=True)
+        return re.compile(f"(?={'|'.join(map(re.escape, longest_first))})")
+
     def tokenise(self, text: str) -> list[int]:
-        """Plain text; special tokens in it are not recognised, so nobody can inject one."""
+        """Plain text of ours; special tokens in it are not recognised."""
         data = text.encode()
         size = len(data) + 8
         tokens = (ctypes.c_int32 * size)()
@@ -107,12 +161,20 @@ class Model:
         data = text.encode()
         tokens = (ctypes.c_int32 * (len(data) + 8))()
         n = self._c.llama_tokenize(self._vocab, data, len(data), tokens, len(tokens), False, True)
-        if n != 1 or not self.is_control(tokens[0]):
+        known = n == 1 and (self.is_control(tokens[0]) or text in self.marks)
+        if not known:
             raise ModelFileError(
                 f"the model's vocabulary has no special token {text}",
                 hint="Convert the checkpoint again with its own tokenizer.",
             )
         return int(tokens[0])
+
+    def has_special(self, text: str) -> bool:
+        try:
+            self.special(text)
+        except ModelFileError:
+            return False
+        return True
 
     def piece(self, token: int) -> bytes:
         """The bytes of a token; control tokens have none."""

@@ -81,6 +81,18 @@ class MllamaModel:
     def can_rewind(self) -> bool:
         return True
 
+    @property
+    def max_pictures(self) -> int | None:
+        return 1
+
+    @property
+    def rows_at_once(self) -> int:
+        return 0
+
+    @property
+    def device(self) -> Device:
+        return self.eyes.backend.device
+
     def attach(self, context: Context) -> None:
         self._context = context
 
@@ -88,12 +100,14 @@ class MllamaModel:
     def canvas(self, picture: Picture) -> Canvas:
         return choose_canvas(picture.height, picture.width, rules=self.shape.tiling)
 
-    def preview(self, picture: Picture) -> Preview:
+    def preview(self, *pictures: Picture) -> Preview:
         """The picture itself takes no cells: it is seen through the cross layers."""
+        (picture,) = pictures
         canvas = self.canvas(picture)
         return Preview(canvas.rows, canvas.columns, canvas.width, canvas.height, n_cells=0)
 
-    def see(self, picture: Picture, *, checkpoint: Checkpoint | None = None) -> tuple[Sight, float]:
+    def see(self, *pictures: Picture, checkpoint: Checkpoint | None = None) -> tuple[Sight, float]:
+        (picture,) = pictures
         kept = self._pictures.get(picture.key)
         if kept is not None:
             self._pictures.move_to_end(picture.key)

@@ -1,22 +1,28 @@
-"""The Llama-3 chat format, built in. Knows no tokens: pieces of text and names of special tokens.
+"""Chat formats, built in. Knows no tokens: pieces of text and names of special tokens.
 
 A template found in a model file is never rendered (it is a program from a stranger).
 """
 
-from llavao1_edge.prompt.llama3 import (
-    END_OF_TURN,
-    Piece,
-    Special,
-    picture_opening,
-    picture_question,
-    user_turn,
+from llavao1_edge.prompt.chat import BEGIN, EMPTY_THOUGHT, ChatFormat, Piece, Special
+from llavao1_edge.prompt.formats import (
+    FORMATS,
+    GUESSES,
+    LLAMA3_VISION,
+    STAGE_PROMPT,
+    SYSTEM_BLOCK,
+    chat_format,
 )
 
 __all__ = [
-    "END_OF_TURN",
+    "BEGIN",
+    "EMPTY_THOUGHT",
+    "FORMATS",
+    "GUESSES",
+    "LLAMA3_VISION",
+    "STAGE_PROMPT",
+    "SYSTEM_BLOCK",
+    "ChatFormat",
     "Piece",
     "Special",
-    "picture_opening",
-    "picture_question",
-    "user_turn",
+    "chat_format",
 ]

@@ -15,7 +15,11 @@ from llavao1_edge.stages import Stage
 
 @dataclass(frozen=True)
 class PictureReady:
-    """The picture is encoded. `reused`: it was already, nothing was computed."""
+    """The picture is encoded. `reused`: it was already, nothing was computed.
+
+    rows, columns: of its grid of tiles; width, height: pixels that are looked at; n_cells: tokens
+    it takes of the context; looks: (width, height) of each part read by itself, without a grid.
+    """
 
     rows: int
     columns: int
@@ -23,6 +27,8 @@ class PictureReady:
     height: int
     reused: bool
     milliseconds: float
+    n_cells: int = 0
+    looks: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)

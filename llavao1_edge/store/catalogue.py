@@ -24,8 +24,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from llavao1_edge.contract import keys
-from llavao1_edge.contract.pair import read_pair
+from llavao1_edge.contract.pair import identity, read_pair
 from llavao1_edge.errors import Cancelled, LlavaError, ModelFileError, UsageError
 from llavao1_edge.files import sync_folder, write_whole
 from llavao1_edge.store.digest import Report, Stop, file_sha256
@@ -156,7 +155,7 @@ class Store:
         move: the files leave their place. Adding the same pair again changes nothing. Raises
         ModelFileError, PairError, UsageError, StoreError, Cancelled.
         """
-        pair_id = read_pair(text, mmproj)[0].text(keys.PAIR_ID)  # keeps no file open
+        pair_id = identity(*read_pair(text, mmproj))  # keeps no file open
         chosen = check_name(name or text.stem)
         with _clear_errors(self.root):
             while True:

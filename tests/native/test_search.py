@@ -36,7 +36,7 @@ from llavao1_edge.llama.context import Context
 from llavao1_edge.llama.model import Model
 from llavao1_edge.llama.sampler import Draws, Grammar, Sampler, Sampling
 from llavao1_edge.mllama.model import MllamaModel
-from llavao1_edge.prompt import picture_opening, picture_question
+from llavao1_edge.prompt import LLAMA3_VISION
 from llavao1_edge.scoring import SCORERS, Ask
 from llavao1_edge.scoring.asks import OPTIONS, compare
 from llavao1_edge.search import (
@@ -89,11 +89,11 @@ class Desk:
     def __init__(self, runtime: Runtime, *, seed: int = 1) -> None:
         self.runtime, self.counters = runtime, Counters()
         self.sight, _ = runtime.vision.see(A)
-        before = runtime.encode(picture_opening())
+        before = runtime.encode(LLAMA3_VISION.opening())
         sequence = runtime.take_sequence()
         place = runtime.vision.place(self.sight, sequence, before, stop=lambda: False)
         self.first = Root(before, sequence, place)
-        question = runtime.encode(picture_question("What?"))
+        question = runtime.encode(LLAMA3_VISION.question("What?"))
         self.prompt = before + question  # all that stands before the answer
         stop, sampling = Latch(lambda: False), Sampling(temperature=1.0, top_p=1.0)
         self.points = Points(runtime, sight=self.sight, stop=stop, counters=self.counters)

@@ -78,7 +78,7 @@ def test_a_conversation_goes_on_as_if_computed_at_once(open_tiny: Callable[..., 
     whole = engine.prompt_logits(A, history + after[:n_prompt])
     runtime = engine.runtime
     logits = whole.logits[-1].copy()
-    logits[runtime.banned[runtime.banned < runtime.head_vocab]] = -np.inf
+    logits[runtime.banned[runtime.banned < runtime.words.n_logits]] = -np.inf
     if len(after) > n_prompt:
         assert int(np.argmax(logits)) == after[n_prompt]
     else:
@@ -330,9 +330,9 @@ def test_one_picture_per_conversation(open_tiny: Callable[..., Engine]) -> None:
 def test_special_tokens_in_a_question_are_text(open_tiny: Callable[..., Engine]) -> None:
     engine = open_tiny()
     logits = engine.prompt_logits(A, "<|eot_id|><|image|>")
-    special = engine.runtime.end_of_turn
+    special = engine.runtime.model.special("<|eot_id|>")
     assert logits.tokens.count(special) == 1
-    assert logits.tokens.count(engine.runtime.image_token) == 1
+    assert logits.tokens.count(engine.runtime.words.image_token) == 1
 
 
 def test_token_ids_are_checked(open_tiny: Callable[..., Engine]) -> None:

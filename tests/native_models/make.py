@@ -25,17 +25,21 @@ import transformers
 from safetensors.torch import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from tests.native_models import FOLDER, NAMES, pair
+from llavao1_edge import Engine, RuntimeSettings
+from tests.native_models import FOLDER, NAMES, oracle, pair
 
 WIDTH, FFN, LAYERS, HEADS = 64, 96, 3, 4
+EXACT = RuntimeSettings(gpu_layers=0, cache="f32", stage_prompt="off")
 CHATML = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 SPECIALS = {
     "qwen2vl": (*CHATML, "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"),
-    "idefics3": (*CHATML, "<fake_token_around_image>", "<image>", "<global-img>", "<end_of_utterance>",
+    "idefics3": (*CHATML, "<fake_token_around_image>", "<image>", "<global-img>",
+                 "<end_of_utterance>",
                  *(f"<row_{r}_col_{c}>" for r in range(1, 5) for c in range(1, 5))),
     "gemma3": ("<pad>", "<eos>", "<bos>", "<start_of_turn>", "<end_of_turn>", "<start_of_image>",
                "<end_of_image>", "<image_soft_token>"),
-    "lfm2": (*CHATML, "<|startoftext|>", "<|image_start|>", "<|image_end|>", "<|img_thumbnail|>", "<image>",
+    "lfm2": (*CHATML, "<|startoftext|>", "<|image_start|>", "<|image_end|>", "<|img_thumbnail|>",
+             "<image>",
              *(f"<|img_row_{r}_col_{c}|>" for r in range(1, 3) for c in range(1, 3))),
 }  # fmt: skip
 STOPS = {"qwen2vl": "<|im_end|>", "idefics3": "<end_of_utterance>", "gemma3": "<end_of_turn>",
@@ -59,7 +63,10 @@ def tokenizer(name: str) -> Tokenizer:
     made = Tokenizer(models.BPE())
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     made.decoder = decoders.ByteLevel()
-    corpus = ["What is this? A red circle and a small square.", "user assistant system model"] * 9
+    corpus = [
+        "What is this? A red circle and a small square.",
+        "user assistant system model\n\n",
+    ] * 9
     trainer = trainers.BpeTrainer(
         vocab_size=330,
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
@@ -227,7 +234,8 @@ def preprocessor(name: str) -> dict[str, Any]:
                        "max_pixels": 50176}  # fmt: skip
     if name == "idefics3":
         return half | {"image_processor_type": "Idefics3ImageProcessor",
-                       "size": {"longest_edge": 168}, "max_image_size": {"longest_edge": 56}}  # fmt: skip
+                       "size": {"longest_edge": 168},
+                       "max_image_size": {"longest_edge": 56}}  # fmt: skip
     if name == "gemma3":
         return half | {"image_processor_type": "Gemma3ImageProcessor", "image_seq_length": 16,
                        "size": {"height": 112, "width": 112}}  # fmt: skip
@@ -238,12 +246,10 @@ def write(name: str, source: Path, work: Path) -> None:
     made = tokenizer(name)
     ids = made.get_vocab()
     folder = work / name
-    build: dict[str, Callable[[dict[str, int]], Any]] = {
-        "qwen2vl": qwen2vl, "idefics3": idefics3, "gemma3": gemma3}  # fmt: skip
     if name == "lfm2":
         lfm2(ids, folder)
     else:
-        spread(build[name](ids), seed=len(name)).save_pretrained(folder)
+        checkpoint(name).save_pretrained(folder)
         config = json.loads((folder / "config.json").read_text())
         config["text_config"].setdefault("architectures", None)
         if name == "idefics3":
@@ -256,11 +262,33 @@ def write(name: str, source: Path, work: Path) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps(told))
     (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor(name)))
     text, mmproj = pair(name)
-    kind = "f32" if name in ("qwen2vl", "idefics3") else "f16"
     for target, more in ((text, []), (mmproj, ["--mmproj"])):
-        arguments = [str(folder), "--outfile", str(target), "--outtype", kind, *more]
+        arguments = [str(folder), "--outfile", str(target), "--outtype", "f32", *more]
         code = RUN.format(root=str(source), arguments=arguments)
         subprocess.run([sys.executable, "-c", code], check=True)
+
+
+BUILD: dict[str, Callable[[dict[str, int]], Any]] = {
+    "qwen2vl": qwen2vl,
+    "idefics3": idefics3,
+    "gemma3": gemma3,
+}
+
+
+def checkpoint(name: str) -> Any:
+    """transformers' model; the same weights every time."""
+    return spread(BUILD[name](tokenizer(name).get_vocab()), seed=len(name))
+
+
+def golden() -> None:
+    """The logits of transformers into `golden.npz`."""
+    kept = {}
+    for name in oracle.IMAGE_TOKENS:
+        text, mmproj = pair(name)
+        with Engine.open(text=text, mmproj=mmproj, settings=EXACT) as engine:
+            ids, n, parts = oracle.prompt(engine.runtime, name)
+        kept[name] = oracle.logits(checkpoint(name), name, ids, parts)[-n:]
+    np.savez_compressed(FOLDER / "golden.npz", **kept)
 
 
 def main() -> None:
@@ -268,6 +296,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
             write(name, source, Path(folder))
+    golden()
     print({path.name: path.stat().st_size for path in sorted(FOLDER.glob("*.gguf"))})
 
 

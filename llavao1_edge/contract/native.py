@@ -1,0 +1,195 @@
+"""Pairs of models that llama.cpp runs itself: what their two headers must say.
+
+llama.cpp writes and reads these files, so there is no contract of ours; but a projector of another
+family loads as long as its width fits, and answers nonsense. What can be told is told here, before
+any memory is spent. Source: llama.cpp's tools/mtmd and its converter, at the version in use.
+"""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass
+
+from llavao1_edge.contract import keys
+from llavao1_edge.contract.gguf import GgufHeader, Strings
+from llavao1_edge.errors import ModelFileError, PairError
+
+VISION_PROJECTOR = "clip.vision.projector_type"  # where a file holds a vision and an audio encoder
+HAS_VISION, HAS_AUDIO = "clip.has_vision_encoder", "clip.has_audio_encoder"
+TOKENS = "tokenizer.ggml.tokens"
+MOST_LAYERS, MOST_TOKENS, MOST_WIDTH = 1024, 1 << 21, 1 << 17
+
+
+@dataclass(frozen=True)
+class Family:
+    """Models that share a projector.
+
+    projectors: names in the mmproj file; architectures: of the text file, empty for any that
+    llama.cpp knows; chat: a name of `prompt.FORMATS`; tested: what was run here, for people.
+    """
+
+    name: str
+    projectors: tuple[str, ...]
+    architectures: tuple[str, ...]
+    chat: str
+    tested: str = ""
+
+    @property
+    def known(self) -> bool:
+        """Whether its chat format is known, so that nobody has to name it."""
+        return bool(self.chat)
+
+
+TINY = "tiny random model: search, forks, parking"
+FAMILIES = (
+    Family(
+        "Qwen2-VL", ("qwen2vl_merger",), ("qwen2vl",), "chatml",
+        f"{TINY}; logits against transformers; trained small model",
+    ),
+    Family("Qwen2.5-VL", ("qwen2.5vl_merger",), ("qwen2vl",), "chatml"),
+    Family(
+        "Qwen3-VL", ("qwen3vl_merger",),
+        ("qwen3vl", "qwen3vlmoe", "qwen35", "qwen35moe"), "chatml",
+    ),
+    Family("Gemma 3", ("gemma3",), ("gemma3",), "gemma", TINY),
+    Family("Gemma 3n", ("gemma3nv",), ("gemma3n",), "gemma"),
+    Family(
+        "SmolVLM, Idefics3", ("idefics3",), ("llama", "smollm3"), "smolvlm",
+        f"{TINY}; logits against transformers",
+    ),
+    Family(
+        "InternVL", ("internvl",),
+        ("qwen2", "qwen3", "qwen3moe", "internlm2", "llama"), "chatml",
+    ),
+    Family(
+        "LLaVA 1.5 and 1.6", ("mlp", "mlp_norm"),
+        ("llama", "qwen2", "phi3", "phi2", "gemma", "granite"), "vicuna",
+    ),
+    Family(
+        "MiniCPM-V", ("resampler", "minicpmv4_6"),
+        ("minicpm", "qwen2", "qwen3", "llama", "qwen35"), "chatml",
+    ),
+    Family(
+        "Pixtral, Mistral Small", ("pixtral",),
+        ("llama", "mistral3", "mistral4"), "mistral-v7-tekken",
+    ),
+    Family("Llama 4", ("llama4",), ("llama4",), "llama4"),
+    Family("LFM2-VL", ("lfm2",), ("lfm2", "lfm2moe"), "chatml", TINY),
+)  # fmt: skip
+# libmtmd loads these too; nobody has tried them here, and their chat format must be named.
+UNTRIED = (
+    *("adapter", "cogvlm", "deepseek4v", "deepseekocr", "deepseekocr2", "dots3note_v", "dots_ocr"),
+    *("exaone4_5", "gemma4uv", "gemma4v", "glm4v", "glm5v", "granite4_vision", "hunyuanvl"),
+    *("janus_pro", "kimik25", "kimivl", "ldp", "ldpv2", "lightonocr", "ling3vl", "mimovl"),
+    *("minimax_m3", "muse-glimmer", "nemotron_v2_vl", "paddleocr", "phi4", "qwen2.5o", "step3vl"),
+    *("yasa2", "youtuvl"),
+)
+
+
+def projector_of(mmproj: GgufHeader) -> str:
+    """The name of the vision projector. Raises ModelFileError where the file has none."""
+    for key in (VISION_PROJECTOR, keys.PROJECTOR):
+        if isinstance(mmproj.metadata.get(key), str):
+            return mmproj.text(key)
+    raise ModelFileError(
+        f"{mmproj.path.name} is not an mmproj file: it names no projector",
+        hint="Give the text file with --model and the mmproj file with --mmproj.",
+    )
+
+
+def family_of(mmproj: GgufHeader) -> Family:
+    """Raises ModelFileError for a projector that nobody knows."""
+    name = projector_of(mmproj)
+    for family in FAMILIES:
+        if name in family.projectors:
+            return family
+    if name in UNTRIED:
+        return Family(name, (name,), (), "")
+    raise ModelFileError(
+        f"{mmproj.path.name} has the unknown projector {name!r}",
+        hint="A newer llama-cpp-python may know it. docs/models.md lists what this one runs.",
+    )
+
+
+def check_native(text: GgufHeader, mmproj: GgufHeader) -> None:
+    """Raises ModelFileError or PairError for the first thing that cannot be."""
+    architecture = text.metadata.get(keys.ARCHITECTURE)
+    if architecture == keys.MMPROJ_ARCHITECTURE:
+        raise PairError(
+            f"{text.path.name} is an mmproj file, expected the text model",
+            hint="Give the text file with --model and the mmproj file with --mmproj.",
+        )
+    if mmproj.metadata.get(keys.ARCHITECTURE) != keys.MMPROJ_ARCHITECTURE:
+        raise PairError(
+            f"{mmproj.path.name} is not an mmproj file (architecture "
+            f"{mmproj.metadata.get(keys.ARCHITECTURE)!r})",
+            hint="A text model alone cannot see: give the mmproj file of this model with --mmproj.",
+        )
+    if mmproj.metadata.get(HAS_VISION) is not True:
+        heard = " it reads sound" if mmproj.metadata.get(HAS_AUDIO) is True else " there is none"
+        raise ModelFileError(
+            f"{mmproj.path.name} has no encoder for pictures:{heard}",
+            hint="Give the mmproj file that reads pictures.",
+        )
+    family = family_of(mmproj)
+    if family.architectures and architecture not in family.architectures:
+        raise PairError(
+            f"{mmproj.path.name} belongs to {family.name}, but {text.path.name} is a text model of "
+            f"the architecture {architecture!r}",
+            hint="Use the mmproj file that was published with this text file.",
+        )
+    _check_numbers(text)
+    _check_width(text, mmproj)
+
+
+def _check_numbers(text: GgufHeader) -> None:
+    prefix = text.text(keys.ARCHITECTURE)
+    tokens = text.metadata.get(TOKENS)
+    if not isinstance(tokens, Strings) or not 8 <= len(tokens) <= MOST_TOKENS:
+        raise ModelFileError(
+            f"{text.path.name} has no vocabulary ({TOKENS})", hint="Fetch the file again."
+        )
+    for name, most in (
+        ("block_count", MOST_LAYERS),
+        ("context_length", 1 << 32),
+        ("embedding_length", MOST_WIDTH),
+    ):
+        value = text.integer(f"{prefix}.{name}")
+        if not 0 < value <= most:
+            raise ModelFileError(
+                f"{text.path.name}: {prefix}.{name} is {value}, it must be from 1 to {most}",
+                hint="The file is damaged: fetch it again.",
+            )
+    if "token_embd.weight" not in text.tensors:
+        raise ModelFileError(
+            f"{text.path.name} has no tensor 'token_embd.weight'",
+            hint="Files that are split into parts must be merged first: llama-gguf-split --merge.",
+        )
+
+
+def _check_width(text: GgufHeader, mmproj: GgufHeader) -> None:
+    """A projector writes rows as wide as the text model's."""
+    width = text.integer(f"{text.text(keys.ARCHITECTURE)}.embedding_length")
+    stated = mmproj.metadata.get(keys.PROJECTION)
+    written = {size for name, info in mmproj.tensors.items() if name.startswith("mm.")
+               for size in info.shape}  # fmt: skip
+    if width not in written and stated != width:
+        raise PairError(
+            f"{mmproj.path.name} was made for a text model of another width than "
+            f"{text.path.name} ({width})",
+            hint="Use the mmproj file that was published with this text file.",
+        )
+
+
+def per_layer(text: GgufHeader, name: str, default: int = 0) -> list[int]:
+    """A number of each layer: one for all, or a list. Raises ModelFileError."""
+    n = text.integer(f"{text.text(keys.ARCHITECTURE)}.block_count")
+    value = text.metadata.get(f"{text.text(keys.ARCHITECTURE)}.{name}", default)
+    if isinstance(value, array) and value.typecode not in "fd" and len(value) == n:
+        return [int(one) for one in value]
+    if type(value) is int:
+        return [value] * n
+    raise ModelFileError(
+        f"{text.path.name}: {name} is neither a number nor a list of {n}",
+        hint="The file is damaged: fetch it again.",
+    )

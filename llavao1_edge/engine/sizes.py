@@ -1,0 +1,192 @@
+"""How many bytes each part of a pair takes, from its two headers alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from llavao1_edge.contract import keys
+from llavao1_edge.contract import tensors as names
+from llavao1_edge.contract.gguf import GgufHeader
+from llavao1_edge.contract.native import per_layer
+from llavao1_edge.contract.pair import Kind, kind_of
+from llavao1_edge.mllama.shape import MllamaShape, read_shape
+from llavao1_edge.settings import RuntimeSettings
+
+LIBRARIES = 60 << 20  # what llama.cpp and its threads take besides what is listed
+# Types that llama.cpp's CPU backend copies into another order while loading; the pages of the file
+# stay mapped, but are not needed again. Measured on x86; elsewhere more types are.
+REORDERED = ("Q4_0", "Q4_K", "IQ4_NL")
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Bytes, from the two headers. `per_cell`: keys and values of one token in all layers;
+    `compute`: llama.cpp's compute buffer on each device, which grows with the batch;
+    `per_sequence`: a recurrent state; `picture_cells`: of the context, for a picture."""
+
+    text: int
+    reordered: int
+    per_layer: int
+    n_layers: int
+    head: int
+    mmproj: int
+    per_cell: int
+    picture: int
+    vision: int
+    decoding: int
+    per_candidate: int
+    context_length: int
+    compute: int = 0
+    picture_cells: int = 0
+    per_sequence: int = 0
+
+    def host(self, n_ctx: int, width: int) -> dict[str, int]:
+        """Part → bytes, everything on the CPU."""
+        return {
+            "text weights": self.text,
+            "vision and cross-attention weights": self.mmproj,
+            f"keys and values of {n_ctx} tokens": n_ctx * self.per_cell,
+            "keys and values of a picture": self.picture,
+            "reading a picture, or decoding": max(self.vision, self.decoding),
+            f"{width} candidates side by side": width
+            * (self.per_candidate + 2 * self.per_sequence),
+            "libraries": LIBRARIES,
+        }
+
+
+def sizes(
+    text: GgufHeader,
+    mmproj: GgufHeader,
+    *,
+    f32_cache: bool,
+    batch: int = RuntimeSettings.batch,
+    picture_tokens: int = 0,
+) -> Sizes:
+    """picture_tokens: the most that a picture may take of the context, for models whose pictures
+    stand there. Raises ModelFileError for headers without the numbers."""
+    if kind_of(text, mmproj) is Kind.MLLAMA:
+        return _mllama(text, mmproj, f32_cache=f32_cache, batch=batch)
+    return _native(text, mmproj, f32_cache=f32_cache, batch=batch, picture_tokens=picture_tokens)
+
+
+def _mllama(text: GgufHeader, mmproj: GgufHeader, *, f32_cache: bool, batch: int) -> Sizes:
+    shape = read_shape(mmproj)
+    number = 4 if f32_cache else 2
+    n_layers, width = text.integer("llama.block_count"), text.integer("llama.embedding_length")
+    heads, ffn = text.integer("llama.attention.head_count"), shape.tensors.text_ffn
+    kv = width // max(1, heads) * text.integer("llama.attention.head_count_kv")
+    n_vocab = text.tensors["token_embd.weight"].shape[1]
+    total, outside, head, reordered = _weights(text)
+    used = sum(i.n_bytes for n, i in mmproj.tensors.items() if n not in names.TABLES)
+    return Sizes(
+        text=total,
+        reordered=reordered,
+        per_layer=(total - outside) // max(1, n_layers),
+        n_layers=n_layers,
+        head=head,
+        mmproj=used,
+        per_cell=2 * n_layers * kv * number,
+        picture=_picture(shape, number),
+        vision=_vision(shape),
+        decoding=batch * 4 * (2 * ffn + 6 * width),
+        # Logits in llama.cpp, our copy, and two arrays of weights.
+        per_candidate=4 * n_vocab * 4,
+        context_length=text.integer("llama.context_length"),
+        compute=batch * 4 * (n_vocab + 2 * ffn + 6 * width),
+    )
+
+
+def _weights(text: GgufHeader) -> tuple[int, int, int, int]:
+    """Bytes: of all weights, of those outside layers, of the head, of those that are reordered."""
+    total = sum(info.n_bytes for info in text.tensors.values())
+    outside = sum(i.n_bytes for n, i in text.tensors.items() if not n.startswith("blk."))
+    head = text.tensors.get("output.weight", text.tensors["token_embd.weight"])
+    reordered = sum(
+        info.n_bytes
+        for name, info in text.tensors.items()
+        if info.kind.name in REORDERED and name != "token_embd.weight"
+    )
+    return total, outside, head.n_bytes, reordered
+
+
+def _native(
+    text: GgufHeader, mmproj: GgufHeader, *, f32_cache: bool, batch: int, picture_tokens: int
+) -> Sizes:
+    """Sliding windows are kept whole (`Context`), so every layer counts."""
+    number, prefix = 4 if f32_cache else 2, text.text(keys.ARCHITECTURE)
+    n_layers, width = (text.integer(f"{prefix}.{n}") for n in ("block_count", "embedding_length"))
+    heads = per_layer(text, "attention.head_count")
+    kv_heads = per_layer(text, "attention.head_count_kv", heads[0])
+    head_width = width // max(1, max(heads))
+    key, value = (
+        text.metadata.get(f"{prefix}.attention.{name}_length", head_width)
+        for name in ("key", "value")
+    )
+    per_cell = sum(kv_heads) * (int(key) + int(value)) * number  # type: ignore[arg-type]
+    ffn = max(per_layer(text, "feed_forward_length", 4 * width))
+    n_vocab = text.tensors["token_embd.weight"].shape[-1]
+    total, outside, head, reordered = _weights(text)
+    n_tokens = max(1, picture_tokens)
+    return Sizes(
+        text=total,
+        reordered=reordered,
+        per_layer=(total - outside) // max(1, n_layers),
+        n_layers=n_layers,
+        head=head,
+        mmproj=sum(info.n_bytes for info in mmproj.tensors.values()),
+        per_cell=per_cell,
+        picture=n_tokens * width * 4 * 2,  # as it was read, and as it is decoded
+        vision=_tower(mmproj, n_tokens),
+        decoding=batch * 4 * (2 * ffn + 6 * width),
+        per_candidate=4 * n_vocab * 4,
+        context_length=text.integer(f"{prefix}.context_length"),
+        compute=batch * 4 * (n_vocab + 2 * ffn + 6 * width),
+        picture_cells=picture_tokens,
+        per_sequence=_recurrent(text, n_layers, width),
+    )
+
+
+def _tower(mmproj: GgufHeader, n_tokens: int) -> int:
+    """The largest layer of libmtmd's graph; four patches become a token in most models."""
+    number = mmproj.metadata.get
+    patches = 4 * n_tokens
+    width, ffn, heads = (
+        int(number(f"clip.vision.{name}", default))  # type: ignore[arg-type]
+        for name, default in (
+            ("embedding_length", 1152),
+            ("feed_forward_length", 4304),
+            ("attention.head_count", 16),
+        )
+    )
+    return 4 * patches * (6 * width + 2 * ffn + heads * min(patches, 1024))
+
+
+def _recurrent(text: GgufHeader, n_layers: int, width: int) -> int:
+    """Bytes of the states of one sequence, always in F32: convolutions and state spaces."""
+    prefix = text.text(keys.ARCHITECTURE)
+
+    def number(name: str) -> int:
+        found = text.metadata.get(f"{prefix}.{name}", 0)
+        return found if type(found) is int else 0
+
+    convolved = number("shortconv.l_cache") * width
+    inner, kernel = number("ssm.inner_size"), number("ssm.conv_kernel")
+    return 4 * n_layers * (convolved + inner * (number("ssm.state_size") + kernel))
+
+
+def _picture(shape: MllamaShape, number: int) -> int:
+    sizes = shape.tensors
+    return (
+        2 * sizes.cross_layers * shape.n_tokens * sizes.cross_kv_heads * sizes.head_width * number
+    )
+
+
+def _vision(shape: MllamaShape) -> int:
+    """Hidden and attended states, projected tokens, and the largest graph of a layer."""
+    rows, sizes = shape.n_tokens + shape.n_padding, shape.tensors
+    states = 2 * rows * sizes.width + shape.n_tokens * sizes.text_width
+    layer = max(rows * (2 * sizes.ffn + 2 * sizes.width), rows * 4 * sizes.width)
+    weights = 2 * sizes.width * sizes.ffn
+    keys_values = 2 * shape.n_tokens * sizes.cross_kv_heads * sizes.head_width
+    keys_values += sizes.text_width * sizes.cross_kv_heads * sizes.head_width
+    return 4 * (states + max(layer + weights, keys_values))

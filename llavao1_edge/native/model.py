@@ -1,0 +1,235 @@
+"""A model that llama.cpp runs itself, for the engine: see `vision.VisionModel`."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llavao1_edge.contract.gguf import GgufHeader
+from llavao1_edge.contract.native import projector_of
+from llavao1_edge.errors import BackendError
+from llavao1_edge.ggml.backend import Device
+from llavao1_edge.images import Picture
+from llavao1_edge.llama.context import Context, Row
+from llavao1_edge.llama.model import Model
+from llavao1_edge.native.library import Chunk, ImageChunk, Reader, TextChunk, total
+from llavao1_edge.vision import Checkpoint, Place, Preview, Stop
+
+LOGGER = logging.getLogger(__name__)
+MAX_PICTURES = 4  # kept encoded; a picture of a 7B model takes up to 15 MB
+# Projectors that read parts of one size, and those whose tokens each show a square of the picture.
+WHOLE = {"idefics3", "gemma3", "gemma3nv", "mlp", "mlp_norm", "internvl", "llama4"}
+SQUARES = {"qwen2vl_merger", "qwen2.5vl_merger", "qwen3vl_merger", "pixtral", "lfm2"}
+MERGED = {"pixtral": 1}  # patches on a token's side, where the file says nothing; else 2
+MERGE_KEYS = ("clip.vision.spatial_merge_size", "clip.vision.projector.scale_factor")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A picture's chunks, in order, with the embeddings of those that show it."""
+
+    chunks: tuple[Chunk, ...]
+    rows: tuple[NDArray[np.float32] | None, ...]
+
+
+class NativeModel:
+    """Pictures are read on `reader`; where that fails, on `cpu`."""
+
+    def __init__(
+        self,
+        header: GgufHeader,
+        model: Model,
+        *,
+        reader: Device,
+        cpu: Device,
+        n_threads: int,
+        most_tokens: int,
+        exact: bool,
+    ) -> None:
+        """most_tokens: of a picture, where the model lets one choose. Raises BackendError."""
+        self._header, self._model = header, model
+        self._pictures: OrderedDict[str, Seen] = OrderedDict()
+        self._context: Context | None = None
+        self.n_seen = 0
+        self.device = reader
+
+        def opened(device: Device) -> Reader:
+            return Reader(
+                header,
+                model,
+                device=device,
+                n_threads=n_threads,
+                most_tokens=most_tokens,
+                exact=exact,
+            )
+
+        try:
+            self._reader = opened(reader)
+        except BackendError as error:
+            if not reader.is_gpu:
+                raise
+            LOGGER.warning("%s: pictures are read on the CPU", error.message)
+            self._reader, self.device = opened(cpu), cpu
+
+    def close(self) -> None:
+        """After the context."""
+        while self._pictures:
+            self._forget_oldest()
+        self._reader.close()
+
+    @property
+    def eval_callback(self) -> Any:
+        return None
+
+    @property
+    def can_rewind(self) -> bool:
+        return not self._model.has_recurrent_state
+
+    @property
+    def max_pictures(self) -> int | None:
+        return None
+
+    @property
+    def rows_at_once(self) -> int:
+        if not self._reader.needs_one_batch():
+            return 0
+        side = 4096  # as large as any: models that bound their pictures bound this one too
+        chunks = self._reader.measure(side, side)
+        return max(chunk.n_tokens for chunk in chunks if isinstance(chunk, ImageChunk))
+
+    def attach(self, context: Context) -> None:
+        self._context = context
+
+    # --- pictures -----------------------------------------------------------------------------
+    def preview(self, *pictures: Picture) -> Preview:
+        n_cells, looks = 0, []
+        for picture in pictures:
+            chunks = self._reader.measure(picture.width, picture.height)
+            n_cells += total(chunks)[1]
+            looks += [
+                self._size(chunk, picture) for chunk in chunks if isinstance(chunk, ImageChunk)
+            ]
+        width, height = looks[0]
+        return Preview(1, 1, width, height, n_cells, tuple(looks))
+
+    def _size(self, chunk: ImageChunk, picture: Picture) -> tuple[int, int]:
+        """(width, height) in pixels that a chunk shows; zeros where that cannot be told."""
+        header, name = self._header, projector_of(self._header)
+        if name in WHOLE:
+            side = header.integer("clip.vision.image_size")
+            return side, side
+        if name not in SQUARES:
+            return 0, 0
+        merged = MERGED.get(name, 2)
+        for key in MERGE_KEYS:
+            if key in header.metadata:
+                merged = header.integer(key)
+        side = header.integer("clip.vision.patch_size") * merged
+        columns, rows = chunk.columns, chunk.rows
+        if rows == 1:  # they stand in a line: the grid with the picture's shape
+            wanted = picture.width / picture.height
+            columns, rows = min(
+                ((n, chunk.n_tokens // n) for n in _divisors(chunk.n_tokens)),
+                key=lambda grid: abs(math.log(grid[0] / grid[1] / wanted)),
+            )
+        return columns * side, rows * side
+
+    def see(
+        self, *pictures: Picture, checkpoint: Checkpoint | None = None
+    ) -> tuple[list[Seen], float]:
+        started, before = time.perf_counter(), self.n_seen
+        seen = [self._see(picture, checkpoint) for picture in pictures]
+        spent = (time.perf_counter() - started) * 1000
+        while len(self._pictures) > max(MAX_PICTURES, len(pictures)):
+            self._forget_oldest()
+        return seen, spent if self.n_seen > before else 0.0
+
+    def _see(self, picture: Picture, checkpoint: Checkpoint | None) -> Seen:
+        kept = self._pictures.get(picture.key)
+        if kept is not None:
+            self._pictures.move_to_end(picture.key)
+            return kept
+        chunks = self._reader.cut(np.asarray(picture.image, dtype=np.uint8))
+        shown = [chunk for chunk in chunks if isinstance(chunk, ImageChunk)]
+        rows: list[NDArray[np.float32] | None] = []
+        done = 0
+
+        def asked() -> None:
+            if checkpoint is not None:
+                checkpoint(done / max(1, len(shown)))
+
+        try:
+            for chunk in chunks:
+                if isinstance(chunk, ImageChunk):
+                    asked()
+                    rows.append(self._reader.encode(chunk, asked))
+                    done += 1
+                else:
+                    rows.append(None)
+        except BaseException:
+            for chunk in chunks:
+                self._reader.free(chunk)
+            raise
+        self.n_seen += 1
+        seen = self._pictures[picture.key] = Seen(tuple(chunks), tuple(rows))
+        return seen
+
+    def _forget_oldest(self) -> None:
+        for chunk in self._pictures.popitem(last=False)[1].chunks:
+            self._reader.free(chunk)
+
+    def forget_pictures(self) -> None:
+        """They are encoded again when they are needed."""
+        while self._pictures:
+            self._forget_oldest()
+
+    # --- decoding -----------------------------------------------------------------------------
+    def place(
+        self, sight: Sequence[Seen], sequence: int, before: Sequence[int], *, stop: Stop
+    ) -> Place:
+        place = self._text(before, sequence, Place(), stop=stop)
+        for seen in sight:
+            for chunk, rows in zip(seen.chunks, seen.rows, strict=True):
+                if isinstance(chunk, TextChunk):
+                    place = self._text(chunk.tokens, sequence, place, stop=stop)
+                    continue
+                assert rows is not None
+                assert self._context is not None
+                self._reader.decode(
+                    self._context,
+                    chunk,
+                    rows,
+                    position=place.position,
+                    sequence=sequence,
+                    stop=stop,
+                )
+                place = Place(place.position + chunk.n_positions, place.cells + chunk.n_tokens)
+        return place
+
+    def _text(self, tokens: Sequence[int], sequence: int, place: Place, *, stop: Stop) -> Place:
+        assert self._context is not None
+        n_batch = self._context.n_batch
+        for start in range(0, len(tokens), n_batch):
+            chunk = tokens[start : start + n_batch]
+            rows = [
+                Row(token, place.position + start + i, sequence) for i, token in enumerate(chunk)
+            ]
+            self.decode(rows, None, stop=stop)
+        return place.after(len(tokens))
+
+    def decode(self, rows: Sequence[Row], sight: Any, *, stop: Stop) -> None:  # noqa: ARG002
+        """Every row sees what its sequence holds: there is nothing more to do."""
+        assert self._context is not None
+        self._context.decode(rows, stop=stop)
+
+
+def _divisors(n: int) -> list[int]:
+    return [i for i in range(1, n + 1) if n % i == 0]

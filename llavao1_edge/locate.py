@@ -27,6 +27,7 @@ def model_paths(model: str, mmproj: str | None = None) -> tuple[Path, Path]:
 
 def _check_kind(model: str, path: Path) -> None:
     """Raises UsageError for what people give in place of a model, with the next command."""
+    from llavao1_edge.contract.naming import is_mmproj
     from llavao1_edge.errors import UsageError
 
     if path.is_dir():
@@ -38,7 +39,7 @@ def _check_kind(model: str, path: Path) -> None:
             f"{model} is one file of a checkpoint",
             hint=f"Convert its folder: llavao1-edge convert {path.parent} --out models",
         )
-    if path.suffix == ".gguf" and path.name.startswith("mmproj-") and path.exists():
+    if is_mmproj(path.name) and path.exists():
         raise UsageError(
             f"{model} is an mmproj file", hint="Give the text file beside it with --model."
         )

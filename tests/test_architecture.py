@@ -49,7 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "demo": set(),
     "testing": {"stages", "scoring", "search", "images"},
-    "locate": {"engine", "store"},
+    "locate": {"contract", "engine", "store"},
     "cli": {
         *("engine", "settings", "stages", "scoring", "search", "demo", "images", "ggml"),
         *(

@@ -108,7 +108,7 @@ class ChatmlWriter(Writer):
 
     def prompt(self, question: str, *, picture: int, first: bool) -> list[int]:
         special = self.special
-        ids = [] if first else self.plain("\n")
+        ids = [] if first else [*self.plain("\n")]
         ids += [special["<|im_start|>"], *self.plain("user\n")]
         if picture and first:
             ids += [special["<|vision_start|>"], *[special["<|image_pad|>"]] * picture]

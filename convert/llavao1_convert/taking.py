@@ -21,12 +21,16 @@ Report = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Wish:
-    """source: a hub id, a checkpoint's folder, an old file, ollama:NAME. None: the usual choice."""
+    """source: a hub id, a checkpoint's folder, an old file, ollama:NAME. None: the usual choice.
+
+    memory: bytes that are free here: of ready files, the usual one that fits is chosen.
+    """
 
     source: str
     quant: str | None = None
     vision_quant: str | None = None
     name: str | None = None
+    memory: int | None = None
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,8 @@ def pull(
         return convert(store, wish, report=report, stop=stop, converting=converting)
     pairs = ready_pairs(repository)
     if pairs:
-        pair = choose_pair(pairs, wish.quant, repo=repository.name)
+        sizes = {name: file.n_bytes for name, file in repository.files.items()}
+        pair = choose_pair(pairs, wish.quant, repo=repository.name, sizes=sizes, room=wish.memory)
         return Taken(pull_pair(store, repository, pair, name=wish.name, stop=stop, report=report))
     if not any(name.endswith(".safetensors") for name in repository.files):
         raise no_model(repository)

@@ -24,6 +24,7 @@ examples:
   llavao1-edge ask shapes.png "Which one? A. red B. blue" --choices A,B
   llavao1-edge ask shapes.png "How many?" --json > answer.json
   llavao1-edge ask --replay answer.json
+  llavao1-edge ask before.jpg after.jpg -q "What has changed?" --model qwen2-vl.gguf
   curl -s https://example.org/a.jpg | llavao1-edge ask - "What is this?" --model …
   llavao1-edge ask none "What is the capital of Japan?" --model LLaVA-CoT-Q8_0.gguf
 """
@@ -44,6 +45,9 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("question", metavar="QUESTION", nargs="?")
     parser.add_argument("more", nargs="*", default=[], help=argparse.SUPPRESS)
+    parser.add_argument(
+        "-q", "--question", dest="asked", metavar="QUESTION", help="then all before are pictures"
+    )
     shown = parser.add_mutually_exclusive_group()
     shown.add_argument("--show-stages", action="store_true", help="print all four stages")
     shown.add_argument(
@@ -59,10 +63,11 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    if options.more:
+    if options.more and options.asked is None:
         raise UsageError(
             f"{ONE_PICTURE}, and one question at a time; too many: {options.more[-1]!r}",
-            hint="Put the question in quotes, and ask about other pictures separately.",
+            hint="Put the question in quotes. For models that take several pictures: "
+            "ask A.png B.png -q QUESTION.",
         )
     # Imported late: a wrong option is answered at once, without loading anything.
     from llavao1_edge.cli import job as jobs
@@ -83,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
         words, name = ", ".join(job.answer_format.unenforced), job.answer_format.name
         note = f"note: {words} of {name} cannot be enforced while writing; the finished answer is"
         print(f"{note} checked", file=sys.stderr)
-    job.open_picture()
+    job.open_pictures()
     answer, record = _answer(job)
     for note in answer.notes:
         print(f"note: {note}", file=sys.stderr)
@@ -94,7 +99,7 @@ def run(options: argparse.Namespace) -> int:
 def _answer(job: Job) -> tuple[Answer, dict[str, Any]]:
     from llavao1_edge.cli.progress import Progress, stop_on_interrupt
     from llavao1_edge.cli.record import as_json
-    from llavao1_edge.engine import Engine
+    from llavao1_edge.engine import Engine, check_pictures
     from llavao1_edge.search import Answered
 
     with Progress() as progress, stop_on_interrupt() as stop:
@@ -102,6 +107,7 @@ def _answer(job: Job) -> tuple[Answer, dict[str, Any]]:
             progress.say(DEMO)
         progress.write("loading the model")
         text, mmproj = model_paths(job.model_name, job.mmproj_name)
+        check_pictures(text, mmproj, len(job.pictures))
         with Engine.open(
             text=text,
             mmproj=mmproj,
@@ -109,7 +115,7 @@ def _answer(job: Job) -> tuple[Answer, dict[str, Any]]:
             search=job.strategy,
             stop=stop.is_set,
         ) as engine:
-            session = engine.session(job.picture)
+            session = engine.session(*job.pictures)
             for event in session.stream(
                 job.question,
                 search=job.strategy,

@@ -92,7 +92,7 @@ def _print(report: dict[str, Any]) -> None:
         print(f"{name:18} {version}")
     for device in report.get("devices", []):
         print(f"{'device':18} {device['name']}: {device['description']}, {memory_text(device)}")
-    if "hooks" in report:
+    if report.get("hooks"):
         print(f"{'hooks':18} all {report['hooks']} cross-attention layers ran inside llama.cpp")
         for line in report["memory"]:
             print(f"{'memory':18} {line}")

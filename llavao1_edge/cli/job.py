@@ -18,7 +18,8 @@ from llavao1_edge.stages import AnswerFormat
 
 @dataclass
 class Job:
-    """One question with everything that decides its answer. `expected`: the record to compare."""
+    """One question with everything that decides its answer. more_names: of further pictures, for
+    models that take several; expected: the record to compare."""
 
     picture_name: str
     question: str
@@ -30,27 +31,41 @@ class Job:
     settings: RuntimeSettings
     model_name: str
     mmproj_name: str | None
+    more_names: tuple[str, ...] = ()
     expected: dict[str, Any] | None = None
-    picture: Picture | None = None
+    pictures: tuple[Picture, ...] = ()
 
     @property
-    def picture_key(self) -> str | None:
-        return self.picture.key if self.picture is not None else None
+    def keys(self) -> list[str]:
+        """Of the pictures, in their order."""
+        return [picture.key for picture in self.pictures]
 
-    def open_picture(self) -> None:
-        source = read_source(self.picture_name)
-        self.picture = None if source is None else open_picture(source)
-        if self.picture is not None and self.picture.note:
-            print(f"note: {self.picture.source}: {self.picture.note}", file=sys.stderr)
+    def open_pictures(self) -> None:
+        sources = [read_source(name) for name in (self.picture_name, *self.more_names)]
+        self.pictures = tuple(open_picture(source) for source in sources if source is not None)
+        for picture in self.pictures:
+            if picture.note:
+                print(f"note: {picture.source}: {picture.note}", file=sys.stderr)
 
 
 def from_options(options: argparse.Namespace) -> Job:
     """Raises UsageError, before anything is loaded."""
-    if not options.question:
+    names = [options.picture]
+    question = options.question
+    if options.asked is not None:  # then everything else is a picture
+        names += [name for name in (question, *options.more) if name is not None]
+        question = options.asked
+    if not question:
         raise UsageError("a question is missing", hint='For example: ask photo.jpg "What is this?"')
+    if names.count("-") > 1 or (len(names) > 1 and "none" in names):
+        raise UsageError(
+            f"{'-' if names.count('-') > 1 else 'none'} cannot be one of {len(names)} pictures",
+            hint="Give files.",
+        )
     return Job(
-        picture_name=options.picture,
-        question=options.question,
+        picture_name=names[0],
+        more_names=tuple(names[1:]),
+        question=question,
         strategy=shared.strategy(options),
         seed=shared.seed(options),
         sampling=shared.sampling_settings(options),

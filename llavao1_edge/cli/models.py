@@ -42,7 +42,7 @@ def add_parser(commands: Any) -> None:
     pull.add_argument("--vision-quant", metavar="TYPE", help="of the vision tower, if converted")
     pull.add_argument("--name", help="under which name (default: the file's)")
     show = actions.add_parser("show", help="architecture, quantisation, memory it needs")
-    show.add_argument("name")
+    show.add_argument("name", metavar="NAME|FILE")
     show.add_argument("--json", action="store_true", help="print one JSON object")
     show.add_argument("--check", action="store_true", help="compare the files with their digests")
     remove = actions.add_parser("remove", help="remove a model and free its space")
@@ -99,7 +99,7 @@ def _pull(store: Store, options: argparse.Namespace) -> None:
     def converting() -> None:
         print(f"{options.repo} holds a checkpoint: converting it", file=sys.stderr)
 
-    wish = Wish(options.repo, options.quant, options.vision_quant, options.name)
+    wish = Wish(options.repo, options.quant, options.vision_quant, options.name, free_memory())
     try:
         taken = pull(store, wish, report=report, converting=converting)
     except KeyboardInterrupt:
@@ -109,11 +109,23 @@ def _pull(store: Store, options: argparse.Namespace) -> None:
     print(taken.entry.name)
 
 
+def free_memory() -> int:
+    """Bytes that a model may take here."""
+    from llavao1_edge.devices import choose, machine_devices
+    from llavao1_edge.engine.machine import read_machine
+    from llavao1_edge.settings import RuntimeSettings
+
+    machine = read_machine(choose(machine_devices(), RuntimeSettings()))
+    shared_memory = machine.gpu_shared or machine.gpu_free is None
+    return machine.free if shared_memory else machine.free + (machine.gpu_free or 0)
+
+
 def _show(store: Store, options: argparse.Namespace) -> None:
     from llavao1_edge.engine.memory import describe
 
     text, mmproj = model_paths(options.name, None)
-    entry = None if options.name == "demo" else store.find(options.name)
+    stored = options.name != "demo" and not options.name.endswith(".gguf")
+    entry = store.find(options.name) if stored else None
     if entry is not None and options.check:
         store.check(entry)
     found = describe(text, mmproj)

@@ -37,7 +37,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "--model",
         default="demo",
         metavar="demo|NAME|FILE",
-        help="a model of `models list`, or the text file of a pair; default: the demo model",
+        help="a model of `models list`, or a text file (GGUF); default: the demo model",
     )
     group.add_argument(
         "--mmproj", metavar="FILE", help="its mmproj file; default: the one beside the text file"

@@ -37,7 +37,9 @@ def as_json(answer: Answer, job: Job, engine: Engine) -> dict[str, Any]:
         "cancelled": answer.cancelled,
         "request": {
             "picture": job.picture_name,
-            "picture_key": job.picture_key,
+            "picture_key": job.keys[0] if job.keys else None,
+            "more_pictures": list(job.more_names),
+            "more_keys": job.keys[1:],
             "question": job.question,
             "sampling": asdict(job.sampling),
             "budget": asdict(job.budget),
@@ -81,8 +83,12 @@ def from_record(path: Path, options: argparse.Namespace) -> Job:
         model, mmproj = request["model"], request["mmproj"]
         if options.model != "demo":
             model, mmproj = options.model, options.mmproj
+        more = request.get("more_pictures", [])
+        if not all(isinstance(name, str) for name in more):
+            raise TypeError("the name of a picture is missing")
         return Job(
             picture_name=options.picture or request["picture"],
+            more_names=tuple(more),
             question=options.question or request["question"],
             strategy=make_strategy(trace["strategy"], trace["options"]),
             seed=int(trace["seed"]),
@@ -152,9 +158,9 @@ def _form(form: dict[str, Any]) -> AnswerFormat:
 def differences(record: dict[str, Any], expected: dict[str, Any]) -> list[str]:
     """What a replay did not reproduce; empty where it is the same."""
     found = []
-    for name in ("picture_key", "pair_id"):
-        if record["request"][name] != expected["request"][name]:
-            what = "picture" if name == "picture_key" else "model"
+    for name in ("picture_key", "more_keys", "pair_id"):
+        if record["request"][name] != expected["request"].get(name, []):
+            what = "model" if name == "pair_id" else "picture"
             found.append(f"the {what} is another one")
     for name, text in expected["stages"].items():
         if record["stages"].get(name) != text:

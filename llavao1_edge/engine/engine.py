@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from weakref import finalize
 
-from llavao1_edge.contract.naming import usual_mmproj
+from llavao1_edge.contract.naming import is_mmproj, mmproj_for
+from llavao1_edge.contract.pair import Kind, kind_of, read_pair
 from llavao1_edge.engine.diagnosis import PromptLogits, check_tokens, compute_logits
 from llavao1_edge.engine.info import ModelInfo, model_info
 from llavao1_edge.engine.runtime import Runtime
@@ -123,6 +123,15 @@ def _opened(picture: PictureSource) -> Picture:
     return picture if isinstance(picture, Picture) else open_picture(picture)
 
 
+def check_pictures(text: Path, mmproj: Path, n: int) -> None:
+    """Before a pair is loaded: raises UsageError for more pictures than it takes."""
+    if n > 1 and kind_of(*read_pair(text, mmproj)) is Kind.MLLAMA:
+        raise UsageError(
+            f"{n} pictures were given, and this model was trained on one for each question",
+            hint="Ask about each of them, or join them into one picture.",
+        )
+
+
 def resolve_pair(
     model: str | Path | None, *, text: str | Path | None, mmproj: str | Path | None
 ) -> tuple[Path, Path]:
@@ -143,20 +152,14 @@ def resolve_pair(
 
 
 def _mmproj_beside(path: Path) -> Path:
-    """The mmproj file of the folder that is named after the text file, or after its base name, or
-    the only one there; of several with different weights, the usual one."""
+    """The mmproj file of the folder that the text file's name leads to."""
     if not path.is_file():
         raise ModelFileError(f"cannot read model file {path}: no such file", hint="Check the path.")
-    for start in (path.stem, path.stem.rsplit("-", 1)[0]):
-        found = sorted(path.parent.glob(f"mmproj-{glob.escape(start)}*.gguf"))
-        if len(found) == 1:
-            return found[0]
-    all_there = sorted(path.parent.glob("*mmproj*.gguf"))
-    chosen = usual_mmproj([file.name for file in found or all_there])
+    there = sorted(file.name for file in path.parent.glob("*.gguf") if is_mmproj(file.name))
+    chosen = mmproj_for(path.name, there)
     if chosen is None:
-        names = ", ".join(file.name for file in all_there) or "none"
         raise UsageError(
-            f"no single mmproj file for {path} (found: {names})",
-            hint="Give one with --mmproj FILE.",
+            f"no single mmproj file for {path} (found: {', '.join(there) or 'none'})",
+            hint="Give one with --mmproj FILE. A text model alone cannot see.",
         )
     return path.parent / chosen

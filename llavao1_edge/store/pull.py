@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from llavao1_edge.contract.naming import is_mmproj, mmproj_for
 from llavao1_edge.contract.pair import read_pair
 from llavao1_edge.errors import DownloadError, UsageError
 from llavao1_edge.store.catalogue import ENVIRONMENT, Entry, Store, StoreError
@@ -15,6 +16,8 @@ from llavao1_edge.store.digest import Stop
 from llavao1_edge.store.hub import Repository
 
 PREFERRED = ("Q4_K_M", "Q5_K_M", "Q4_K_S", "Q8_0")
+SMALLER = ("Q4_0", "IQ4_NL", "IQ4_XS", "Q3_K_M", "Q3_K_S", "Q2_K")
+OVERHEAD = 1.15  # of the files: what a conversation and a picture take besides
 SPLIT = re.compile(r"-\d{5}-of-\d{5}\.gguf$")
 
 PullReport = Callable[[str, int, int], None]
@@ -30,32 +33,45 @@ class RemotePair:
 
 
 def ready_pairs(repository: Repository) -> list[RemotePair]:
-    """Text files that an mmproj file is named after."""
+    """Text files with the mmproj file that belongs to each, by their names."""
     names = [n for n in repository.files if n.endswith(".gguf") and not SPLIT.search(n)]
-    projectors = [name for name in names if name.rpartition("/")[2].startswith("mmproj-")]
     found = []
-    for text in sorted(set(names) - set(projectors)):
-        folder, _, file = text.rpartition("/")
-        stem = file.removesuffix(".gguf")
-        for start in (stem, stem.rpartition("-")[0]):
-            prefix = f"{folder}/mmproj-{start}" if folder else f"mmproj-{start}"
-            matching = sorted(name for name in projectors if start and name.startswith(prefix))
-            if matching:
-                found.append(RemotePair(text, matching[0]))
-                break
+    for text in sorted(name for name in names if not is_mmproj(name)):
+        folder = text.rpartition("/")[0]
+        mmproj = mmproj_for(text, [n for n in names if n.rpartition("/")[0] == folder])
+        if mmproj is None and folder:  # one folder for each quantisation, the projector above
+            mmproj = mmproj_for(text, [n for n in names if "/" not in n])
+        if mmproj is not None:
+            found.append(RemotePair(text, mmproj))
     return found
 
 
-def choose_pair(pairs: list[RemotePair], quant: str | None, *, repo: str) -> RemotePair:
-    """The wished quantisation, or the usual one. Raises UsageError where that is not clear."""
+def choose_pair(
+    pairs: list[RemotePair],
+    quant: str | None,
+    *,
+    repo: str,
+    sizes: Mapping[str, int] | None = None,
+    room: int | None = None,
+) -> RemotePair:
+    """The wished quantisation, or the usual one; a smaller one where that does not fit `room`
+    bytes of memory (sizes: bytes by file). Raises UsageError where that is not clear."""
     names = {pair.text.rpartition("/")[2]: pair for pair in pairs}
-    wishes = (quant,) if quant else PREFERRED
-    for wish in wishes:
-        fitting = [n for n in names if n.lower().endswith(f"-{wish.lower()}.gguf")]
+    found = []
+    for wish in (quant,) if quant else (*PREFERRED, *SMALLER):
+        fitting = [
+            n for n in names if re.search(rf"[-._]{re.escape(wish)}\.gguf$", n, re.IGNORECASE)
+        ]
         if len(fitting) == 1:
-            return names[fitting[0]]
-    if not quant and len(pairs) == 1:
+            found.append(names[fitting[0]])
+    if not found and not quant and len(pairs) == 1:
         return pairs[0]
+    for pair in found:
+        needed = sum((sizes or {}).get(file, 0) for file in (pair.text, pair.mmproj))
+        if room is None or needed * OVERHEAD <= room:
+            return pair
+    if found:
+        return found[0]  # the memory plan says it better, with numbers
     raise UsageError(
         f"{repo} holds {', '.join(sorted(names))}" + (f", none of {quant}" if quant else ""),
         hint="Say which one with --quant.",
@@ -134,7 +150,12 @@ def _check_space(repository: Repository, pair: RemotePair, store: Store) -> None
 
 
 def no_model(repository: Repository) -> DownloadError:
+    if any(name.endswith(".gguf") for name in repository.files):
+        return DownloadError(
+            f"{repository.name} holds GGUF files, but no mmproj file that fits one of them",
+            hint="A text model alone cannot see. Files in parts (-00001-of-…) are not taken.",
+        )
     return DownloadError(
         f"{repository.name} holds neither a pair of GGUF files nor safetensors",
-        hint="Pull a repository of Llama-3.2-Vision, such as Xkev/Llama-3.2V-11B-cot.",
+        hint="docs/models.md lists models that run here; LLaVA-o1 is Xkev/Llama-3.2V-11B-cot.",
     )

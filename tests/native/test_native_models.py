@@ -323,7 +323,8 @@ def test_a_long_prompt_is_stopped_inside_a_batch(engine: Engine) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *("a <think> b", "</think>", "<think><think>", "<|im_end|>\n<|im_start|>system", "<__media__>"),
+        *("a <think> b", "</think>", "<think><think>", "<__media__>"),
+        "<|im_end|>\n<|im_start|>system",
         *("<end_of_utterance>", "<end_of_turn>", "<|image_pad|><image>", "x<think", "[INST]"),
     ],
 )  # fmt: skip

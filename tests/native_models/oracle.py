@@ -1,7 +1,7 @@
 """What transformers computes for the two pairs that come from its classes.
 
-Pictures need no resizing (Qwen2-VL) or have one colour (Idefics3): libmtmd resizes with its own code,
-and what is compared here is everything else.
+Pictures need no resizing (Qwen2-VL) or have one colour (Idefics3): libmtmd resizes with its own
+code, and what is compared here is everything else.
 """
 
 from __future__ import annotations

@@ -278,6 +278,8 @@ class App(QObject):
             self.loaded = message
             self.pictures.set_tiling(message.tile, message.max_tiles)
             self._show_model()
+        elif isinstance(message, m.Seen) and message.looks:
+            self.pictures.set_looks(message.looks, message.n_cells)
 
     def _unloaded(self, _: str) -> None:
         self.loaded = None

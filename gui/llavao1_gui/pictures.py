@@ -37,6 +37,8 @@ class Pictures(QObject):
         self.at = -1
         self.part: Part | None = None
         self.tiling = TYPICAL
+        # (picture, part of it) → how the loaded model has read it
+        self._looks: dict[tuple[str, Part | None], tuple[tuple[tuple[int, int], ...], int]] = {}
         self._wish = 0
         self._fulfilled = True
         self._reopening: Conversation | None = None
@@ -176,7 +178,29 @@ class Pictures(QObject):
     def set_tiling(self, tile: int, max_tiles: int) -> None:
         """As the loaded model has it."""
         self.tiling = (tile, max_tiles)
+        self._looks.clear()
         self.show_sight()
+
+    def set_looks(self, looks: tuple[tuple[int, int], ...], n_cells: int) -> None:
+        """How the loaded model has just read the picture that is shown."""
+        if self.active is not None:
+            self._looks[self.active.digest, self.part] = looks, n_cells
+            self.show_sight()
+
+    def _looks_text(self, found: LoadedPicture) -> str:
+        """Models without a grid of tiles tell only when they have read a picture."""
+        known = self._looks.get((found.digest, self.part))
+        if known is None:
+            return self.tr("How this model sees the picture is known once it has read it.")
+        looks, n_cells = known
+        width, height = looks[0]
+        if not width:
+            return self.tr("The model reads the picture as {0} tokens.").format(n_cells)
+        if len(looks) > 1:
+            text = self.tr("The model reads it in {0} parts of {1} × {2} pixels: {3} tokens.")
+            return text.format(len(looks), width, height, n_cells)
+        text = self.tr("The model reads it at {0} × {1} pixels: {2} tokens.")
+        return text.format(width, height, n_cells)
 
     def show_sight(self) -> None:
         """What the model sees, where that is wanted."""
@@ -188,6 +212,10 @@ class Pictures(QObject):
             pane.show_sight_text("")
             return
         left, top, right, bottom = self.part or (0, 0, found.width, found.height)
+        if not self.tiling[0]:
+            pane.view.set_sight(None)
+            pane.show_sight_text(self._looks_text(found))
+            return
         seen = sight(right - left, bottom - top, tile=self.tiling[0], max_tiles=self.tiling[1])
         canvas = seen.canvas
         pane.view.set_sight(seen)

@@ -19,6 +19,7 @@ from llavao1_edge import demo, system
 from llavao1_gui.state.history import History
 from tests.devices.conftest import Server, rpc_plugin, serve  # noqa: F401 (fixtures)
 from tests.gui.conftest import OTHER, SHAPES, Window
+from tests.native_models import pair
 
 Make = Callable[..., Window]
 
@@ -327,3 +328,22 @@ def test_the_window_outlives_a_device(
     window.app.change(preset="fast", groups={})
     assert window.ask(sample.question).conclusion == sample.answer
     assert "CPU" in window.window.model_label.text()
+
+
+def test_a_model_that_llama_cpp_runs_itself(make_window: Make) -> None:
+    window = make_window(None)
+    groups = {"sampling": {"max_tokens": 60}, "budget": {"stage_tokens": 8}}
+    window.app.change(model=str(pair("qwen2vl")[0]), groups=groups)
+    window.open(SHAPES)
+    window.app.act("sight")
+    pane = window.window.picture
+    window.wait(lambda: "once it has read it" in pane.sight_text.text())
+    found = window.ask("What is this?")
+    assert found.status == "answered", found.error
+    assert set(found.stages) == {"summary", "caption", "reasoning", "conclusion"}
+    assert re.search(r"reads it at \d+ × \d+ pixels: \d+ tokens", pane.sight_text.text())
+    assert pane.view.sight is None
+    again = window.ask("And now?")
+    assert again.request["reused"] is True
+    window.app.change(model="demo")
+    window.wait(lambda: "2 × 2 tiles" in pane.sight_text.text())

@@ -56,7 +56,7 @@ class Loading:
 
 @dataclass(frozen=True)
 class Loaded:
-    """memory: lines of the memory plan. tile: pixels of a tile's side."""
+    """memory: lines of the memory plan. tile: pixels of a tile's side, 0 without such tiles."""
 
     model: str
     device: str
@@ -69,7 +69,10 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Seen:
-    """The picture is encoded; rows x columns tiles, width x height pixels of it on the canvas."""
+    """The picture is encoded; rows x columns tiles, width x height pixels of it on the canvas.
+
+    n_cells: tokens it takes; looks: (width, height) of each part, where there is no such canvas.
+    """
 
     number: int
     rows: int
@@ -78,6 +81,8 @@ class Seen:
     height: int
     reused: bool
     milliseconds: float
+    n_cells: int = 0
+    looks: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -809,6 +809,22 @@
         <translation>일부분에 대해: {0} × {1}픽셀</translation>
     </message>
     <message>
+        <source>How this model sees the picture is known once it has read it.</source>
+        <translation>이 모델이 그림을 어떻게 보는지는 그림을 읽은 뒤에 알 수 있습니다.</translation>
+    </message>
+    <message>
+        <source>The model reads the picture as {0} tokens.</source>
+        <translation>모델이 그림을 토큰 {0}개로 읽습니다.</translation>
+    </message>
+    <message>
+        <source>The model reads it in {0} parts of {1} × {2} pixels: {3} tokens.</source>
+        <translation>모델이 그림을 {1} × {2}픽셀 {0}조각으로 나누어 읽습니다: 토큰 {3}개.</translation>
+    </message>
+    <message>
+        <source>The model reads it at {0} × {1} pixels: {2} tokens.</source>
+        <translation>모델이 그림을 {0} × {1}픽셀로 읽습니다: 토큰 {2}개.</translation>
+    </message>
+    <message>
         <source>{0} × {1} tiles of {2} pixels. The picture becomes {3} × {4} pixels ({5} %); the hatched rest stays empty.</source>
         <translation>{2}픽셀 타일 {0} × {1}. 그림은 {3} × {4}픽셀({5} %)이 되고 빗금 부분은 비어 있습니다.</translation>
     </message>
@@ -1055,6 +1071,18 @@
         <translation>배치</translation>
     </message>
     <message>
+        <source>Tokens of a picture</source>
+        <translation>그림의 토큰 수</translation>
+    </message>
+    <message>
+        <source>Chat format</source>
+        <translation>대화 형식</translation>
+    </message>
+    <message>
+        <source>Ask for stages</source>
+        <translation>단계 요청</translation>
+    </message>
+    <message>
         <source>Memory check</source>
         <translation>메모리 확인</translation>
     </message>
@@ -1141,6 +1169,18 @@
     <message>
         <source>most tokens computed at a time</source>
         <translation>한 번에 계산하는 최대 토큰 수</translation>
+    </message>
+    <message>
+        <source>most tokens a picture may take, for models whose pictures stand in the text</source>
+        <translation>그림이 글 안에 들어가는 모델에서 그림 하나가 차지할 수 있는 최대 토큰 수</translation>
+    </message>
+    <message>
+        <source>how a conversation is written; default: as the model&apos;s family does</source>
+        <translation>대화를 적는 형식; 기본값: 모델 계열의 형식</translation>
+    </message>
+    <message>
+        <source>ask for the four stages in words; auto: of models that llama.cpp runs itself</source>
+        <translation>네 단계를 말로 요청합니다; auto: llama.cpp가 직접 실행하는 모델에만</translation>
     </message>
     <message>
         <source>off loads a model even where it does not seem to fit</source>

@@ -25,6 +25,9 @@ NAMES: dict[str, object] = {
     "threads": QT_TRANSLATE_NOOP("Settings", "Threads"),
     "context": QT_TRANSLATE_NOOP("Settings", "Context"),
     "batch": QT_TRANSLATE_NOOP("Settings", "Batch"),
+    "picture_tokens": QT_TRANSLATE_NOOP("Settings", "Tokens of a picture"),
+    "chat_format": QT_TRANSLATE_NOOP("Settings", "Chat format"),
+    "stage_prompt": QT_TRANSLATE_NOOP("Settings", "Ask for stages"),
     "memory_check": QT_TRANSLATE_NOOP("Settings", "Memory check"),
     "cache": QT_TRANSLATE_NOOP("Settings", "Cache"),
 }
@@ -56,6 +59,16 @@ HELP = (
     QT_TRANSLATE_NOOP("Settings", "CPU threads; default: this machine's cores"),
     QT_TRANSLATE_NOOP("Settings", "tokens a conversation can hold"),
     QT_TRANSLATE_NOOP("Settings", "most tokens computed at a time"),
+    QT_TRANSLATE_NOOP(
+        "Settings", "most tokens a picture may take, for models whose pictures stand in the text"
+    ),
+    QT_TRANSLATE_NOOP(
+        "Settings", "how a conversation is written; default: as the model's family does"
+    ),
+    QT_TRANSLATE_NOOP(
+        "Settings",
+        "ask for the four stages in words; auto: of models that llama.cpp runs itself",
+    ),
     QT_TRANSLATE_NOOP("Settings", "off loads a model even where it does not seem to fit"),
     QT_TRANSLATE_NOOP("Settings", "precision of keys and values"),
 )

@@ -81,7 +81,8 @@ class Teller:
         match event:
             case PictureReady():
                 return m.Seen(number, event.rows, event.columns, event.width, event.height,
-                              event.reused, event.milliseconds)  # fmt: skip
+                              event.reused, event.milliseconds, event.n_cells,
+                              event.looks)  # fmt: skip
             case StageStarted():
                 return m.StageBegan(number, _name(event), event.candidates)
             case CandidateFinished():

@@ -2,6 +2,7 @@
 
     python -m benchmarks.lockstep                      the embedded demo model
     python -m benchmarks.lockstep --one-b FOLDER       a random 1B-shaped pair, written to FOLDER
+    python -m benchmarks.lockstep --native FOLDER      one that llama.cpp runs itself
 
 For N = 1, 2, 4, 8, in turn in one process: a step of a whole search (drafter, sampling, grammar,
 hooks), a step of bare llama.cpp with the same rows on the same text file (no callback, nothing
@@ -21,12 +22,14 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.machine import header
+from benchmarks.native_one_b import native_one_b
 from benchmarks.phases import bare_context, one_b
 from llavao1_edge import BudgetSettings, Engine, RuntimeSettings, SamplingSettings, demo
 from llavao1_edge.engine.runtime import Runtime
 from llavao1_edge.images import open_picture
 from llavao1_edge.llama.context import Row
 from llavao1_edge.llama.sampler import Draws, Grammar, Sampler, Sampling
+from llavao1_edge.mllama.model import Sight
 from llavao1_edge.search import Branch, Drafter, Event
 from llavao1_edge.search.rounds import draft, drop_all
 from llavao1_edge.stages import REASONING, stage_grammar
@@ -64,7 +67,11 @@ class Bench:
         self.engine, self.runtime, self.n_steps = engine, engine.runtime, n_steps
         self.picture = open_picture(demo.samples()[0].picture)
         sight, _ = self.runtime.vision.see(self.picture)
-        self.states = sight.states
+        self.states = sight.states if isinstance(sight, Sight) else None
+        chat, words = self.runtime.words.chat, self.runtime.words
+        prompt = [*chat.opening(system=words.stage_prompt), *chat.question(QUESTION)]
+        self.n_shared = len(self.runtime.encode(prompt))
+        self.n_shared += self.runtime.vision.preview(self.picture).n_cells
         self.plain = bare_context(self.runtime)
 
     def whole(self, n: int) -> list[float]:
@@ -99,8 +106,10 @@ class Bench:
         plain = self.plain
         for sequence in range(n):
             plain.forget(sequence)
-        n_shared = 19
-        plain.decode([Row(5, i, 0, output=i == n_shared - 1) for i in range(n_shared)])
+        n_shared = self.n_shared
+        for start in range(0, n_shared, plain.n_batch):
+            end = min(n_shared, start + plain.n_batch)
+            plain.decode([Row(5, i, 0, output=i == n_shared - 1) for i in range(start, end)])
         for sequence in range(1, n):
             plain.fork(0, sequence)
         times = []
@@ -112,6 +121,8 @@ class Bench:
         return times
 
     def cross(self, n: int, rounds: int) -> list[float]:
+        if self.states is None:
+            return [0.0] * rounds
         arithmetic = self.runtime.vision.eyes.layers.arithmetic(n, self.states)
         times = []
         for _ in range(rounds):
@@ -181,11 +192,16 @@ def report(found: dict[int, Times]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--one-b", type=Path, metavar="FOLDER")
+    parser.add_argument("--native", type=Path, metavar="FOLDER")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--threads", type=int)
     options = parser.parse_args()
-    text, mmproj = one_b(options.one_b) if options.one_b else (demo.text_path(), demo.mmproj_path())
+    text, mmproj = demo.text_path(), demo.mmproj_path()
+    if options.one_b:
+        text, mmproj = one_b(options.one_b)
+    elif options.native:
+        text, mmproj = native_one_b(options.native)
     settings = RuntimeSettings(gpu_layers=0, context=2048, threads=options.threads)
     with Engine.open(text=text, mmproj=mmproj, settings=settings) as engine:
         bench = Bench(engine, options.steps)

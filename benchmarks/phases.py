@@ -165,7 +165,7 @@ def bare_context(runtime: Runtime) -> Context:
         n_sequences=runtime.n_sequences,
         n_threads=runtime.n_threads,
         f32_cache=runtime.f32_cache,
-        eval_callback=llama_cpp.ggml_backend_sched_eval_callback(),
+        eval_callback=llama_cpp.ggml_backend_sched_eval_callback(0),
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from llavao1_edge.cli.main import build_parser
+from llavao1_edge.contract.native import FAMILIES, UNTRIED
 from llavao1_edge.ggml import plugins
 from llavao1_edge.settings import (
     BudgetSettings,
@@ -73,6 +74,21 @@ def test_where_to_make_a_change_names_what_is_there() -> None:
     assert len(names) > 20
     for name in names:
         assert any((base / name).exists() for base in bases), name
+
+
+def test_the_families_are_those_that_are_told_apart() -> None:
+    text = (ROOT / "docs/models.md").read_text(encoding="utf-8")
+    for family in FAMILIES:
+        projectors = ", ".join(f"`{name}`" for name in family.projectors)
+        row = (
+            f"| {family.name} | {projectors} | `{family.chat}` | {family.tested or 'nothing yet'} |"
+        )
+        assert row in text, row
+    assert text.count("| nothing yet |") + text.count("| tiny random") == len(FAMILIES)
+    for name in re.findall(
+        r"`(\w+)`", text.partition("Other projectors")[2].partition("and more")[0]
+    ):
+        assert name in UNTRIED
 
 
 def test_every_setting_is_read_by_something() -> None:

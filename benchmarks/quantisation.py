@@ -57,7 +57,7 @@ def ask_all(text: Path, mmproj: Path, items: list[Item], given: list[list[int]] 
                 answer = session.ask(item.prompt(), sampling=GREEDY)
                 found.right.append(bool(match(item, answer.conclusion).right))
                 if number < KL_QUESTIONS:
-                    turn = session.history if given is None else given[number]
+                    turn = session.conversation.history if given is None else given[number]
                     found.tokens.append(list(turn))
                     picture = item.picture_bytes()
                     found.logits.append(engine.prompt_logits(picture, turn).logits)

@@ -36,10 +36,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "native": {"ggml", "llama", "images", "contract", "vision"},
     "vision": {"ggml", "images", "llama"},
     "scoring": {"stages"},
+    "backend": {"images", "search", "settings"},
     "search": {"stages", "scoring", "settings"},
     "devices": {"ggml", "llama", "settings"},
     "engine": {
-        *("devices", "vision"),
+        *("backend", "devices", "vision"),
         *("settings", "contract", "images", "stages", "prompt", "llama", "mllama", "native"),
         *("scoring", "search", "demo"),
     },
@@ -48,7 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("images", "ggml", "llama", "mllama", "vision"),
     },
     "demo": set(),
-    "testing": {"stages", "scoring", "search", "images"},
+    "testing": {"backend", "engine", "stages", "scoring", "search", "images"},
     "locate": {"contract", "engine", "store"},
     "cli": {
         *("engine", "settings", "stages", "scoring", "search", "demo", "images", "ggml"),

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llavao1_edge.engine.runtime import Runtime
+from llavao1_edge.engine.seats import Seats
 from llavao1_edge.errors import UsageError
+from llavao1_edge.images import Picture
 from llavao1_edge.llama.context import Row
 from llavao1_edge.mllama.model import Sight
 
@@ -21,6 +23,28 @@ class PromptLogits:
 
     tokens: list[int]
     logits: NDArray[np.float32]
+
+
+def prompt_logits(
+    runtime: Runtime, seats: Seats, picture: Picture | None, question: str | Sequence[int]
+) -> PromptLogits:
+    """See `Engine.prompt_logits`."""
+    chat, system = runtime.words.chat, runtime.words.system
+    before: Sequence[int] = ()
+    if not isinstance(question, str):
+        tokens = question
+    elif picture is None:
+        tokens = runtime.encode(chat.turn(question, system=system))
+    elif chat.picture:
+        tokens = runtime.encode([*chat.opening(), *chat.question(question)])
+    else:
+        before = runtime.encode(chat.opening())
+        tokens = runtime.encode(chat.question(question))
+    ids = check_tokens(runtime, tokens, picture=picture is not None)
+    n_picture = 0 if picture is None else runtime.vision.preview(picture).n_cells
+    seats.make_room(None, len(before) + len(ids) + n_picture)
+    sight = None if picture is None else runtime.vision.see(picture)[0]
+    return compute_logits(runtime, ids, sight, before=before)
 
 
 def check_tokens(runtime: Runtime, tokens: Sequence[int], *, picture: bool) -> list[int]:

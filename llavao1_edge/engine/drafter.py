@@ -14,9 +14,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from llavao1_edge.backend import Stop
 from llavao1_edge.engine.lane import Lane
 from llavao1_edge.engine.points import NO_LOGITS, Logits, Point, Points
-from llavao1_edge.engine.turns import Latch
 from llavao1_edge.errors import Cancelled, ContextFullError
 from llavao1_edge.llama.context import Row
 from llavao1_edge.llama.guide import FormGrammar
@@ -47,7 +47,7 @@ class BatchDrafter:
         stage_tokens: int | None,
         seed: int,
         budget: Budget,
-        stop: Latch,
+        stop: Stop,
         panel: Panel | None = None,
         form: str = "",
     ) -> None:

@@ -1,4 +1,4 @@
-"""Opens a pair of files and hands out conversations."""
+"""Opens a model and hands out conversations."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 from weakref import finalize
 
+from llavao1_edge.backend import Backend, ModelInfo
 from llavao1_edge.contract.naming import is_mmproj, mmproj_for
 from llavao1_edge.contract.pair import Kind, kind_of, read_pair
-from llavao1_edge.engine.diagnosis import PromptLogits, check_tokens, compute_logits
-from llavao1_edge.engine.info import ModelInfo, model_info
+from llavao1_edge.engine.diagnosis import PromptLogits
+from llavao1_edge.engine.local import LocalBackend
 from llavao1_edge.engine.runtime import Runtime
-from llavao1_edge.engine.seats import Seats
 from llavao1_edge.engine.session import Session
+from llavao1_edge.engine.turns import Turns
 from llavao1_edge.errors import ModelFileError, UsageError
 from llavao1_edge.images import Picture, open_picture
 from llavao1_edge.lifetime import Closing
@@ -32,11 +33,11 @@ class Engine(Closing):
         print(engine.session("shapes.png").ask("How many red circles are there?").conclusion)
     """
 
-    def __init__(self, runtime: Runtime) -> None:
-        self.runtime = runtime
-        self.seats = Seats(runtime)
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.turns = Turns()
         # Native things must go before the interpreter does, also where nobody called `close`.
-        self._finalizer = finalize(self, runtime.close)
+        self._finalizer = finalize(self, backend.close)
 
     @classmethod
     def open(
@@ -59,13 +60,25 @@ class Engine(Closing):
         text_path, mmproj_path = resolve_pair(model, text=text, mmproj=mmproj)
         width = search.width if search is not None else 1
         chosen = settings or RuntimeSettings()
-        return cls(Runtime(text_path, mmproj_path, chosen, width=width, stop=stop))
+        return cls(LocalBackend(Runtime(text_path, mmproj_path, chosen, width=width, stop=stop)))
 
     @property
     def about(self) -> ModelInfo:
         """What is open, and where. Raises UsageError after `close`."""
         self.check_open()
-        return model_info(self.runtime)
+        return self.backend.about
+
+    @property
+    def local(self) -> LocalBackend:
+        """The model on this machine. Raises UsageError where it runs elsewhere."""
+        if not isinstance(self.backend, LocalBackend):
+            raise UsageError("the model does not run here", hint="Open its files: Engine.open.")
+        return self.backend
+
+    @property
+    def runtime(self) -> Runtime:
+        """For tests, measurements and diagnoses."""
+        return self.local.runtime
 
     def session(self, *pictures: PictureSource | None) -> Session:
         """A new conversation about a picture, or about none; about several, where the model takes
@@ -83,30 +96,14 @@ class Engine(Closing):
         stands before them). The logits are those of the tokens that are returned.
         """
         self.check_open()
-        runtime = self.runtime
-        chat, system = runtime.words.chat, runtime.words.system
-        before: Sequence[int] = ()
-        with runtime.turns.take():
-            if not isinstance(question, str):
-                tokens = question
-            elif picture is None:
-                tokens = runtime.encode(chat.turn(question, system=system))
-            elif chat.picture:
-                tokens = runtime.encode([*chat.opening(), *chat.question(question)])
-            else:
-                before = runtime.encode(chat.opening())
-                tokens = runtime.encode(chat.question(question))
-            ids = check_tokens(runtime, tokens, picture=picture is not None)
-            self.seats.make_room(None, len(ids))
-            sight = None
-            if picture is not None:
-                sight, _ = runtime.vision.see(_opened(picture))
-            return compute_logits(runtime, ids, sight, before=before)
+        with self.turns.take():
+            opened = None if picture is None else _opened(picture)
+            return self.local.prompt_logits(opened, question)
 
     def close(self) -> None:
         """Frees everything. Conversations cannot be used afterwards; an open stream ends."""
-        self.runtime.turns.abandon()
-        with self.runtime.turns.take():
+        self.turns.abandon()
+        with self.turns.take():
             self._finalizer()
 
     @property

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from llavao1_edge.backend import Stop
 from llavao1_edge.engine.drafter import BatchDrafter
 from llavao1_edge.engine.points import Point, Points
 from llavao1_edge.engine.runtime import Runtime
 from llavao1_edge.engine.seats import Root
-from llavao1_edge.engine.turns import Latch
 from llavao1_edge.errors import Cancelled, ContextFullError
 from llavao1_edge.llama.context import Row
 from llavao1_edge.llama.sampler import Sampling
@@ -47,7 +47,7 @@ class ModelPanel:
         sampling: Sampling,
         seed: int,
         budget: Budget,
-        stop: Latch,
+        stop: Stop,
     ) -> None:
         self.question, self.seed = question, seed
         self._room, self._sight, self._root, self._sampling = room, sight, root, sampling

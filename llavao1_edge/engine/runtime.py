@@ -24,7 +24,6 @@ from llavao1_edge.engine.memory import (
     quantisation_name,
 )
 from llavao1_edge.engine.sizes import Sizes, sizes
-from llavao1_edge.engine.turns import Turns
 from llavao1_edge.engine.words import mllama_words, native_words
 from llavao1_edge.errors import BackendError, ModelFileError, UsageError
 from llavao1_edge.llama.context import Context, Row
@@ -46,7 +45,7 @@ SPARE_SEQUENCES = 8  # of models with a state for each: prompt, root, judge, oth
 
 
 class Runtime:
-    """Owns text model, vision model and context. Callers take their turn (`turns`)."""
+    """Owns text model, vision model and context. Not for two threads at a time."""
 
     def __init__(
         self, text: Path, mmproj: Path, settings: RuntimeSettings, *, width: int, stop: Stop
@@ -58,7 +57,6 @@ class Runtime:
         self.kind = kind_of(self.text_header, self.mmproj_header)
         if settings.chat_format is not None:
             chat_format(settings.chat_format)  # before anything is loaded
-        self.turns = Turns()
         self._pieces: dict[int, bytes] = {}
         self.decode_calls = 0
         self.chosen = choose(machine_devices(settings.servers), settings)

@@ -1,4 +1,4 @@
-"""A conversation about a picture, none, or several: its history stays in the cache."""
+"""A conversation about a picture, none, or several: its history stays with the model."""
 
 from __future__ import annotations
 
@@ -8,25 +8,23 @@ from threading import Event as Flag
 from typing import Protocol
 from weakref import ref
 
-from llavao1_edge.engine.answering import Answering, Request
-from llavao1_edge.engine.runtime import Runtime
-from llavao1_edge.engine.seats import Root, Seats
-from llavao1_edge.engine.turns import Stream
+from llavao1_edge.backend import Backend, Stop
+from llavao1_edge.engine.answering import Answering, Asked
+from llavao1_edge.engine.turns import Stream, Turns
 from llavao1_edge.errors import UsageError
 from llavao1_edge.images import Picture, open_picture
 from llavao1_edge.lifetime import Closing
 from llavao1_edge.search import Answered, Event, Staged, Strategy
 from llavao1_edge.search.answer import Answer
 from llavao1_edge.settings import BudgetSettings, SamplingSettings
-from llavao1_edge.stages import GAP, STAGES, AnswerFormat
-from llavao1_edge.vision import Stop
+from llavao1_edge.stages import AnswerFormat
 
 
 class Host(Protocol):
     """What a conversation needs of its engine."""
 
-    runtime: Runtime
-    seats: Seats
+    backend: Backend
+    turns: Turns
 
     def check_open(self) -> None:
         """Raises UsageError after it was closed."""
@@ -50,8 +48,7 @@ class Session(Closing):
     def __init__(self, engine: Host, pictures: Sequence[Picture]) -> None:
         """Raises UsageError for more pictures than the model takes."""
         self.engine = engine
-        self.pictures: tuple[Picture, ...] = ()
-        self._seat = engine.seats.add(self)
+        self.conversation = engine.backend.conversation()
         self._control: _Control | None = None  # of the present answer, or of the coming one
         self._running: _Control | None = None
         self.closed = False
@@ -61,20 +58,13 @@ class Session(Closing):
     def close(self) -> None:
         """Ends an unfinished answer; the place in the cache is free for the next question."""
         if self._running is not None:
-            self.engine.runtime.turns.abandon(self._running.stream)
-        self.closed = self._seat.abandoned = True
+            self.engine.turns.abandon(self._running.stream)
+        self.closed = True
+        self.conversation.close()
 
     @property
-    def history(self) -> list[int]:
-        """All tokens so far, those before the picture and its own included."""
-        root = self._seat.root
-        return [*(root.tokens if root and self._seat.history else ()), *self._seat.history]
-
-    @property
-    def n_cached(self) -> int:
-        """How many tokens of the history are in the cache."""
-        root = self._seat.root
-        return self._seat.n_cached + (len(root.tokens) if root and root.sequence is not None else 0)
+    def pictures(self) -> tuple[Picture, ...]:
+        return self.conversation.pictures
 
     def show(self, picture: Path | str | bytes | Picture) -> None:
         """Gives a conversation a picture, before the first question.
@@ -82,52 +72,29 @@ class Session(Closing):
         Raises UsageError where it has as many as the model takes, PictureError where it cannot be
         opened.
         """
-        most = self.engine.runtime.vision.max_pictures
+        most = self.engine.backend.about.max_pictures
         if most is not None and len(self.pictures) >= most:
             raise UsageError(
                 f"a conversation has {'one picture' if most == 1 else f'{most} pictures'} with "
                 "this model, and this one has it already",
                 hint="Start a new session for another picture.",
             )
-        if self.history:
+        if self.conversation.begun:
             raise UsageError(
                 "a picture must come before the first question",
                 hint="Start a new session with the picture.",
             )
         opened = picture if isinstance(picture, Picture) else open_picture(picture)
-        self.pictures = (*self.pictures, opened)
+        self.conversation.pictures = (*self.pictures, opened)
 
     def recall(self, question: str, stages: Mapping[str, str]) -> None:
         """Goes on from a turn of an earlier conversation, as if it had been answered here.
 
         stages: name → text, as `Answer.stages`. Computed with the next question. Raises UsageError.
         """
-        runtime = self.engine.runtime
-        said = GAP.join(
-            f"{stage.opening}{stages[stage.name]}{stage.closing}"
-            for stage in STAGES
-            if stage.name in stages
-        )
-        with runtime.turns.take():
+        with self.engine.turns.take():
             self.engine.check_open()
-            self._seat.history = [
-                *self._seat.history,
-                *self._prompt(question),
-                *runtime.encode([said]),
-            ]
-
-    def _prompt(self, question: str) -> list[int]:
-        """The tokens of a user's turn."""
-        runtime, seat = self.engine.runtime, self._seat
-        words = runtime.words
-        if self.pictures and not seat.history:
-            if seat.root is None:
-                seat.root = Root(runtime.encode(words.chat.opening(system=words.stage_prompt)))
-            return runtime.encode(words.chat.question(question))
-        if seat.history:
-            return runtime.encode([*words.chat.close, *words.chat.turn(question, first=False)])
-        system = words.system + words.stage_prompt
-        return runtime.encode(words.chat.turn(question, system=system))
+            self.conversation.recall(question, stages)
 
     def ask(
         self,
@@ -174,7 +141,7 @@ class Session(Closing):
         One answer is written at a time: another question from the same thread raises UsageError
         until this stream is finished or closed, other threads wait.
         """
-        request = Request(
+        asked = Asked(
             question,
             search or Staged(),
             seed,
@@ -183,7 +150,7 @@ class Session(Closing):
             answer_format,
         )
         control = _Control(stop)
-        stream = self._stream(request, control)
+        stream = self._stream(asked, control)
         control.stream = ref(stream)
         if self._running is None:
             self._control = control
@@ -197,17 +164,13 @@ class Session(Closing):
         if self._control is not None:
             self._control.cancelled.set()
 
-    def _stream(self, request: Request, control: _Control) -> Generator[Event, None, None]:
+    def _stream(self, asked: Asked, control: _Control) -> Generator[Event, None, None]:
         if self.closed:
             raise UsageError("the conversation is closed", hint="Start a new session.")
-        runtime = self.engine.runtime
-        with runtime.turns.take(control.stream):
+        with self.engine.turns.take(control.stream):
             self._control = self._running = control
             try:
                 self.engine.check_open()
-                prompt = self._prompt(request.question)
-                yield from Answering(
-                    runtime, self._seat, self.pictures, prompt, request, stop=control
-                ).run()
+                yield from Answering(self.conversation, asked, stop=control).run()
             finally:
                 self._running = None

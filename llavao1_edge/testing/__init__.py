@@ -1,6 +1,6 @@
 """Fakes that we ship: strategies and apps can be tested without a model, by us and by others."""
 
-from llavao1_edge.testing.engine import Script, ScriptedEngine, ScriptedSession
+from llavao1_edge.testing.engine import Script, ScriptedBackend, ScriptedEngine
 from llavao1_edge.testing.scripted import ScriptedDrafter, ScriptedPanel
 
-__all__ = ["Script", "ScriptedDrafter", "ScriptedEngine", "ScriptedPanel", "ScriptedSession"]
+__all__ = ["Script", "ScriptedBackend", "ScriptedDrafter", "ScriptedEngine", "ScriptedPanel"]

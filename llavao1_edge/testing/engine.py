@@ -1,6 +1,6 @@
-"""An engine that says what a script tells it to, through the real strategies and events.
+"""A backend that says what a script tells it to, beneath the real engine.
 
-For tests of what stands above the engine (the desktop app): same calls, no model, no native code.
+For tests of what stands above the engine (the desktop app): everything but the model is real.
 """
 
 from __future__ import annotations
@@ -8,25 +8,17 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from llavao1_edge.errors import BackendError, Cancelled, UsageError
-from llavao1_edge.images import Canvas, Picture, TilingRules, choose_canvas
-from llavao1_edge.lifetime import Closing
-from llavao1_edge.search import (
-    Answered,
-    Branch,
-    Event,
-    PictureReady,
-    Staged,
-    Strategy,
-    Token,
-    options_of,
-)
-from llavao1_edge.search.answer import Answer, Counters, Recorder, Trace
+from llavao1_edge.backend import ModelInfo, Request, Stop
+from llavao1_edge.engine import Engine
+from llavao1_edge.errors import BackendError, UsageError
+from llavao1_edge.images import Picture, TilingRules, choose_canvas
+from llavao1_edge.search import Branch, Budget, CandidateFinished, Ending, PictureReady, Token
+from llavao1_edge.search.answer import Counters
 from llavao1_edge.testing.scripted import ScriptedDrafter
 
 RULES = TilingRules(tile_size=56, max_tiles=4, mean=(0, 0, 0), std=(1, 1, 1))
@@ -64,104 +56,102 @@ class Script:
         return cls(**json.loads(path.read_text(encoding="utf-8")))
 
 
-class ScriptedSession(Closing):
-    """As `engine.Session`. `turns`: what was asked and recalled so far."""
+class _PacedDrafter(ScriptedDrafter):
+    """Takes its time as the script says, and may stop, hang or die on the way."""
 
-    def __init__(self, engine: ScriptedEngine, picture: Picture | None) -> None:
-        self.engine, self.picture = engine, picture
-        self.turns: list[str] = []
+    pace: Script
+    question: str
+    stop: Stop
 
-    def close(self) -> None:
-        pass
+    @property
+    def ended(self) -> Ending | None:
+        return Ending.CANCELLED if self.stop() else super().ended
 
-    def recall(self, question: str, stages: Mapping[str, str]) -> None:  # noqa: ARG002
-        self.turns.append(question)
+    def draft(self, *given: Any, **options: Any) -> Iterator[Token | CandidateFinished]:
+        for event in super().draft(*given, **options):
+            if not isinstance(event, Token):
+                yield event
+                continue
+            time.sleep(self.pace.token_s)
+            if self.pace.dies and self.pace.dies in self.question and self.sampled > 30:
+                os.abort()
+            while self.pace.stuck and self.pace.stuck in self.question:
+                time.sleep(1)
+            yield Token(event.stage, event.candidate, event.text + " ")
 
-    def stream(
-        self,
-        question: str,
-        *,
-        search: Strategy | None = None,
-        seed: int = 0,
-        stop: Callable[[], bool] = lambda: False,
-        **_: Any,
-    ) -> Generator[Event, None, None]:
-        """The events of an answer. Raises what the script wants raised."""
-        self._refuse(question)
-        if self.picture is not None:
-            yield self.engine.see(self.picture)
-        strategy = search or Staged()
-        drafter = ScriptedDrafter(
-            self._texts(question, seed), logprobs=dict(self.engine.script.logprobs)
+
+class ScriptedAttempt:
+    """See `backend.Attempt`."""
+
+    def __init__(
+        self, conversation: ScriptedConversation, request: Request, budget: Budget, stop: Stop
+    ) -> None:
+        self.conversation, self.request = conversation, request
+        self.counters, self.remarks = Counters(), ()
+        script = conversation.backend.script
+        self.drafter = _PacedDrafter(
+            self._texts(script), logprobs=dict(script.logprobs), budget=budget
         )
-        recorder = Recorder()
-        chosen = yield from self._search(question, strategy, drafter, recorder, stop)
-        path = recorder.chosen(chosen)
-        if stop() and not path:
-            raise Cancelled("stopped before the answer began")
-        trace = Trace(
-            strategy.name,
-            options_of(strategy),
-            seed,
-            Counters(sampled_tokens=drafter.sampled, candidates=len(recorder.nodes)),
-            recorder.nodes,
-            recorder.comparisons,
-            tuple(recorder.remarks),
-        )
-        notes = ("stopped; this is the best there was",) if stop() else ()
-        stages = {stage.name: text for stage, text in chosen.stages}
-        self.turns.append(question)
-        yield Answered(Answer(stages.get("conclusion", ""), stages, trace, notes, stop()))
+        self.drafter.pace, self.drafter.question = script, request.question
+        self.drafter.stop = stop
 
-    def _refuse(self, question: str) -> None:
-        if not question.strip():
-            raise UsageError("the question is empty", hint="Ask something about the picture.")
-        for part, message in self.engine.script.fail.items():
-            if part in question:
-                raise BackendError(message, hint="The script wanted it so.")
-
-    def _texts(self, question: str, seed: int) -> dict[str, list[str]]:
-        """What is said to a question; another seed begins at another text."""
-        texts = dict(self.engine.script.texts)
-        for part, other in self.engine.script.answers.items():
-            if part in question:
+    def _texts(self, script: Script) -> dict[str, list[str]]:
+        """What is said to the question; another seed begins at another text."""
+        texts, seed = dict(script.texts), self.request.seed
+        for part, other in script.answers.items():
+            if part in self.request.question:
                 texts |= other
         return {
             name: said[seed % len(said) :] + said[: seed % len(said)]
             for name, said in texts.items()
         }
 
-    def _search(
-        self,
-        question: str,
-        strategy: Strategy,
-        drafter: ScriptedDrafter,
-        recorder: Recorder,
-        stop: Callable[[], bool],
-    ) -> Generator[Event, None, Branch]:
-        script = self.engine.script
-        run = strategy.run(drafter.root(), drafter)
-        while True:
-            try:
-                event = next(run)
-            except StopIteration as finished:
-                branch: Branch = finished.value
-                return branch
-            recorder.feed(event)
-            if isinstance(event, Token):
-                if stop():
-                    drafter.cancel_after = 0
-                time.sleep(script.token_s)
-                if script.dies and script.dies in question and drafter.sampled > 30:
-                    os.abort()
-                while script.stuck and script.stuck in question:
-                    time.sleep(1)
-                event = Token(event.stage, event.candidate, event.text + " ")
-            yield event
+    def see(self) -> PictureReady | None:
+        pictures = self.conversation.pictures
+        return self.conversation.backend.see(pictures[0]) if pictures else None
+
+    def begin(self) -> Branch:
+        return self.drafter.root()
+
+    def keep(self, branch: Branch) -> None:  # noqa: ARG002
+        self.conversation.turns.append(self.request.question)
+
+    def close(self) -> None:
+        self.counters.sampled_tokens = self.drafter.sampled
+        self.counters.candidates = self.drafter.finished
 
 
-class ScriptedEngine(Closing):
-    """As `engine.Engine`. `seen`: keys of the pictures read so far."""
+class ScriptedConversation:
+    """See `backend.Conversation`. `turns`: what was asked and recalled so far."""
+
+    def __init__(self, backend: ScriptedBackend) -> None:
+        self.backend = backend
+        self.pictures: tuple[Picture, ...] = ()
+        self.turns: list[str] = []
+
+    @property
+    def begun(self) -> bool:
+        return bool(self.turns)
+
+    def recall(self, question: str, stages: Mapping[str, str]) -> None:  # noqa: ARG002
+        self.turns.append(question)
+
+    def attempt(self, request: Request, *, budget: Budget, stop: Stop) -> ScriptedAttempt:
+        if not request.question.strip():
+            raise UsageError("the question is empty", hint="Ask something about the picture.")
+        for part, message in self.backend.script.fail.items():
+            if part in request.question:
+                raise BackendError(message, hint="The script wanted it so.")
+        return ScriptedAttempt(self, request, budget, stop)
+
+    def close(self) -> None:
+        pass
+
+
+class ScriptedBackend:
+    """See `backend.Backend`. `seen`: keys of the pictures read so far."""
+
+    about = ModelInfo("script", "script", "script", tile_size=56, max_tiles=4)
 
     def __init__(self, script: Script) -> None:
         self.script = script
@@ -171,19 +161,23 @@ class ScriptedEngine(Closing):
     def close(self) -> None:
         pass
 
-    def canvas(self, picture: Picture) -> Canvas:
-        return choose_canvas(picture.height, picture.width, rules=RULES)
+    def conversation(self) -> ScriptedConversation:
+        return ScriptedConversation(self)
 
     def see(self, picture: Picture) -> PictureReady:
         reused = picture.key in self.seen
         if not reused:
             time.sleep(self.script.picture_s)
             self.seen.append(picture.key)
-        found = self.canvas(picture)
+        found = choose_canvas(picture.height, picture.width, rules=RULES)
         return PictureReady(
             found.rows, found.columns, found.width, found.height, reused,
             0.0 if reused else self.script.picture_s * 1000,
         )  # fmt: skip
 
-    def session(self, picture: Picture | None = None) -> ScriptedSession:
-        return ScriptedSession(self, picture)
+
+class ScriptedEngine(Engine):
+    """An `engine.Engine` on a script."""
+
+    def __init__(self, script: Script) -> None:
+        super().__init__(ScriptedBackend(script))

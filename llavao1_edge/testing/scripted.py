@@ -75,6 +75,7 @@ class ScriptedDrafter:
     live: set[int] = field(default_factory=set)
     drafted: list[tuple[str, int]] = field(default_factory=list)
     sampled: int = 0
+    finished: int = 0
     _next: int = 0
 
     def root(self) -> Branch:
@@ -152,6 +153,7 @@ class ScriptedDrafter:
         whole: str,
         ending: Ending,
     ) -> Candidate:
+        self.finished += 1
         n_tokens = len(text.split(" "))
         mean = self.logprobs.get(whole, -1.0)
         parts = branch.parts

@@ -96,7 +96,7 @@ def test_greedy_text_is_the_oracles_for_64_tokens(seen: bool) -> None:
             wanted = oracle.greedy(tokens, picture.image if picture else None, 64)
             session = engine.session(picture)
             session.ask(sample.question, search=Free(), sampling=sampling)
-            ours = session.history[len(tokens) :]
+            ours = session.conversation.history[len(tokens) :]
             stops = engine.runtime.stop_tokens
             assert ours == [token for token in wanted if token not in stops]
             assert len(ours) == 64 or wanted[-1] in stops

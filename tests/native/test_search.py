@@ -25,10 +25,10 @@ from llavao1_edge import (
     Staged,
 )
 from llavao1_edge.engine.drafter import BatchDrafter
+from llavao1_edge.engine.seats import Root
 from llavao1_edge.engine.panel import ModelPanel
 from llavao1_edge.engine.points import Point, Points
 from llavao1_edge.engine.runtime import Runtime
-from llavao1_edge.engine.seats import Root
 from llavao1_edge.engine.turns import Latch
 from llavao1_edge.errors import Cancelled, UsageError
 from llavao1_edge.images import open_picture
@@ -262,7 +262,7 @@ def test_one_vision_pass_and_one_prefill_whatever_the_search(
     session = open_tiny().session(A)
     first = session.ask("What?", search=search, sampling=OPEN).trace.counters
     assert first.vision_passes == 1
-    assert first.prefill_tokens == len(session.history) - len(_answer_tokens(session))
+    assert first.prefill_tokens == len(session.conversation.history) - len(_answer_tokens(session))
     again = session.ask("And?", search=search, sampling=OPEN).trace.counters
     assert again.vision_passes == 0
     assert again.prefill_tokens < first.prefill_tokens + 8  # the history is not computed again
@@ -270,7 +270,7 @@ def test_one_vision_pass_and_one_prefill_whatever_the_search(
 
 def _answer_tokens(session: object) -> list[int]:
     """The tokens after the (only) question of a session's history."""
-    history: list[int] = session.history  # type: ignore[attr-defined]
+    history: list[int] = session.conversation.history  # type: ignore[attr-defined]
     end = session.engine.runtime.model.special("<|end_header_id|>")  # type: ignore[attr-defined]
     last = len(history) - 1 - history[::-1].index(end)
     return history[last + 3 :]  # two line breaks stand after the header
@@ -316,7 +316,7 @@ def test_a_stage_limit_closes_the_stage_properly(open_tiny: Callable[..., Engine
         budget=BudgetSettings(stage_tokens=5),
     )  # fmt: skip
     assert all(node.candidate.n_tokens <= 5 for node in answer.trace.nodes)
-    written = b"".join(map(engine.runtime.piece, session.history)).decode("utf-8", "replace")
+    written = b"".join(map(engine.runtime.piece, session.conversation.history)).decode("utf-8", "replace")
     for stage in STAGES[:3]:
         assert written.count(stage.closing) == 1
     assert "ended early (length)" in " ".join(answer.notes)
@@ -347,7 +347,7 @@ def test_a_search_takes_the_room_of_other_conversations(open_tiny: Callable[...,
     answer = engine.session(A).ask("What?", search=search, sampling=sampling)
     roomy = open_tiny(context=2048).session(A).ask("What?", search=search, sampling=sampling)
     assert answer.stages == roomy.stages
-    assert min(session.n_cached for session in others) == 0
+    assert min(session.conversation.n_cached for session in others) == 0
     again = [session.ask("And?", sampling=short).stages for session in others]
     assert all(again)
     assert len(kept) == 4
@@ -468,7 +468,7 @@ def test_nothing_is_left_after_many_searches_and_cancels(open_tiny: Callable[...
             kind = "cancelled"
         outcomes[kind] += 1
         session.close()
-        engine.seats.sweep()
+        engine.local.seats.sweep()
         assert nothing_left(engine.runtime), (number, search, kind)
     assert min(outcomes.values()) > 20
 
@@ -495,7 +495,7 @@ def test_cancel_from_another_thread_keeps_the_best_so_far(open_tiny: Callable[..
     assert answer.stages
     assert after <= 3  # the rest of the step that was being shown
     assert "stopped" in answer.notes[-1]
-    assert session.history == []
+    assert session.conversation.history == []
     assert session.ask("What?", sampling=OPEN).stages
 
 
@@ -597,7 +597,7 @@ def test_without_going_back_the_same_is_written(
         answers.append([sorted(texts(answer)) for answer in given])
         assert nothing_left_but_one(engine.runtime)
         session.close()
-        engine.seats.sweep()
+        engine.local.seats.sweep()
         assert nothing_left(engine.runtime)
     assert answers[0] == answers[1]
 
@@ -619,5 +619,5 @@ def test_a_stop_without_going_back(
             )
     assert session.ask("What?", sampling=OPEN).trace.nodes
     session.close()
-    engine.seats.sweep()
+    engine.local.seats.sweep()
     assert nothing_left(engine.runtime)

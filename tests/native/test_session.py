@@ -71,9 +71,9 @@ def test_a_conversation_goes_on_as_if_computed_at_once(open_tiny: Callable[..., 
     engine = open_tiny()
     session = engine.session(A)
     session.ask("What?", sampling=GREEDY)
-    history = list(session.history)
+    history = list(session.conversation.history)
     second = session.ask("And?", sampling=GREEDY, search=Free())
-    after = session.history[len(history) :]
+    after = session.conversation.history[len(history) :]
     n_prompt = second.trace.counters.prefill_tokens
     whole = engine.prompt_logits(A, history + after[:n_prompt])
     runtime = engine.runtime
@@ -91,8 +91,8 @@ def test_an_evicted_conversation_goes_on(open_tiny: Callable[..., Engine]) -> No
     for session, evict in ((kept, False), (evicted, True)):
         session.ask("What?", sampling=GREEDY)
         if evict:
-            session.engine.seats.clear(session._seat)
-            assert session.n_cached == 0
+            session.engine.local.seats.clear(session.conversation.seat)
+            assert session.conversation.n_cached == 0
         answers.append(session.ask("And?", sampling=GREEDY))
     assert gist(answers[0]) == gist(answers[1])
 
@@ -118,7 +118,7 @@ def test_more_conversations_than_sequences(open_tiny: Callable[..., Engine]) -> 
     sessions = [engine.session(A) for _ in range(12)]
     answers = [session.ask("What?", sampling=GREEDY) for session in sessions]
     assert all(gist(answer) == gist(answers[0]) for answer in answers)
-    assert sum(session.n_cached > 0 for session in sessions) < 8
+    assert sum(session.conversation.n_cached > 0 for session in sessions) < 8
 
 
 def test_closing_a_session_while_it_answers(open_tiny: Callable[..., Engine]) -> None:
@@ -128,7 +128,7 @@ def test_closing_a_session_while_it_answers(open_tiny: Callable[..., Engine]) ->
         next(stream)
     assert list(stream) == []
     assert engine.session(B).ask("What?", sampling=SHORT).stages
-    engine.seats.sweep()
+    engine.local.seats.sweep()
     assert engine.runtime.n_free_sequences >= engine.runtime.n_sequences - 1
 
 
@@ -209,7 +209,7 @@ def test_stopping_leaves_the_conversation_as_it_was(
     engine = open_tiny()
     session = engine.session(A)
     session.ask("What?", sampling=GREEDY)
-    history = list(session.history)
+    history = list(session.conversation.history)
     free = engine.runtime.n_free_sequences
     calls = 0
 
@@ -225,7 +225,7 @@ def test_stopping_leaves_the_conversation_as_it_was(
     else:
         assert answer.cancelled
         assert answer.stages
-    assert session.history == history
+    assert session.conversation.history == history
     assert engine.runtime.n_free_sequences == free
     undisturbed = open_tiny().session(A)
     undisturbed.ask("What?", sampling=GREEDY)
@@ -240,12 +240,12 @@ def test_closing_the_stream_is_a_way_to_stop(open_tiny: Callable[..., Engine]) -
     while not isinstance(next(stream), Token):
         pass
     stream.close()
-    assert session.history == []
+    assert session.conversation.history == []
     # What stands before the questions stays, for the next one.
     assert engine.runtime.n_free_sequences == engine.runtime.n_sequences - 1
     assert session.ask("What?", sampling=SHORT).stages
     session.close()
-    engine.seats.sweep()
+    engine.local.seats.sweep()
     assert engine.runtime.n_free_sequences == engine.runtime.n_sequences
 
 

@@ -12,7 +12,6 @@ import contextlib
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -186,7 +185,6 @@ class Desk:
             from llavao1_edge.testing import Script, ScriptedEngine
 
             self.engine = ScriptedEngine(Script.read(self.script))
-            about = m.Loaded(ask.model, "script", (), 0, 56, 4, 0.0)
         else:
             from llavao1_edge.engine import Engine
             from llavao1_edge.locate import model_paths
@@ -198,18 +196,19 @@ class Desk:
             self.engine = Engine.open(
                 text=text, mmproj=mmproj, settings=settings, search=roomy, stop=stop
             )
-            found = self.engine.about
-            about = m.Loaded(
+        self._model = model
+        found = self.engine.about
+        self.channel.send(
+            m.Loaded(
                 ask.model,
                 found.device,
                 found.memory,
                 found.context,
                 found.tile_size,
                 found.max_tiles,
-                0.0,
+                time.monotonic() - started,
             )
-        self._model = model
-        self.channel.send(replace(about, seconds=time.monotonic() - started))
+        )
 
     def _picture(self, path: str | None, crop: Sequence[int] | None) -> Picture | None:
         if path is None:

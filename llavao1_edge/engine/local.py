@@ -1,0 +1,271 @@
+"""The model on this machine as a backend: prompts, pictures and branches in llama.cpp's cache."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from llavao1_edge.backend import Attempt, ModelInfo, Request, Stop
+from llavao1_edge.engine.diagnosis import PromptLogits, prompt_logits
+from llavao1_edge.engine.drafter import BatchDrafter
+from llavao1_edge.engine.panel import ModelPanel
+from llavao1_edge.engine.points import Point, Points
+from llavao1_edge.engine.runtime import Runtime
+from llavao1_edge.engine.seats import Root, Seats
+from llavao1_edge.errors import Cancelled, ContextFullError
+from llavao1_edge.images import Picture
+from llavao1_edge.llama.sampler import Sampling
+from llavao1_edge.mllama.model import MllamaModel
+from llavao1_edge.search import Branch, Budget, Drafter, PictureReady
+from llavao1_edge.search.answer import Counters
+from llavao1_edge.stages import GAP, STAGES
+
+RESERVE = 64  # tokens an answer must at least have room for
+
+
+class LocalBackend:
+    """Owns the runtime, and the seats of its conversations. See `backend.Backend`."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+        self.seats = Seats(runtime)
+
+    def close(self) -> None:
+        self.runtime.close()
+
+    def conversation(self) -> LocalConversation:
+        return LocalConversation(self)
+
+    @property
+    def about(self) -> ModelInfo:
+        runtime, vision = self.runtime, self.runtime.vision
+        tiling = vision.shape.tiling if isinstance(vision, MllamaModel) else None
+        return ModelInfo(
+            identity=runtime.identity,
+            kind=runtime.kind.value,
+            device=vision.device.name,
+            context=runtime.context.n_ctx,
+            n_threads=runtime.n_threads,
+            memory=tuple(runtime.plan.lines()),
+            hooks=len(vision.shape.cross_after) if isinstance(vision, MllamaModel) else 0,
+            tile_size=tiling.tile_size if tiling else 0,
+            max_tiles=tiling.max_tiles if tiling else 0,
+            max_pictures=vision.max_pictures,
+            chat_format=runtime.words.chat.name,
+        )
+
+    def prompt_logits(self, picture: Picture | None, question: str | Sequence[int]) -> PromptLogits:
+        """See `Engine.prompt_logits`."""
+        return prompt_logits(self.runtime, self.seats, picture, question)
+
+
+class LocalConversation:
+    """Its tokens, and its seat in the cache. See `backend.Conversation`."""
+
+    def __init__(self, backend: LocalBackend) -> None:
+        self.runtime = backend.runtime
+        self.pictures: tuple[Picture, ...] = ()
+        self.seat = backend.seats.add(self)
+
+    def close(self) -> None:
+        self.seat.abandoned = True
+
+    @property
+    def begun(self) -> bool:
+        return bool(self.seat.history)
+
+    @property
+    def history(self) -> list[int]:
+        """All tokens so far, those before the picture and its own included."""
+        root = self.seat.root
+        return [*(root.tokens if root and self.seat.history else ()), *self.seat.history]
+
+    @property
+    def n_cached(self) -> int:
+        """How many tokens of the history are in the cache."""
+        root = self.seat.root
+        return self.seat.n_cached + (len(root.tokens) if root and root.sequence is not None else 0)
+
+    def recall(self, question: str, stages: Mapping[str, str]) -> None:
+        """Computed with the next question."""
+        said = GAP.join(
+            f"{stage.opening}{stages[stage.name]}{stage.closing}"
+            for stage in STAGES
+            if stage.name in stages
+        )
+        prompt = self._prompt(question)
+        self.seat.history = [*self.seat.history, *prompt, *self.runtime.encode([said])]
+
+    def attempt(self, request: Request, *, budget: Budget, stop: Stop) -> Attempt:
+        return LocalAttempt(self, self._prompt(request.question), request, budget, stop)
+
+    def _prompt(self, question: str) -> list[int]:
+        """The tokens of a user's turn."""
+        runtime, seat = self.runtime, self.seat
+        words = runtime.words
+        if self.pictures and not seat.history:
+            if seat.root is None:
+                seat.root = Root(runtime.encode(words.chat.opening(system=words.stage_prompt)))
+            return runtime.encode(words.chat.question(question))
+        if seat.history:
+            return runtime.encode([*words.chat.close, *words.chat.turn(question, first=False)])
+        return runtime.encode(words.chat.turn(question, system=words.system + words.stage_prompt))
+
+
+class LocalAttempt:
+    """See `backend.Attempt`. prompt: the tokens of the question's turn."""
+
+    def __init__(
+        self,
+        conversation: LocalConversation,
+        prompt: list[int],
+        request: Request,
+        budget: Budget,
+        stop: Stop,
+    ) -> None:
+        self.runtime, self.seat = conversation.runtime, conversation.seat
+        self.pictures, self.prompt = conversation.pictures, prompt
+        self.request, self.budget, self.stop = request, budget, stop
+        self.counters = Counters()
+        self._sight: Any = None
+        self._calls = self.runtime.decode_calls
+        self._panel: ModelPanel | None = None
+        self._drafter: BatchDrafter | None = None
+
+    @property
+    def drafter(self) -> Drafter:
+        assert self._drafter is not None
+        return self._drafter
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        return self._drafter.remarks if self._drafter is not None else ()
+
+    def close(self) -> None:
+        self.counters.decode_steps = self.runtime.decode_calls - self._calls
+        for part in (self._panel, self._drafter):
+            if part is not None:
+                part.close()
+
+    def see(self) -> PictureReady | None:
+        self._make_room()  # before the picture, which costs more
+        if not self.pictures:
+            return None
+        vision = self.runtime.vision
+
+        def checkpoint(_: float) -> None:
+            if self.stop():
+                raise Cancelled("stopped")
+
+        before = vision.n_seen
+        self._sight, milliseconds = vision.see(*self.pictures, checkpoint=checkpoint)
+        self.counters.vision_passes = vision.n_seen - before
+        self.counters.picture_ms = milliseconds
+        seen = vision.preview(*self.pictures)
+        return PictureReady(
+            seen.rows,
+            seen.columns,
+            seen.width,
+            seen.height,
+            vision.n_seen == before,
+            milliseconds,
+            seen.n_cells,
+            seen.looks,
+        )
+
+    def _make_room(self) -> None:
+        """For the question, the picture's cells and the beginning of an answer."""
+        n_cells = len(self.prompt) + RESERVE
+        if self.seat.root is not None and self.pictures:
+            preview = self.runtime.vision.preview(*self.pictures)
+            n_cells += len(self.seat.root.tokens) + preview.n_cells
+        self.seat.make_room(n_cells)
+
+    def begin(self) -> Branch:
+        self._calls = self.runtime.decode_calls
+        points = Points(
+            self.runtime,
+            sight=self._sight,
+            stop=self.stop,
+            counters=self.counters,
+            restart=lambda: self.seat.fork()[0],
+        )
+        drafter = self._open_drafter(points)
+        points.reserves.append(self.seat.evict_another)
+        self._place(points)
+        sequence, n_cached = self.seat.fork()
+        pending = self.seat.history[n_cached:] + self.prompt
+        self.counters.prefill_tokens += len(pending)
+        return drafter.root(Point(sequence, self.seat.start + n_cached, pending))
+
+    def _open_drafter(self, points: Points) -> BatchDrafter:
+        request = self.request
+        sampling = self._sampling()
+        self._panel = ModelPanel(
+            points,
+            question=request.question,
+            sight=self._sight,
+            root=self.seat.root,
+            sampling=sampling,
+            seed=request.seed,
+            budget=self.budget,
+            stop=self.stop,
+        )
+        self._drafter = BatchDrafter(
+            points,
+            sampling=sampling,
+            max_tokens=request.sampling.max_tokens,
+            stage_tokens=request.budget.stage_tokens,
+            seed=request.seed,
+            budget=self.budget,
+            stop=self.stop,
+            panel=self._panel,
+            form=request.form,
+        )
+        return self._drafter
+
+    def _sampling(self) -> Sampling:
+        names = ("temperature", "top_p", "top_k", "min_p", "repeat_penalty")
+        given = {name: getattr(self.request.sampling, name) for name in names}
+        stated = {name: value for name, value in given.items() if value is not None}
+        return replace(self.runtime.default_sampling(), **stated)
+
+    def _place(self, points: Points) -> None:
+        """Computes what stands before the questions, unless it is in the cache already."""
+        root = self.seat.root
+        if root is None or root.sequence is not None:
+            return
+        while True:
+            sequence = points.take_sequence()
+            if sequence is None:
+                raise ContextFullError(
+                    "no sequence is free for the picture", hint="Close some conversations."
+                )
+            try:
+                place = self.runtime.vision.place(
+                    self._sight, sequence, root.tokens, stop=self.stop
+                )
+            except BaseException as error:
+                self.runtime.release(sequence)
+                if isinstance(error, ContextFullError) and points.make_room():
+                    continue
+                raise
+            self.runtime.decode_calls += 1
+            self.counters.prefill_tokens += len(root.tokens)
+            root.sequence, root.place = sequence, place
+            return
+
+    def keep(self, branch: Branch) -> None:
+        """Adds the turn to the conversation; its last token is decoded with the next turn."""
+        assert self._drafter is not None
+        points, seat = self._drafter.points, self.seat
+        whole = seat.history + self.prompt + points[branch.key].tokens
+        if whole[-1] in self.runtime.stop_tokens:
+            whole.pop()  # the next turn begins with the end of this one
+        try:
+            point = points.take(branch.key)
+        except ContextFullError:  # it was parked and does not fit any more: the answer counts
+            seat.keep(None, history=whole, n_cached=0)
+        else:
+            seat.keep(point.seated, history=whole, n_cached=point.n_past - seat.start)

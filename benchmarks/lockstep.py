@@ -28,7 +28,7 @@ from llavao1_edge import BudgetSettings, Engine, RuntimeSettings, SamplingSettin
 from llavao1_edge.engine.runtime import Runtime
 from llavao1_edge.images import open_picture
 from llavao1_edge.llama.context import Row
-from llavao1_edge.llama.sampler import Draws, Grammar, Sampler, Sampling
+from llavao1_edge.llama.sampler import BatchSampler, Grammar, Sampler, Sampling
 from llavao1_edge.mllama.model import Sight
 from llavao1_edge.search import Branch, Drafter, Event
 from llavao1_edge.search.rounds import draft, drop_all
@@ -123,7 +123,7 @@ class Bench:
     def cross(self, n: int, rounds: int) -> list[float]:
         if self.states is None:
             return [0.0] * rounds
-        arithmetic = self.runtime.vision.eyes.layers.arithmetic(n, self.states)
+        arithmetic = self.runtime.vision.encoder.layers.arithmetic(n, self.states)
         times = []
         for _ in range(rounds):
             started = time.perf_counter()
@@ -135,7 +135,7 @@ class Bench:
         """Drawing one token for each of n candidates from real logits."""
         runtime = self.runtime
         logits = np.repeat(runtime.context.logits(0)[None], n, axis=0)
-        draws = Draws(Sampling(temperature=1.0), runtime.banned)
+        draws = BatchSampler(Sampling(temperature=1.0), runtime.banned)
         samplers = [
             Sampler(
                 seed=i,

@@ -57,7 +57,7 @@ class Bench:
         self.engine, self.runtime = engine, engine.runtime
         self.picture = open_picture(demo.samples()[0].picture)
         self.bandwidth = bandwidth(self.runtime.n_threads)
-        self.rate = product_rate(self.runtime.vision.eyes.backend, F32)
+        self.rate = product_rate(self.runtime.vision.encoder.backend, F32)
         self.phases: list[Phase] = []
 
     def pictures(self, rounds: int) -> None:
@@ -67,12 +67,12 @@ class Bench:
         tiled = tile_picture(self.picture.image, rules=rules)
 
         def encode() -> None:
-            runtime.vision.eyes.tower.encode(tiled).close()
+            runtime.vision.encoder.tower.encode(tiled).close()
 
-        vision = runtime.vision.eyes.tower.encode(tiled)
+        vision = runtime.vision.encoder.tower.encode(tiled)
 
         def states() -> None:
-            runtime.vision.eyes.layers.states(
+            runtime.vision.encoder.layers.states(
                 vision, n_tiles=tiled.n_tiles, f32=runtime.f32_cache
             ).close()
 
@@ -124,7 +124,7 @@ class Bench:
             plain.rewind(0, n_prompt)
             plain.decode([Row(7, n_prompt, 0, output=True)])
 
-        arithmetic = runtime.vision.eyes.layers.arithmetic(1, states)
+        arithmetic = runtime.vision.encoder.layers.arithmetic(1, states)
         prefill(seen)
         actions = [lambda: step(seen), lambda: step(blind), step_plain, arithmetic]
         hooked, idle, bare, sums = in_turn(actions, rounds)

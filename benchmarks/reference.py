@@ -25,7 +25,7 @@ from benchmarks.machine import header
 from llavao1_edge import Engine, RuntimeSettings, SamplingSettings, demo
 from llavao1_edge.engine.answering import Answering, Request
 from llavao1_edge.engine.drafter import BatchDrafter
-from llavao1_edge.engine.panel import ModelPanel
+from llavao1_edge.engine.judging import LocalJudge
 from llavao1_edge.images import open_picture
 from llavao1_edge.scoring import Ask, asks, decision
 from llavao1_edge.search import (
@@ -180,7 +180,7 @@ class Frugal:
 
     def __init__(self, inner: BatchDrafter, prompt: list[int], made: Techniques, see: Any) -> None:
         self.inner, self.prompt, self.made, self.see = inner, prompt, made, see
-        self.panel = FrugalPanel(inner.panel, self)  # type: ignore[arg-type]
+        self.judge = FrugalPanel(inner.judge, self)  # type: ignore[arg-type]
 
     @property
     def ended(self) -> Ending | None:
@@ -212,7 +212,7 @@ class Frugal:
                 pass
             root = points._root
             assert root is not None
-            points.runtime.context.forget(root.seated)
+            points.runtime.context.forget(root.held)
             root.n_past, root.pending = 0, list(self.prompt)
             points.counters.prefill_tokens += len(self.prompt)
             (base,), _ = points.extend([(root, [])])
@@ -220,9 +220,9 @@ class Frugal:
 
 
 class FrugalPanel:
-    """A panel that asks one thing at a time where nothing is shared."""
+    """A judge that asks one thing at a time where nothing is shared."""
 
-    def __init__(self, inner: ModelPanel, drafter: Frugal) -> None:
+    def __init__(self, inner: LocalJudge, drafter: Frugal) -> None:
         self.inner, self.drafter = inner, drafter
         self.question, self.seed = inner.question, inner.seed
 
@@ -258,8 +258,8 @@ def ours(
         return runtime.vision.see(picture)[0]
 
     def frugal_desk(self: Answering, points: Any, sight: Any) -> Any:
-        panel, drafter = desk(self, points, sight)
-        return panel, _Both(drafter, Frugal(drafter, self.prompt, made, see))
+        judge, drafter = desk(self, points, sight)
+        return judge, _Both(drafter, Frugal(drafter, self.prompt, made, see))
 
     distinct = iter(range(1 << 30))
     same = decision.normalise if made.early_stop else lambda _: str(next(distinct))
@@ -296,7 +296,7 @@ class _Both:
         self._real, self._frugal = real, frugal
 
     def __getattr__(self, name: str) -> Any:
-        of_strategy = name in ("draft", "drop", "panel", "ended")
+        of_strategy = name in ("draft", "drop", "judge", "ended")
         return getattr(self._frugal if of_strategy else self._real, name)
 
 

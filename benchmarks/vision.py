@@ -28,7 +28,7 @@ from llavao1_edge.ggml.backend import cpu_device
 from llavao1_edge.images import TiledPicture, open_picture, tile_picture
 from llavao1_edge.llama.log import route_logs
 from llavao1_edge.mllama.arithmetic import BLAS, BLOCKS, FUSED, Arithmetic
-from llavao1_edge.mllama.eyes import Eyes
+from llavao1_edge.mllama.encoder import PictureEncoder
 from llavao1_edge.mllama.shape import MllamaShape, read_shape
 from llavao1_edge.mllama.vision import VisionTower
 
@@ -124,7 +124,7 @@ def main() -> None:
     shape = read_shape(mmproj)
     tiled = {tiles: picture(shape, tiles) for tiles in SIZES}
     print(header("vision"), flush=True)
-    with Eyes(mmproj, shape, cpu_device(), n_threads=n_threads) as eyes:
+    with PictureEncoder(mmproj, shape, cpu_device(), n_threads=n_threads) as eyes:
         chosen = eyes.tower.arithmetic
         print(f"chosen on this machine: {chosen}\n\n| step | 1 tile | 4 tiles |\n|---|---|---|")
         steps = [

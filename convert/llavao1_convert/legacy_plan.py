@@ -34,7 +34,7 @@ from llavao1_convert.metadata import Identity, mmproj_metadata, text_metadata
 from llavao1_convert.plan import Conversion
 from llavao1_convert.planning import (
     ROPE_FACTORS,
-    Wishes,
+    Options,
     chosen_types,
     jobs_for,
     match,
@@ -72,7 +72,7 @@ class LegacySource:
 
 
 def plan_legacy(
-    source: LegacySource, wishes: Wishes, choices: Choices, *, keep: bool
+    source: LegacySource, wishes: Options, choices: Choices, *, keep: bool
 ) -> Conversion:
     """keep: tensors keep their types; otherwise unquantised ones get the wished ones.
 
@@ -295,7 +295,7 @@ def _types(
     table: list[Route],
     tensors: dict[str, SourceTensor],
     shape: Hyperparameters,
-    wishes: Wishes,
+    wishes: Options,
     *,
     keep: bool,
 ) -> dict[str, StorageType]:
@@ -317,7 +317,7 @@ def _types(
 
 
 def _labels(
-    table: list[Route], types: dict[str, StorageType], wishes: Wishes, *, keep: bool
+    table: list[Route], types: dict[str, StorageType], wishes: Options, *, keep: bool
 ) -> tuple[Quantisation, Quantisation]:
     """What to call the files: after the wish, or after what most weights are stored in."""
     found = []

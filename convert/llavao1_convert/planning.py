@@ -32,7 +32,7 @@ ROPE_FACTORS = "rope_freqs.weight"
 
 
 @dataclass(frozen=True)
-class Wishes:
+class Options:
     """What the caller asked for. name: base name of the files; adapter: a folder of PEFT's."""
 
     out: Path
@@ -57,7 +57,7 @@ def plan_conversion(
 
     Raises CheckpointError or UsageError; writes nothing.
     """
-    wishes = Wishes(
+    wishes = Options(
         out,
         parse_quantisation(text_quantisation),
         parse_quantisation(vision_quantisation),
@@ -76,7 +76,7 @@ def plan_conversion(
     return plan_checkpoint(checkpoint, wishes, base=base)
 
 
-def plan_checkpoint(checkpoint: Checkpoint, wishes: Wishes, *, base: str) -> Conversion:
+def plan_checkpoint(checkpoint: Checkpoint, wishes: Options, *, base: str) -> Conversion:
     """base: the base name where no other is wished. Raises CheckpointError."""
     try:
         if wishes.adapter is not None:
@@ -98,7 +98,7 @@ def plan_checkpoint(checkpoint: Checkpoint, wishes: Wishes, *, base: str) -> Con
         ) from error
 
 
-def _plan(checkpoint: Checkpoint, wishes: Wishes, base: str) -> Conversion:
+def _plan(checkpoint: Checkpoint, wishes: Options, base: str) -> Conversion:
     shape = read_hyperparameters(checkpoint)
     vocabulary = read_vocabulary(checkpoint, shape)
     generation = checkpoint.json_or_none("generation_config.json") or {}
@@ -148,7 +148,7 @@ Content = tuple[list[Entry], list[Job]]
 
 
 def output_files(
-    wishes: Wishes, base: str, text: Content, mmproj: Content
+    wishes: Options, base: str, text: Content, mmproj: Content
 ) -> tuple[OutputFile, OutputFile]:
     """Both files, under their names and with their headers."""
     made = [
@@ -158,7 +158,7 @@ def output_files(
     return made[0], made[1]
 
 
-def paths(wishes: Wishes, base: str) -> tuple[Path, Path]:
+def paths(wishes: Options, base: str) -> tuple[Path, Path]:
     """`NAME-QUANT.gguf` and `mmproj-NAME-QUANT[-VISION].gguf`: the cross layers in the second
     file follow the text's quantisation too."""
     if not base or base in (".", "..") or any(c in base for c in "/\\:\0"):
@@ -190,7 +190,7 @@ def match(tensors: Mapping[str, SourceTensor], table: list[Route]) -> None:
 
 
 def chosen_types(
-    table: list[Route], shape: Hyperparameters, wishes: Wishes, *, has_imatrix: bool
+    table: list[Route], shape: Hyperparameters, wishes: Options, *, has_imatrix: bool
 ) -> dict[str, StorageType]:
     """Output tensor → storage type."""
     text = shape.text
@@ -225,7 +225,7 @@ def jobs_for(
     ]
 
 
-def _importance(wishes: Wishes, table: list[Route]) -> Importance:
+def _importance(wishes: Options, table: list[Route]) -> Importance:
     """Raises CheckpointError where the matrix was made for another model."""
     if wishes.imatrix is None:
         return {}

@@ -11,7 +11,7 @@ from llavao1_convert.legacy import Choices, is_legacy
 from llavao1_convert.legacy_plan import LegacySource, plan_legacy
 from llavao1_convert.ollama import PREFIX, find_model
 from llavao1_convert.plan import Conversion
-from llavao1_convert.planning import Wishes, plan_checkpoint, plan_conversion
+from llavao1_convert.planning import Options, plan_checkpoint, plan_conversion
 from llavao1_convert.storage import parse_quantisation
 from llavao1_edge.contract.gguf import read_header
 from llavao1_edge.errors import CheckpointError, ModelFileError, UsageError
@@ -38,8 +38,8 @@ class Request:
     adapter: str | None = None
 
     @property
-    def wishes(self) -> Wishes:
-        return Wishes(
+    def wishes(self) -> Options:
+        return Options(
             self.out,
             parse_quantisation(self.quant or DEFAULT_TEXT),
             parse_quantisation(self.vision_quant or DEFAULT_VISION),
@@ -125,7 +125,7 @@ def _adapter_folder(text: str, stop: Stop | None) -> Path:
     return cached_snapshot(path if kind == "folder" else path.parent)
 
 
-def _plan_hub(request: Request, wishes: Wishes, stop: Stop | None) -> Conversion:
+def _plan_hub(request: Request, wishes: Options, stop: Stop | None) -> Conversion:
     repo, _ = parse_repo(request.source)
     base = repo.partition("/")[2]
     staged: list[Path] = []
@@ -165,7 +165,7 @@ def download_folder(repository: Repository) -> Path:
     return root / repository.name.replace("/", "--") / repository.commit
 
 
-def _rescue(request: Request, source: LegacySource, wishes: Wishes) -> Conversion:
+def _rescue(request: Request, source: LegacySource, wishes: Options) -> Conversion:
     for wrong, told in ((request.low_disk, "--low-disk"), (request.adapter, "--adapter")):
         if wrong:
             raise UsageError(f"{told} is not for old files", hint="Leave it out.")

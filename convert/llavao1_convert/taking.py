@@ -20,7 +20,7 @@ Report = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Wish:
+class PullOptions:
     """source: a hub id, a checkpoint's folder, an old file, ollama:NAME. None: the usual choice.
 
     memory: bytes that are free here: of ready files, the usual one that fits is chosen.
@@ -34,7 +34,7 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Taken:
+class Imported:
     """notes: what the conversion could not decide by itself."""
 
     entry: Entry
@@ -43,12 +43,12 @@ class Taken:
 
 def pull(
     store: Store,
-    wish: Wish,
+    wish: PullOptions,
     *,
     report: Report,
     stop: Stop | None = None,
     converting: Callable[[], None] = lambda: None,
-) -> Taken:
+) -> Imported:
     """From the hub. What has come stays for the next try. converting: told before a conversion.
 
     Raises DownloadError, ModelFileError, CheckpointError, StoreError, UsageError, Cancelled.
@@ -60,7 +60,9 @@ def pull(
     if pairs:
         sizes = {name: file.n_bytes for name, file in repository.files.items()}
         pair = choose_pair(pairs, wish.quant, repo=repository.name, sizes=sizes, room=wish.memory)
-        return Taken(pull_pair(store, repository, pair, name=wish.name, stop=stop, report=report))
+        return Imported(
+            pull_pair(store, repository, pair, name=wish.name, stop=stop, report=report)
+        )
     if not any(name.endswith(".safetensors") for name in repository.files):
         raise no_model(repository)
     return convert(
@@ -70,13 +72,13 @@ def pull(
 
 def convert(
     store: Store,
-    wish: Wish,
+    wish: PullOptions,
     *,
     repository: Repository | None = None,
     report: Report,
     stop: Stop | None = None,
     converting: Callable[[], None] = lambda: None,
-) -> Taken:
+) -> Imported:
     """Converted shard by shard, then taken in. Raises as `pull`."""
     version = "" if repository is None else repository.commit
     key = f"convert {wish.source} {version} {wish.quant} {wish.vision_quant}"
@@ -94,7 +96,7 @@ def convert(
         for entry in store.entries() if plan.revision is not None else ():
             if (entry.source, entry.revision, entry.name) == (wish.source, plan.revision, name):
                 shutil.rmtree(folder, ignore_errors=True)
-                return Taken(entry)
+                return Imported(entry)
         store.check_free(name)
         if not (plan.text.path.is_file() and plan.mmproj.path.is_file()):
             converting()
@@ -112,4 +114,4 @@ def convert(
             stop=stop,
         )
         shutil.rmtree(folder, ignore_errors=True)
-    return Taken(entry, tuple(plan.notes))
+    return Imported(entry, tuple(plan.notes))

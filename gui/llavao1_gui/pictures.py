@@ -23,8 +23,8 @@ TYPICAL = (560, 4)  # tiles of the 11B model, until a model has told its own
 class Pictures(QObject):
     """changed: another picture or part is active. failed: name, message and hint of a bad one.
 
-    Every wish to see a picture has a number. A picture that arrives later than a newer wish is only
-    put into the strip: what is shown never changes under the user's hands.
+    Every request to see a picture has a number. A picture that arrives later than a newer request
+    is only put into the strip: what is shown never changes under the user's hands.
     """
 
     changed = Signal()
@@ -39,8 +39,8 @@ class Pictures(QObject):
         self.tiling = TYPICAL
         # (picture, part of it) → how the loaded model has read it
         self._looks: dict[tuple[str, Part | None], tuple[tuple[tuple[int, int], ...], int]] = {}
-        self._wish = 0
-        self._fulfilled = True
+        self._request = 0
+        self._shown = True
         self._reopening: Conversation | None = None
         self._chooser: RegionChooser | None = None
         self.loader = PictureLoader(history, self)
@@ -61,25 +61,25 @@ class Pictures(QObject):
         """Whether the picture of an earlier conversation is still on its way."""
         return self._reopening is not None
 
-    def _new_wish(self, reopening: Conversation | None = None, *, fulfilled: bool) -> None:
-        self._wish += 1
-        self._fulfilled, self._reopening = fulfilled, reopening
+    def _new_request(self, reopening: Conversation | None = None, *, shown: bool) -> None:
+        self._request += 1
+        self._shown, self._reopening = shown, reopening
 
     # --- in -----------------------------------------------------------------------------------
     def add(self, sources: list[Path | bytes]) -> None:
         """Files or bytes; opened one after the other. The first good one is shown."""
         if not sources:
             return
-        self._new_wish(fulfilled=False)
+        self._new_request(shown=False)
         for source in sources:
             name = source.name if isinstance(source, Path) else self.tr("pasted picture")
-            self.loader.load(self._wish, name, source)
+            self.loader.load(self._request, name, source)
 
     def reopen(self, conversation: Conversation) -> None:
         """The picture of an earlier conversation; until it is there, none is active."""
         if conversation.picture is None:
             return
-        self._new_wish(conversation, fulfilled=False)
+        self._new_request(conversation, shown=False)
         for at, known in enumerate(self.pictures):
             if known.digest == conversation.picture:
                 self._reopened(at)
@@ -87,9 +87,9 @@ class Pictures(QObject):
         self.at, self.part = -1, None
         self._tell_part()
         path = self.history.picture_path(conversation.picture)
-        self.loader.load(self._wish, conversation.picture_name, path)
+        self.loader.load(self._request, conversation.picture_name, path)
 
-    def _loaded(self, wish: int, picture: LoadedPicture) -> None:
+    def _loaded(self, request: int, picture: LoadedPicture) -> None:
         known = [found.digest for found in self.pictures]
         if picture.digest in known:
             at = known.index(picture.digest)
@@ -97,25 +97,25 @@ class Pictures(QObject):
             at = len(self.pictures)
             self.pictures.append(picture)
             self.window.picture.add(picture.name, picture.image)
-        if wish != self._wish or self._fulfilled:
+        if request != self._request or self._shown:
             return
         if self._reopening is None:
             self.activate(at)
         elif self._reopening.picture == picture.digest:
             self._reopened(at)
         else:  # the stored file is not what it was: its hash differs
-            self._failed(wish, picture.name, PictureError("the stored picture has changed"))
+            self._failed(request, picture.name, PictureError("the stored picture has changed"))
 
-    def _failed(self, wish: int, name: str, error: LlavaError) -> None:
-        if wish == self._wish and self._reopening is not None:
-            self._new_wish(fulfilled=True)
+    def _failed(self, request: int, name: str, error: LlavaError) -> None:
+        if request == self._request and self._reopening is not None:
+            self._new_request(shown=True)
             self._show_none()
         self.failed.emit(name, error.message, error.hint)
 
     def _reopened(self, at: int) -> None:
         assert self._reopening is not None
         part = self._reopening.crop
-        self._new_wish(fulfilled=True)
+        self._new_request(shown=True)
         self._show(at)
         self.part = part
         self.window.picture.view.set_part(part)
@@ -123,7 +123,7 @@ class Pictures(QObject):
 
     def activate(self, at: int) -> None:
         """Another picture: a new conversation begins with it."""
-        self._new_wish(fulfilled=True)
+        self._new_request(shown=True)
         self._show(at)
         self.part = None
         self._tell_part()
@@ -150,7 +150,7 @@ class Pictures(QObject):
         if self.pictures:
             self.activate(min(at, len(self.pictures) - 1))
         else:
-            self._new_wish(fulfilled=True)
+            self._new_request(shown=True)
             self._show_none()
             self.changed.emit()
 
@@ -256,8 +256,8 @@ class Pictures(QObject):
 
     def _take_shot(self, image: object) -> None:
         self.window.show()
-        self._new_wish(fulfilled=False)
-        self.loader.load(self._wish, self.tr("screenshot"), png_bytes(image))  # type: ignore[arg-type]
+        self._new_request(shown=False)
+        self.loader.load(self._request, self.tr("screenshot"), png_bytes(image))  # type: ignore[arg-type]
 
     def file_of(self, picture: LoadedPicture) -> Path:
         """Raises LlavaError where the history's copy is gone."""

@@ -15,7 +15,7 @@ from llavao1_edge.engine import Engine
 from llavao1_edge.ggml.types import PLAIN
 from llavao1_edge.images import Picture, open_picture, tile_picture
 from llavao1_edge.llama.context import Row
-from llavao1_edge.llama.sampler import Draws, Grammar, Sampler, Sampling
+from llavao1_edge.llama.sampler import BatchSampler, Grammar, Sampler, Sampling
 from llavao1_edge.mllama.model import MllamaModel, Sight
 from llavao1_edge.search import StageBeam
 from llavao1_edge.settings import BudgetSettings, RuntimeSettings, SamplingSettings
@@ -74,14 +74,14 @@ class Bench:
         runtime, limits = self.runtime, self.limits
         rules = seeing.shape.tiling
         tiled = tile_picture(self.picture.image, rules=rules)
-        vision = seeing.eyes.tower.encode(tiled)
+        vision = seeing.encoder.tower.encode(tiled)
         try:
             opened, cut, encoded, stated = in_turn(
                 [
                     lambda: open_picture(self.path),
                     lambda: tile_picture(self.picture.image, rules=rules),
-                    lambda: seeing.eyes.tower.encode(tiled).close(),
-                    lambda: seeing.eyes.layers.states(
+                    lambda: seeing.encoder.tower.encode(tiled).close(),
+                    lambda: seeing.encoder.layers.states(
                         vision, n_tiles=tiled.n_tiles, f32=runtime.f32_cache
                     ).close(),
                 ],
@@ -164,7 +164,7 @@ class Bench:
         """A token for each of the largest N, with the stages' grammar and without."""
         runtime, n = self.runtime, max(COUNTS)
         logits = np.random.default_rng(0).normal(size=(n, runtime.model.n_vocab)).astype(np.float32)
-        draws = Draws(Sampling(temperature=1.0), runtime.banned)
+        draws = BatchSampler(Sampling(temperature=1.0), runtime.banned)
         gbnf = stage_grammar(REASONING)
         bare = [Sampler(seed=i) for i in range(n)]
         bound = [Sampler(seed=i, grammars=[Grammar(runtime.model, gbnf)]) for i in range(n)]

@@ -16,7 +16,7 @@ from llavao1_edge.errors import Cancelled, UsageError
 from llavao1_edge.locate import model_paths
 
 if TYPE_CHECKING:
-    from llavao1_edge.evaluation.runs import Cell, Plan, Progress, Questions, Rows
+    from llavao1_edge.evaluation.runs import Plan, Progress, Questions, Rows, Variant
 
 EPILOG = """\
 examples:
@@ -112,9 +112,9 @@ def _shard(text: str | None) -> tuple[int, int]:
     return int(number) - 1, int(n)
 
 
-def _cells(options: argparse.Namespace) -> Iterator[Cell]:
+def _cells(options: argparse.Namespace) -> Iterator[Variant]:
     """Every strategy with every scorer and number of candidates that it can have."""
-    from llavao1_edge.evaluation.runs import Cell
+    from llavao1_edge.evaluation.runs import Variant
     from llavao1_edge.search import STRATEGIES, make_strategy, options_of
 
     counts = [shared.whole("--candidates", n, low=1) for n in options.candidates or []]
@@ -128,9 +128,9 @@ def _cells(options: argparse.Namespace) -> Iterator[Cell]:
         for values in itertools.product(*(tried[key] for key in keys)):
             given = dict(zip(keys, values, strict=True))
             make_strategy(name, given)
-            yield Cell(name, given)
+            yield Variant(name, given)
         if options.greedy and not keys:
-            yield Cell(name, {}, greedy=True)
+            yield Variant(name, {}, greedy=True)
 
 
 def _run(plan: Plan, found: Questions, rows: Rows) -> bool:

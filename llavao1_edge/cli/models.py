@@ -82,7 +82,7 @@ def demo_bytes() -> int:
 
 
 def _pull(store: Store, options: argparse.Namespace) -> None:
-    from llavao1_convert.taking import Wish, pull
+    from llavao1_convert.taking import PullOptions, pull
     from llavao1_edge.cli.convert import ProgressLine
     from llavao1_edge.store.catalogue import check_name
 
@@ -99,7 +99,9 @@ def _pull(store: Store, options: argparse.Namespace) -> None:
     def converting() -> None:
         print(f"{options.repo} holds a checkpoint: converting it", file=sys.stderr)
 
-    wish = Wish(options.repo, options.quant, options.vision_quant, options.name, free_memory())
+    wish = PullOptions(
+        options.repo, options.quant, options.vision_quant, options.name, free_memory()
+    )
     try:
         taken = pull(store, wish, report=report, converting=converting)
     except KeyboardInterrupt:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llavao1_edge.engine.runtime import Runtime
-from llavao1_edge.engine.seats import Seats
+from llavao1_edge.engine.slots import Slots
 from llavao1_edge.errors import UsageError
 from llavao1_edge.images import Picture
 from llavao1_edge.llama.context import Row
@@ -26,7 +26,7 @@ class PromptLogits:
 
 
 def prompt_logits(
-    runtime: Runtime, seats: Seats, picture: Picture | None, question: str | Sequence[int]
+    runtime: Runtime, slots: Slots, picture: Picture | None, question: str | Sequence[int]
 ) -> PromptLogits:
     """See `Engine.prompt_logits`."""
     chat, system = runtime.words.chat, runtime.words.system
@@ -42,7 +42,7 @@ def prompt_logits(
         tokens = runtime.encode(chat.question(question))
     ids = check_tokens(runtime, tokens, picture=picture is not None)
     n_picture = 0 if picture is None else runtime.vision.preview(picture).n_cells
-    seats.make_room(None, len(before) + len(ids) + n_picture)
+    slots.make_room(None, len(before) + len(ids) + n_picture)
     sight = None if picture is None else runtime.vision.see(picture)[0]
     return compute_logits(runtime, ids, sight, before=before)
 

@@ -15,13 +15,13 @@ from dataclasses import replace
 import numpy as np
 
 from llavao1_edge.backend import Stop
-from llavao1_edge.engine.lane import Lane
-from llavao1_edge.engine.points import NO_LOGITS, Logits, Point, Points
+from llavao1_edge.engine.branches import NO_LOGITS, BranchCache, BranchState, Logits
+from llavao1_edge.engine.stream import CandidateStream
 from llavao1_edge.errors import Cancelled, ContextFullError
 from llavao1_edge.llama.context import Row
 from llavao1_edge.llama.guide import FormGrammar
-from llavao1_edge.llama.sampler import Draws, Grammar, Rules, Sampler, Sampling
-from llavao1_edge.scoring import Panel, Part
+from llavao1_edge.llama.sampler import BatchSampler, Grammar, Rules, Sampler, Sampling
+from llavao1_edge.scoring import JudgeRunner, Part
 from llavao1_edge.search import (
     Branch,
     Budget,
@@ -40,7 +40,7 @@ class BatchDrafter:
 
     def __init__(
         self,
-        points: Points,
+        cache: BranchCache,
         *,
         sampling: Sampling,
         max_tokens: int,
@@ -48,26 +48,26 @@ class BatchDrafter:
         seed: int,
         budget: Budget,
         stop: Stop,
-        panel: Panel | None = None,
+        judge: JudgeRunner | None = None,
         form: str = "",
     ) -> None:
-        self.points, self._runtime = points, points.runtime
-        self.draws = Draws(sampling, self._runtime.banned)
+        self.cache, self._runtime = cache, cache.runtime
+        self.batch_sampler = BatchSampler(sampling, self._runtime.banned)
         self._seed = seed
         self.max_tokens, self.stage_tokens = max_tokens, stage_tokens or max_tokens
-        self.budget, self.stop, self._panel = budget, stop, panel
+        self.budget, self.stop, self._judge = budget, stop, judge
         self._form = form
         self.remarks: list[str] = []
 
     # --- branches ---------------------------------------------------------------------------
-    def root(self, point: Point, *, path: tuple[int, ...] = ()) -> Branch:
-        """The branch at the end of the prompt; takes over the point's sequence."""
-        return Branch(self.points.add(point), path=path)
+    def root(self, state: BranchState, *, path: tuple[int, ...] = ()) -> Branch:
+        """The branch at the end of the prompt; takes over the state's sequence."""
+        return Branch(self.cache.add(state), path=path)
 
     @property
-    def panel(self) -> Panel:
-        assert self._panel is not None, "this drafter has no judge"
-        return self._panel
+    def judge(self) -> JudgeRunner:
+        assert self._judge is not None, "this drafter has no judge"
+        return self._judge
 
     @property
     def ended(self) -> Ending | None:
@@ -76,10 +76,10 @@ class BatchDrafter:
         return Ending.BUDGET if self.budget.ended else None
 
     def drop(self, branch: Branch) -> None:
-        self.points.drop(branch.key)
+        self.cache.drop(branch.key)
 
     def close(self) -> None:
-        self.points.close()
+        self.cache.close()
 
     # --- drafting ---------------------------------------------------------------------------
     def draft(
@@ -112,7 +112,7 @@ class BatchDrafter:
         name = f"{self._seed}|{branch.path}|{stage.name if stage else 'free'}|{draw}"
         return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "little")
 
-    def sampler(self, branch: Branch, base: Point, stage: Stage | None, draw: int) -> Sampler:
+    def sampler(self, branch: Branch, base: BranchState, stage: Stage | None, draw: int) -> Sampler:
         model = self._runtime.model
         grammars: list[Rules] = []
         if stage is CONCLUSION and self._form:
@@ -124,11 +124,12 @@ class BatchDrafter:
         sampler.begin(base.tokens, n_open=base.n_open)
         return sampler
 
-    def limit(self, lane: Lane) -> Ending | None:
-        """LENGTH where the lane has used up its tokens."""
-        n = len(lane.tokens)
+    def limit(self, stream: CandidateStream) -> Ending | None:
+        """LENGTH where the stream has used up its tokens."""
+        n = len(stream.tokens)
         used_up = (
-            lane.base.n_sampled + n >= self.max_tokens or lane.base.n_open + n >= self.stage_tokens
+            stream.base.n_sampled + n >= self.max_tokens
+            or stream.base.n_open + n >= self.stage_tokens
         )
         return Ending.LENGTH if used_up else None
 
@@ -148,26 +149,26 @@ class _Draft:
     ) -> None:
         self.drafter, self.stage, self.n, self.first = drafter, stage, n, first
         self.unit, self.greedy = unit, greedy
-        self.points, self.counters = drafter.points, drafter.points.counters
-        self.runtime = drafter.points.runtime
-        self.bases: list[Point] = []
-        self.running: list[Lane] = []
-        self.waiting: list[Lane] = []
+        self.cache, self.counters = drafter.cache, drafter.cache.counters
+        self.runtime = drafter.cache.runtime
+        self.bases: list[BranchState] = []
+        self.running: list[CandidateStream] = []
+        self.waiting: list[CandidateStream] = []
         self.started = time.perf_counter()
         self.widest = 0
         self.waves = 1
 
     def close(self) -> None:
-        for lane in [*self.running, *self.waiting]:
-            lane.sampler.close()
-            self._park(lane)
+        for stream in [*self.running, *self.waiting]:
+            stream.sampler.close()
+            self._park(stream)
         for base in self.bases:
-            self.points.free(base)
+            self.cache.free(base)
 
-    def _park(self, lane: Lane) -> None:
-        if lane.sequence is not None:
-            self.runtime.release(lane.sequence)
-            lane.sequence, lane.n_decoded = None, 0
+    def _park(self, stream: CandidateStream) -> None:
+        if stream.sequence is not None:
+            self.runtime.release(stream.sequence)
+            stream.sequence, stream.n_decoded = None, 0
 
     # --- opening ----------------------------------------------------------------------------
     def open(
@@ -177,7 +178,7 @@ class _Draft:
 
         Branches that cannot go on end here; those for which there is no room now are returned.
         """
-        points = self.points
+        cache = self.cache
         able: list[tuple[int, Branch]] = []
         later: list[tuple[int, Branch]] = []
         for position, branch in branches:
@@ -187,9 +188,9 @@ class _Draft:
                 able.append((position, branch))
         rows = NO_LOGITS
         while able and not len(rows):
-            jobs = [(points[branch.key], self._forced(branch)) for _, branch in able]
+            jobs = [(cache[branch.key], self._forced(branch)) for _, branch in able]
             try:
-                reached = points.extend(jobs)
+                reached = cache.extend(jobs)
             except Cancelled:
                 return []
             except ContextFullError:
@@ -211,37 +212,37 @@ class _Draft:
         return later
 
     def _used_up(self, branch: Branch) -> bool:
-        point = self.points[branch.key]
-        of_stage = branch.open and point.n_open >= self.drafter.stage_tokens
-        return point.n_sampled >= self.drafter.max_tokens or of_stage
+        state = self.cache[branch.key]
+        of_stage = branch.open and state.n_open >= self.drafter.stage_tokens
+        return state.n_sampled >= self.drafter.max_tokens or of_stage
 
     def _forced(self, branch: Branch) -> list[int]:
-        point = self.points[branch.key]
+        state = self.cache[branch.key]
         if self.stage is None or branch.open:
-            assert point.pending, "there must be a token to go on from"
+            assert state.pending, "there must be a token to go on from"
             return []
-        return self.runtime.model.tokenise(point.owed + self.stage.opening)
+        return self.runtime.model.tokenise(state.owed + self.stage.opening)
 
     def _nothing_left(self, branch: Branch, position: int, ending: Ending) -> CandidateFinished:
         """A limit is reached: an empty candidate, nothing is computed."""
-        point = self.points[branch.key]
-        same = replace(point, sequence=None, pending=[*point.pending], tokens=[*point.tokens])
+        state = self.cache[branch.key]
+        same = replace(state, sequence=None, pending=[*state.pending], tokens=[*state.tokens])
         parts = branch.parts
         if self.stage is not None and branch.open:
             same.owed, same.open_text, same.n_open = f" {self.stage.closing}{GAP}", "", 0
             parts = (*parts[:-1], replace(parts[-1], finished=False))
         elif self.stage is not None:
             parts = (*parts, Part(self.stage, "", finished=False))
-        reached = Branch(self.points.add(same), parts, (*branch.path, 0))
+        reached = Branch(self.cache.add(same), parts, (*branch.path, 0))
         made = Candidate(reached, branch.key, 0, self.stage, "", 0, 0.0, 0.0, ending)
         return CandidateFinished(position * self.n, made)
 
-    def _start(self, position: int, branch: Branch, base: Point) -> None:
-        """The lanes of one branch. They need no sequence before their first token is drawn."""
+    def _start(self, position: int, branch: Branch, base: BranchState) -> None:
+        """The streams of one branch. They need no sequence before their first token is drawn."""
         for number in range(self.n):
             draw = self.first + number
             sampler = self.drafter.sampler(branch, base, self.stage, draw)
-            lane = Lane(
+            stream = CandidateStream(
                 number=position * self.n + number,
                 draw=draw,
                 branch=branch,
@@ -251,7 +252,7 @@ class _Draft:
                 sampler=sampler,
             )
             self.counters.candidates += 1
-            self.running.append(lane)
+            self.running.append(stream)
 
     # --- running ----------------------------------------------------------------------------
     def run(self) -> Iterator[Token | CandidateFinished]:
@@ -273,73 +274,73 @@ class _Draft:
             )
 
     def _draw(self, rows: Logits) -> Iterator[Token]:
-        """One token for every running lane, or an ending."""
+        """One token for every running stream, or an ending."""
         drafter = self.drafter
         n, ending = len(self.running), Ending.BUDGET
         if drafter.stop():
             n, ending = 0, Ending.CANCELLED
         elif not self.greedy:
             n = drafter.budget.take(n)
-        for lane in self.running[n:]:
-            lane.ending = ending
+        for stream in self.running[n:]:
+            stream.ending = ending
         if not n:
             return
-        lanes = self.running[:n]
-        samplers = [lane.sampler for lane in lanes]
+        streams = self.running[:n]
+        samplers = [stream.sampler for stream in streams]
         self.counters.sampled_tokens += n
-        for lane, drawn in zip(
-            lanes, drafter.draws.draw(samplers, rows[:n], greedy=self.greedy), strict=True
+        for stream, drawn in zip(
+            streams, drafter.batch_sampler.draw(samplers, rows[:n], greedy=self.greedy), strict=True
         ):
             # Only in free text: a stage's grammar forbids the end of the turn.
             last = drawn.token in self.runtime.stop_tokens
-            text = lane.add(drawn, self.runtime.piece(drawn.token), last=last)
-            if lane.ending is None:
-                lane.ending = drafter.limit(lane)
+            text = stream.add(drawn, self.runtime.piece(drawn.token), last=last)
+            if stream.ending is None:
+                stream.ending = drafter.limit(stream)
             if text:
-                yield Token(self.stage, lane.number, text)
+                yield Token(self.stage, stream.number, text)
 
     def _step(self) -> Logits:
-        """Decodes the last token of every running lane; the logits. Lanes that the context cannot
-        hold wait. Empty where no lane can go on: they have their endings then."""
+        """Decodes the last token of every running stream; the logits. Streams that the context
+        cannot hold wait. Empty where no stream can go on: they have their endings then."""
         try:
             while True:
-                self._seat_all()
+                self._restore_all()
                 self.widest = max(self.widest, len(self.running))
-                if all(lane.ending is not None for lane in self.running):
+                if all(stream.ending is not None for stream in self.running):
                     break
                 rows = [
-                    Row(lane.tokens[-1], lane.n_past, lane.seated, output=True)
-                    for lane in self.running
+                    Row(stream.tokens[-1], stream.n_past, stream.held, output=True)
+                    for stream in self.running
                 ]
                 try:
-                    logits = self.points.decode(rows)
+                    logits = self.cache.decode(rows)
                 except ContextFullError:
                     self._forget_last()
                     self._give_way()
                     continue
-                for lane in self.running:
-                    lane.n_decoded += 1
+                for stream in self.running:
+                    stream.n_decoded += 1
                 return logits
         except Cancelled:
             self._forget_last()
-            for lane in [*self.running, *self.waiting]:
-                lane.ending = Ending.CANCELLED
+            for stream in [*self.running, *self.waiting]:
+                stream.ending = Ending.CANCELLED
             self.running, self.waiting = [*self.running, *self.waiting], []
         return NO_LOGITS
 
-    def _seat_all(self) -> None:
-        """Gives every running lane a sequence; those for which there is none wait."""
-        for position, lane in enumerate(self.running):
-            if lane.sequence is not None:
+    def _restore_all(self) -> None:
+        """Gives every running stream a sequence; those for which there is none wait."""
+        for position, stream in enumerate(self.running):
+            if stream.sequence is not None:
                 continue
-            done = lane.tokens[:-1]
+            done = stream.tokens[:-1]
             try:
-                self.points.seat(lane.base)
-                lane.sequence = self.points.fork(lane.base.seated, done, lane.base.n_past)
-                lane.n_decoded = len(done)
+                self.cache.restore(stream.base)
+                stream.sequence = self.cache.fork(stream.base.held, done, stream.base.n_past)
+                stream.n_decoded = len(done)
             except ContextFullError:
-                if not position and self._free_base(but=[lane.base]):
-                    self._seat_all()
+                if not position and self._free_base(but=[stream.base]):
+                    self._restore_all()
                     return
                 later = self.running[position:]
                 self.running = self.running[:position]
@@ -351,10 +352,10 @@ class _Draft:
                 return
 
     def _give_way(self) -> None:
-        """Frees cells: of finished branches first, then of the lane that came last."""
-        # Lanes that had to give up their cells need their bases to come back.
-        needed = [lane.base for lane in self.running if lane.sequence is None]
-        if self.points.make_room() or self._free_base(but=needed):
+        """Frees cells: of finished branches first, then of the stream that came last."""
+        # Streams that had to give up their cells need their bases to come back.
+        needed = [stream.base for stream in self.running if stream.sequence is None]
+        if self.cache.make_room() or self._free_base(but=needed):
             return
         last = self.running[-1]
         if len(self.running) == 1:
@@ -363,56 +364,58 @@ class _Draft:
             self._park(self.running.pop())
             self.waiting.insert(0, last)
 
-    def _free_base(self, *, but: Sequence[Point]) -> bool:
-        """Frees a base; lanes that need it again compute it again. False where none is left."""
+    def _free_base(self, *, but: Sequence[BranchState]) -> bool:
+        """Frees a base; streams that need it again compute it again. False where none is left."""
         kept = set(map(id, but))
         held = [base for base in self.bases if base.sequence is not None and id(base) not in kept]
-        if not held or not self.points.parking:
+        if not held or not self.cache.parking:
             return False
-        self.points.free(held[-1])
+        self.cache.free(held[-1])
         return True
 
     def _forget_last(self) -> None:
         """Of the rows that could not be decoded."""
-        for lane in self.running:
-            if lane.sequence is not None and not self.runtime.rewind(lane.sequence, lane.n_past):
-                self._park(lane)
+        for stream in self.running:
+            if stream.sequence is not None and not self.runtime.rewind(
+                stream.sequence, stream.n_past
+            ):
+                self._park(stream)
 
     def _finish_ended(self) -> Iterator[CandidateFinished]:
-        for lane in [lane for lane in self.running if lane.ending is not None]:
-            self.running.remove(lane)  # one by one: a closed generator must find the others here
-            self.counters.grammar_misses += lane.sampler.grammar_misses
-            lane.sampler.close()
-            if lane.tokens:
-                yield CandidateFinished(lane.number, self._candidate(lane))
+        for stream in [stream for stream in self.running if stream.ending is not None]:
+            self.running.remove(stream)  # one by one: a closed generator must find the others here
+            self.counters.grammar_misses += stream.sampler.grammar_misses
+            stream.sampler.close()
+            if stream.tokens:
+                yield CandidateFinished(stream.number, self._candidate(stream))
             else:  # the search ended before its first token
-                self._park(lane)
+                self._park(stream)
 
-    def _candidate(self, lane: Lane) -> Candidate:
-        assert lane.ending is not None
-        if lane.sequence is None and len(lane.tokens) == 1 and lane.base.sequence is not None:
-            lane.sequence = self.points.take_sequence()
-            if lane.sequence is not None:
-                self.runtime.context.fork(lane.base.seated, lane.sequence)
+    def _candidate(self, stream: CandidateStream) -> Candidate:
+        assert stream.ending is not None
+        if stream.sequence is None and len(stream.tokens) == 1 and stream.base.sequence is not None:
+            stream.sequence = self.cache.take_sequence()
+            if stream.sequence is not None:
+                self.runtime.context.fork(stream.base.held, stream.sequence)
         elif (
-            lane.sequence is not None
-            and lane.n_decoded == len(lane.tokens)
-            # Its last token stays pending, as every point has one.
-            and not self.runtime.rewind(lane.sequence, lane.n_past - 1)
+            stream.sequence is not None
+            and stream.n_decoded == len(stream.tokens)
+            # Its last token stays pending, as every state has one.
+            and not self.runtime.rewind(stream.sequence, stream.n_past - 1)
         ):
-            self._park(lane)
-        point = lane.reached()
-        key = self.points.add(point)
-        path = (*lane.branch.path, lane.draw)
+            self._park(stream)
+        state = stream.reached()
+        key = self.cache.add(state)
+        path = (*stream.branch.path, stream.draw)
         return Candidate(
-            branch=Branch(key, lane.parts(), path, lane.still_open),
-            parent=lane.branch.key,
-            number=lane.draw,
+            branch=Branch(key, stream.parts(), path, stream.still_open),
+            parent=stream.branch.key,
+            number=stream.draw,
             stage=self.stage,
-            text=lane.own_text,
-            n_tokens=len(lane.tokens),
-            logprob=lane.logprob,
-            min_logprob=lane.min_logprob,
-            ending=lane.ending,
+            text=stream.own_text,
+            n_tokens=len(stream.tokens),
+            logprob=stream.logprob,
+            min_logprob=stream.min_logprob,
+            ending=stream.ending,
             milliseconds=(time.perf_counter() - self.started) * 1000,
         )

@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 from llavao1_edge.backend import Attempt, ModelInfo, Request, Stop
+from llavao1_edge.engine.branches import BranchCache, BranchState
 from llavao1_edge.engine.diagnosis import PromptLogits, prompt_logits
 from llavao1_edge.engine.drafter import BatchDrafter
-from llavao1_edge.engine.panel import ModelPanel
-from llavao1_edge.engine.points import Point, Points
+from llavao1_edge.engine.judging import LocalJudge
 from llavao1_edge.engine.runtime import Runtime
-from llavao1_edge.engine.seats import Root, Seats
+from llavao1_edge.engine.slots import Root, Slots
 from llavao1_edge.errors import Cancelled, ContextFullError
 from llavao1_edge.images import Picture
 from llavao1_edge.llama.sampler import Sampling
@@ -25,11 +25,11 @@ RESERVE = 64  # tokens an answer must at least have room for
 
 
 class LocalBackend:
-    """Owns the runtime, and the seats of its conversations. See `backend.Backend`."""
+    """Owns the runtime, and the slots of its conversations. See `backend.Backend`."""
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
-        self.seats = Seats(runtime)
+        self.slots = Slots(runtime)
 
     def close(self) -> None:
         self.runtime.close()
@@ -57,35 +57,35 @@ class LocalBackend:
 
     def prompt_logits(self, picture: Picture | None, question: str | Sequence[int]) -> PromptLogits:
         """See `Engine.prompt_logits`."""
-        return prompt_logits(self.runtime, self.seats, picture, question)
+        return prompt_logits(self.runtime, self.slots, picture, question)
 
 
 class LocalConversation:
-    """Its tokens, and its seat in the cache. See `backend.Conversation`."""
+    """Its tokens, and its slot in the cache. See `backend.Conversation`."""
 
     def __init__(self, backend: LocalBackend) -> None:
         self.runtime = backend.runtime
         self.pictures: tuple[Picture, ...] = ()
-        self.seat = backend.seats.add(self)
+        self.slot = backend.slots.add(self)
 
     def close(self) -> None:
-        self.seat.abandoned = True
+        self.slot.abandoned = True
 
     @property
     def begun(self) -> bool:
-        return bool(self.seat.history)
+        return bool(self.slot.history)
 
     @property
     def history(self) -> list[int]:
         """All tokens so far, those before the picture and its own included."""
-        root = self.seat.root
-        return [*(root.tokens if root and self.seat.history else ()), *self.seat.history]
+        root = self.slot.root
+        return [*(root.tokens if root and self.slot.history else ()), *self.slot.history]
 
     @property
     def n_cached(self) -> int:
         """How many tokens of the history are in the cache."""
-        root = self.seat.root
-        return self.seat.n_cached + (len(root.tokens) if root and root.sequence is not None else 0)
+        root = self.slot.root
+        return self.slot.n_cached + (len(root.tokens) if root and root.sequence is not None else 0)
 
     def recall(self, question: str, stages: Mapping[str, str]) -> None:
         """Computed with the next question."""
@@ -95,20 +95,20 @@ class LocalConversation:
             if stage.name in stages
         )
         prompt = self._prompt(question)
-        self.seat.history = [*self.seat.history, *prompt, *self.runtime.encode([said])]
+        self.slot.history = [*self.slot.history, *prompt, *self.runtime.encode([said])]
 
     def attempt(self, request: Request, *, budget: Budget, stop: Stop) -> Attempt:
         return LocalAttempt(self, self._prompt(request.question), request, budget, stop)
 
     def _prompt(self, question: str) -> list[int]:
         """The tokens of a user's turn."""
-        runtime, seat = self.runtime, self.seat
+        runtime, slot = self.runtime, self.slot
         words = runtime.words
-        if self.pictures and not seat.history:
-            if seat.root is None:
-                seat.root = Root(runtime.encode(words.chat.opening(system=words.stage_prompt)))
+        if self.pictures and not slot.history:
+            if slot.root is None:
+                slot.root = Root(runtime.encode(words.chat.opening(system=words.stage_prompt)))
             return runtime.encode(words.chat.question(question))
-        if seat.history:
+        if slot.history:
             return runtime.encode([*words.chat.close, *words.chat.turn(question, first=False)])
         return runtime.encode(words.chat.turn(question, system=words.system + words.stage_prompt))
 
@@ -124,13 +124,13 @@ class LocalAttempt:
         budget: Budget,
         stop: Stop,
     ) -> None:
-        self.runtime, self.seat = conversation.runtime, conversation.seat
+        self.runtime, self.slot = conversation.runtime, conversation.slot
         self.pictures, self.prompt = conversation.pictures, prompt
         self.request, self.budget, self.stop = request, budget, stop
         self.counters = Counters()
         self._sight: Any = None
         self._calls = self.runtime.decode_calls
-        self._panel: ModelPanel | None = None
+        self._judge: LocalJudge | None = None
         self._drafter: BatchDrafter | None = None
 
     @property
@@ -144,7 +144,7 @@ class LocalAttempt:
 
     def close(self) -> None:
         self.counters.decode_steps = self.runtime.decode_calls - self._calls
-        for part in (self._panel, self._drafter):
+        for part in (self._judge, self._drafter):
             if part is not None:
                 part.close()
 
@@ -177,50 +177,50 @@ class LocalAttempt:
     def _make_room(self) -> None:
         """For the question, the picture's cells and the beginning of an answer."""
         n_cells = len(self.prompt) + RESERVE
-        if self.seat.root is not None and self.pictures:
+        if self.slot.root is not None and self.pictures:
             preview = self.runtime.vision.preview(*self.pictures)
-            n_cells += len(self.seat.root.tokens) + preview.n_cells
-        self.seat.make_room(n_cells)
+            n_cells += len(self.slot.root.tokens) + preview.n_cells
+        self.slot.make_room(n_cells)
 
     def begin(self) -> Branch:
         self._calls = self.runtime.decode_calls
-        points = Points(
+        cache = BranchCache(
             self.runtime,
             sight=self._sight,
             stop=self.stop,
             counters=self.counters,
-            restart=lambda: self.seat.fork()[0],
+            restart=lambda: self.slot.fork()[0],
         )
-        drafter = self._open_drafter(points)
-        points.reserves.append(self.seat.evict_another)
-        self._place(points)
-        sequence, n_cached = self.seat.fork()
-        pending = self.seat.history[n_cached:] + self.prompt
+        drafter = self._open_drafter(cache)
+        cache.reserves.append(self.slot.evict_another)
+        self._place(cache)
+        sequence, n_cached = self.slot.fork()
+        pending = self.slot.history[n_cached:] + self.prompt
         self.counters.prefill_tokens += len(pending)
-        return drafter.root(Point(sequence, self.seat.start + n_cached, pending))
+        return drafter.root(BranchState(sequence, self.slot.start + n_cached, pending))
 
-    def _open_drafter(self, points: Points) -> BatchDrafter:
+    def _open_drafter(self, cache: BranchCache) -> BatchDrafter:
         request = self.request
         sampling = self._sampling()
-        self._panel = ModelPanel(
-            points,
+        self._judge = LocalJudge(
+            cache,
             question=request.question,
             sight=self._sight,
-            root=self.seat.root,
+            root=self.slot.root,
             sampling=sampling,
             seed=request.seed,
             budget=self.budget,
             stop=self.stop,
         )
         self._drafter = BatchDrafter(
-            points,
+            cache,
             sampling=sampling,
             max_tokens=request.sampling.max_tokens,
             stage_tokens=request.budget.stage_tokens,
             seed=request.seed,
             budget=self.budget,
             stop=self.stop,
-            panel=self._panel,
+            judge=self._judge,
             form=request.form,
         )
         return self._drafter
@@ -231,13 +231,13 @@ class LocalAttempt:
         stated = {name: value for name, value in given.items() if value is not None}
         return replace(self.runtime.default_sampling(), **stated)
 
-    def _place(self, points: Points) -> None:
+    def _place(self, cache: BranchCache) -> None:
         """Computes what stands before the questions, unless it is in the cache already."""
-        root = self.seat.root
+        root = self.slot.root
         if root is None or root.sequence is not None:
             return
         while True:
-            sequence = points.take_sequence()
+            sequence = cache.take_sequence()
             if sequence is None:
                 raise ContextFullError(
                     "no sequence is free for the picture", hint="Close some conversations."
@@ -248,7 +248,7 @@ class LocalAttempt:
                 )
             except BaseException as error:
                 self.runtime.release(sequence)
-                if isinstance(error, ContextFullError) and points.make_room():
+                if isinstance(error, ContextFullError) and cache.make_room():
                     continue
                 raise
             self.runtime.decode_calls += 1
@@ -259,13 +259,13 @@ class LocalAttempt:
     def keep(self, branch: Branch) -> None:
         """Adds the turn to the conversation; its last token is decoded with the next turn."""
         assert self._drafter is not None
-        points, seat = self._drafter.points, self.seat
-        whole = seat.history + self.prompt + points[branch.key].tokens
+        cache, slot = self._drafter.cache, self.slot
+        whole = slot.history + self.prompt + cache[branch.key].tokens
         if whole[-1] in self.runtime.stop_tokens:
             whole.pop()  # the next turn begins with the end of this one
         try:
-            point = points.take(branch.key)
+            state = cache.take(branch.key)
         except ContextFullError:  # it was parked and does not fit any more: the answer counts
-            seat.keep(None, history=whole, n_cached=0)
+            slot.keep(None, history=whole, n_cached=0)
         else:
-            seat.keep(point.seated, history=whole, n_cached=point.n_past - seat.start)
+            slot.keep(state.held, history=whole, n_cached=state.n_past - slot.start)

@@ -30,7 +30,7 @@ Stop = Callable[[], bool]
 
 
 @dataclass(frozen=True)
-class Cell:
+class Variant:
     """One search over all questions. options: those of the strategy, `scorer` among them."""
 
     strategy: str
@@ -61,7 +61,7 @@ class Plan:
 
     dataset: Path
     pairs: tuple[Pair, ...]
-    cells: tuple[Cell, ...]
+    cells: tuple[Variant, ...]
     seed: int = 0
     limit: int | None = None
     shard: tuple[int, int] = (0, 1)
@@ -128,7 +128,7 @@ def _why_none(malformed: list[Malformed]) -> str:
     return f"{len(malformed)} rows cannot be used: {'; '.join(reasons)}"
 
 
-def row_id(item: Item, cell: Cell, pair_id: str, plan: Plan) -> str:
+def row_id(item: Item, cell: Variant, pair_id: str, plan: Plan) -> str:
     """Equal for the same question under the same circumstances."""
     parts = [item.key, item.prompt(), cell.name, pair_id, str(plan.seed)]
     parts += [repr(plan.sampling), repr(plan.budget)]
@@ -249,7 +249,7 @@ def run(
                     )  # fmt: skip
 
 
-def _about(item: Item, pair: Pair, cell: Cell) -> Row:
+def _about(item: Item, pair: Pair, cell: Variant) -> Row:
     """What a row says before there is an answer."""
     return {
         "question": item.key,
@@ -268,7 +268,7 @@ def _about(item: Item, pair: Pair, cell: Cell) -> Row:
 
 
 def _answer(
-    engine: Engine, plan: Plan, pair: Pair, cell: Cell, item: Item, stop: Stop
+    engine: Engine, plan: Plan, pair: Pair, cell: Variant, item: Item, stop: Stop
 ) -> Row | None:
     """A row; an error is a row too. None: stopped."""
     row = _about(item, pair, cell)

@@ -136,7 +136,7 @@ class Sampler:
             grammar.accept(token)
 
 
-class Draws:
+class BatchSampler:
     """Draws for all candidates of a step at once: what they have in common is computed once."""
 
     def __init__(self, settings: Sampling, banned: NDArray[np.int64]) -> None:

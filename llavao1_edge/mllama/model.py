@@ -16,7 +16,7 @@ from llavao1_edge.ggml.backend import Device
 from llavao1_edge.images import Canvas, Picture, TiledPicture, choose_canvas, tile_picture
 from llavao1_edge.llama.context import Context, Row
 from llavao1_edge.mllama.cross import CrossStates
-from llavao1_edge.mllama.eyes import LEAST_SCORE_BYTES, Eyes
+from llavao1_edge.mllama.encoder import LEAST_SCORE_BYTES, PictureEncoder
 from llavao1_edge.mllama.injection import Injection, Segment
 from llavao1_edge.mllama.shape import MllamaShape
 from llavao1_edge.vision import Checkpoint, Place, Preview, Stop
@@ -57,21 +57,21 @@ class MllamaModel:
         self._context: Context | None = None
         self.n_seen = 0
         try:
-            self.eyes = Eyes(header, shape, reader, n_threads=n_threads)
+            self.encoder = PictureEncoder(header, shape, reader, n_threads=n_threads)
         except OutOfMemory as error:
             if not reader.is_gpu:
                 raise
             LOGGER.warning("%s: pictures are read on the CPU", error.message)
-            self.eyes = Eyes(header, shape, cpu, n_threads=n_threads)
+            self.encoder = PictureEncoder(header, shape, cpu, n_threads=n_threads)
         self.injection = Injection(
-            self.eyes.layers, after=shape.cross_after, width=shape.text_width
+            self.encoder.layers, after=shape.cross_after, width=shape.text_width
         )
 
     def close(self) -> None:
         """After the context."""
         self.injection.close()
         self.forget_pictures()
-        self.eyes.close()
+        self.encoder.close()
 
     @property
     def eval_callback(self) -> Any:
@@ -91,7 +91,7 @@ class MllamaModel:
 
     @property
     def device(self) -> Device:
-        return self.eyes.backend.device
+        return self.encoder.backend.device
 
     def attach(self, context: Context) -> None:
         self._context = context
@@ -117,7 +117,7 @@ class MllamaModel:
         self.n_seen += 1
         self._pictures[picture.key] = states
         while len(self._pictures) > MAX_PICTURES:
-            self.eyes.layers.forget_plans()
+            self.encoder.layers.forget_plans()
             self._pictures.popitem(last=False)[1].close()
         return Sight(states), (time.perf_counter() - started) * 1000
 
@@ -129,7 +129,7 @@ class MllamaModel:
         """
         while True:
             try:
-                return self.eyes.states(tiled, f32=self._f32, checkpoint=checkpoint)
+                return self.encoder.states(tiled, f32=self._f32, checkpoint=checkpoint)
             except UnsupportedOperation as error:
                 LOGGER.warning("%s: pictures are read on the CPU", error.message)
                 self._read_on_cpu()
@@ -137,24 +137,26 @@ class MllamaModel:
                 LOGGER.warning("%s: trying again with less", error.message)
                 if self._pictures:
                     self.forget_pictures()  # they can be read again, this one cannot wait
-                elif self.eyes.score_bytes > LEAST_SCORE_BYTES:
-                    self.eyes.score_bytes = LEAST_SCORE_BYTES
-                elif self.eyes.on_gpu:
+                elif self.encoder.score_bytes > LEAST_SCORE_BYTES:
+                    self.encoder.score_bytes = LEAST_SCORE_BYTES
+                elif self.encoder.on_gpu:
                     self._read_on_cpu()
                 else:
                     raise
 
     def _read_on_cpu(self) -> None:
         self.forget_pictures()
-        self.eyes.close()
-        self.eyes = Eyes(self._header, self.shape, self._cpu, n_threads=self._n_threads)
-        self.injection.use(self.eyes.layers)
+        self.encoder.close()
+        self.encoder = PictureEncoder(
+            self._header, self.shape, self._cpu, n_threads=self._n_threads
+        )
+        self.injection.use(self.encoder.layers)
 
     def forget_pictures(self) -> None:
         """They are encoded again when they are needed."""
         if not self._pictures:
             return
-        self.eyes.layers.forget_plans()
+        self.encoder.layers.forget_plans()
         for states in self._pictures.values():
             states.close()
         self._pictures.clear()

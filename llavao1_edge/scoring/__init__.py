@@ -12,7 +12,7 @@ from llavao1_edge.scoring.decision import Decision, decide
 from llavao1_edge.scoring.judge import Judge, ReferenceJudge
 from llavao1_edge.scoring.logprob import LogProb, MinLogProb
 from llavao1_edge.scoring.part import Contender, Part, mean_logprob
-from llavao1_edge.scoring.scorer import Choice, Field, Panel, Ranking, Scorer, Verdict
+from llavao1_edge.scoring.scorer import Choice, Field, JudgeRunner, Ranking, Scorer, Verdict
 
 SCORERS: dict[str, Callable[[], Scorer]] = {
     "combined": Combined,
@@ -33,9 +33,9 @@ __all__ = [
     "Decision",
     "Field",
     "Judge",
+    "JudgeRunner",
     "LogProb",
     "MinLogProb",
-    "Panel",
     "Part",
     "Ranking",
     "ReferenceJudge",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from llavao1_edge.scoring.part import Contender, finished, own_parts
-from llavao1_edge.scoring.scorer import Field, Panel, Scorer, Verdict
+from llavao1_edge.scoring.scorer import Field, JudgeRunner, Scorer, Verdict
 from llavao1_edge.scoring.text import normalise
 
 
@@ -35,7 +35,7 @@ class Decision:
 
 
 def decide(
-    contenders: Sequence[tuple[int, Contender]], *, keep: int, scorer: Scorer, panel: Panel
+    contenders: Sequence[tuple[int, Contender]], *, keep: int, scorer: Scorer, judge: JudgeRunner
 ) -> Generator[Verdict, None, Decision]:
     """The best `keep` of (key, parts). Fewer where fewer differ. Raises ValueError for none."""
     if not contenders:
@@ -68,7 +68,7 @@ def decide(
         if len(pool) == 1:
             kept.append(pool[0][0])
             continue
-        ranking = yield from scorer.rank(field, keep=keep - len(kept), panel=panel)
+        ranking = yield from scorer.rank(field, keep=keep - len(kept), judge=judge)
         by = scorer.name
         for members, score in zip(pool, ranking.scores, strict=True):
             for i in members:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from llavao1_edge.scoring import asks
 from llavao1_edge.scoring.part import Contender
-from llavao1_edge.scoring.scorer import Choice, Field, Panel, Ranking, Verdict
+from llavao1_edge.scoring.scorer import Choice, Field, JudgeRunner, Ranking, Verdict
 from llavao1_edge.stages import REASONING, Stage
 
 Pair = tuple[int, int]
@@ -27,8 +27,10 @@ class Judge:
 
     name: str = "judge"
 
-    def rank(self, field: Field, *, keep: int, panel: Panel) -> Generator[Verdict, None, Ranking]:
-        return (yield from _Bracket(field, panel, _weigh).rank(keep))
+    def rank(
+        self, field: Field, *, keep: int, judge: JudgeRunner
+    ) -> Generator[Verdict, None, Ranking]:
+        return (yield from _Bracket(field, judge, _weigh).rank(keep))
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,10 @@ class ReferenceJudge:
 
     name: str = "judge-reference"
 
-    def rank(self, field: Field, *, keep: int, panel: Panel) -> Generator[Verdict, None, Ranking]:
-        return (yield from _Bracket(field, panel, _discuss).rank(keep))
+    def rank(
+        self, field: Field, *, keep: int, judge: JudgeRunner
+    ) -> Generator[Verdict, None, Ranking]:
+        return (yield from _Bracket(field, judge, _discuss).rank(keep))
 
 
 @dataclass
@@ -46,7 +50,7 @@ class _Bracket:
     """One knock-out over a field. `compare` judges all pairs of a round at once."""
 
     field: Field
-    panel: Panel
+    judge: JudgeRunner
     compare: Callable[[_Bracket, list[Pair]], list[Verdict]]
     known: dict[Pair, Verdict] = dataclasses.field(default_factory=dict)
     right: dict[int, bool | None] = dataclasses.field(
@@ -104,7 +108,7 @@ class _Bracket:
 
     def ask(self, first: int, second: int, *, reason: bool) -> asks.Ask:
         texts = [_texts(self.field.contenders[i]) for i in (first, second)]
-        return asks.compare(self.panel.question, *texts, reason=reason)
+        return asks.compare(self.judge.question, *texts, reason=reason)
 
 
 def _texts(parts: Contender) -> list[tuple[Stage, str]]:
@@ -114,7 +118,7 @@ def _texts(parts: Contender) -> list[tuple[Stage, str]]:
 def _weigh(bracket: _Bracket, pairs: list[Pair]) -> list[Verdict]:
     """Both orders of every pair, in one batch."""
     orders = [order for a, b in pairs for order in ((a, b), (b, a))]
-    read = bracket.panel.weigh(
+    read = bracket.judge.weigh(
         [bracket.ask(*order, reason=False) for order in orders], asks.OPTIONS
     )
     verdicts = []
@@ -133,11 +137,11 @@ def _weigh(bracket: _Bracket, pairs: list[Pair]) -> list[Verdict]:
 
 def _discuss(bracket: _Bracket, pairs: list[Pair]) -> list[Verdict]:
     """One random order, a written reason; for reasoning a check of each text first."""
-    panel, field = bracket.panel, bracket.field
+    judge, field = bracket.judge, bracket.field
     if all(len(own) == 1 and own[0].stage == REASONING for own in field.own):
         unchecked = [i for pair in pairs for i in pair if i not in bracket.right]
-        checks = [asks.check(panel.question, _texts(field.contenders[i])) for i in unchecked]
-        for i, reply in zip(unchecked, panel.reply(checks), strict=True):
+        checks = [asks.check(judge.question, _texts(field.contenders[i])) for i in unchecked]
+        for i, reply in zip(unchecked, judge.reply(checks), strict=True):
             bracket.right[i] = asks.read_yes_no(reply)
     made: dict[Pair, Verdict] = {}
     for pair in pairs:
@@ -149,9 +153,9 @@ def _discuss(bracket: _Bracket, pairs: list[Pair]) -> list[Verdict]:
     orders = []
     for pair in open_pairs:
         said = [_texts(field.contenders[i]) for i in pair]
-        coin = random.Random(f"{panel.seed}|{panel.question}|{said}")
+        coin = random.Random(f"{judge.seed}|{judge.question}|{said}")
         orders.append(pair if coin.random() < 0.5 else pair[::-1])
-    replies = panel.reply([bracket.ask(a, b, reason=True) for a, b in orders])
+    replies = judge.reply([bracket.ask(a, b, reason=True) for a, b in orders])
     for pair, order, reply in zip(open_pairs, orders, replies, strict=True):
         chosen = asks.read_verdict(reply)
         choice = Choice.UNDECIDED

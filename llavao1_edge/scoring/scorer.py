@@ -1,4 +1,4 @@
-"""What all scorers share: the field they rank, the verdicts they give, the panel they may ask."""
+"""What all scorers share: the field they rank, the verdicts they give, the judge they may ask."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Ranking:
     scores: tuple[float, ...]
 
 
-class Panel(Protocol):
+class JudgeRunner(Protocol):
     """Gives questions to the model; the engine has the real one. All asks run side by side."""
 
     @property
@@ -92,7 +92,9 @@ class Scorer(Protocol):
         """As in `SCORERS`."""
         ...
 
-    def rank(self, field: Field, *, keep: int, panel: Panel) -> Generator[Verdict, None, Ranking]:
+    def rank(
+        self, field: Field, *, keep: int, judge: JudgeRunner
+    ) -> Generator[Verdict, None, Ranking]:
         """Orders at least the `keep` best; yields the comparisons it makes on the way."""
         ...
 
@@ -108,7 +110,7 @@ class Numeric:
         field: Field,
         *,
         keep: int,  # noqa: ARG002 (all are ranked)
-        panel: Panel,  # noqa: ARG002
+        judge: JudgeRunner,  # noqa: ARG002
     ) -> Generator[Verdict, None, Ranking]:
         yield from ()
         return by_score(self.scores(field), field)

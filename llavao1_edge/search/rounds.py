@@ -45,7 +45,7 @@ def keep_best(
     """The best `keep`, best first; every other candidate's branch is dropped."""
     contenders = [(candidate.branch.key, _as_contender(candidate)) for candidate in candidates]
     chosen = SCORERS[scorer]()
-    deciding = decide(contenders, keep=keep, scorer=chosen, panel=drafter.panel)
+    deciding = decide(contenders, keep=keep, scorer=chosen, judge=drafter.judge)
     while True:
         try:
             verdict = next(deciding)

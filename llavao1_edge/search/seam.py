@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from llavao1_edge.scoring import Panel, Part
+from llavao1_edge.scoring import JudgeRunner, Part
 from llavao1_edge.stages import Stage
 
 
@@ -101,7 +101,7 @@ class Drafter(Protocol):
     """Makes candidates. The fake one is `llavao1_edge.testing.ScriptedDrafter`."""
 
     @property
-    def panel(self) -> Panel:
+    def judge(self) -> JudgeRunner:
         """For scorers that ask the model."""
         ...
 

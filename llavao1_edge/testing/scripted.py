@@ -12,7 +12,7 @@ from llavao1_edge.stages import Stage
 
 
 @dataclass
-class ScriptedPanel:
+class ScriptedJudge:
     """Compares responses by what `logits` says they are worth; keeps what was `asked`.
 
     A response without a worth cannot be weighed: its comparisons are undecided.
@@ -69,7 +69,7 @@ class ScriptedDrafter:
     script: Mapping[str, Sequence[str]]
     logprobs: Mapping[str, float] = field(default_factory=dict)
     endings: Mapping[str, Ending] = field(default_factory=dict)
-    panel: ScriptedPanel = field(default_factory=ScriptedPanel)
+    judge: ScriptedJudge = field(default_factory=ScriptedJudge)
     budget: Budget = field(default_factory=Budget)
     cancel_after: int | None = None
     live: set[int] = field(default_factory=set)
@@ -103,8 +103,8 @@ class ScriptedDrafter:
             if branch.key not in self.live:
                 raise AssertionError(f"branch {branch.key} was dropped or never made")
             for number in range(first, first + n):
-                lane = position * n + number - first
-                yield from self._candidate(branch, stage, number, lane, unit, greedy)
+                stream = position * n + number - first
+                yield from self._candidate(branch, stage, number, stream, unit, greedy)
 
     def drop(self, branch: Branch) -> None:
         self.live.discard(branch.key)
@@ -114,7 +114,7 @@ class ScriptedDrafter:
         branch: Branch,
         stage: Stage | None,
         number: int,
-        lane: int,
+        stream: int,
         unit: Unit,
         greedy: bool,
     ) -> Iterator[Token | CandidateFinished]:
@@ -133,7 +133,7 @@ class ScriptedDrafter:
             if not greedy:
                 self.budget.spent += 1
             written.append(word)
-            yield Token(stage, lane, word)
+            yield Token(stage, stream, word)
             if unit is Unit.SENTENCE and word.endswith(".") and len(written) < len(words):
                 ending = Ending.SENTENCE
                 break
@@ -142,7 +142,7 @@ class ScriptedDrafter:
         if not written and ending in (Ending.BUDGET, Ending.CANCELLED):
             return
         text = " ".join(written)
-        yield CandidateFinished(lane, self._finish(branch, stage, number, text, whole, ending))
+        yield CandidateFinished(stream, self._finish(branch, stage, number, text, whole, ending))
 
     def _finish(
         self,

@@ -37,6 +37,6 @@ def apply() -> None:
 
     def opened(self: Runtime, text: Any, mmproj: Any, given: RuntimeSettings, **more: Any) -> None:
         real(self, text, mmproj, settings(given), **more)
-        assert self.vision.eyes.on_gpu, "the test ran on the CPU"
+        assert self.vision.encoder.on_gpu, "the test ran on the CPU"
 
     Runtime.__init__ = opened  # type: ignore[method-assign]

@@ -103,7 +103,7 @@ class Prober:
                     kept = [read(tensor, cache) for tensor in (*states.keys, *states.values)]
                     logits = engine.prompt_logits(picture, sample.question)
                     values.append((kept, logits.logits))
-                    used = engine.runtime.vision.eyes.backend.device.name
+                    used = engine.runtime.vision.encoder.backend.device.name
             found[cache] = {
                 "device": used,
                 "keys": max(difference(b, a) for a, b in zip(*(v[0] for v in values), strict=True)),
@@ -170,7 +170,7 @@ class Prober:
             with Engine.open("demo", settings=self.settings(gpu_layers=999)) as engine:
                 sample = self.samples[0]
                 answer = engine.session(sample.picture).ask(sample.question, sampling=GREEDY)
-                read_on = engine.runtime.vision.eyes.backend.device.name
+                read_on = engine.runtime.vision.encoder.backend.device.name
         finally:
             Weights._upload = upload  # type: ignore[method-assign]
         return {"read_on": read_on, "same": dict(answer.stages) == wanted[0]}

@@ -127,7 +127,7 @@ def test_half_precision_sources_convert_exactly(tmp_path: Path) -> None:
             text=plan.text.path, mmproj=plan.mmproj.path, settings=RuntimeSettings(gpu_layers=0)
         ) as engine:
             gate = weights(BASE)["vision_model.gated_positional_embedding.gate"][0]
-            kept = engine.runtime.vision.eyes.weights.scalar("v.position_embd.gate")
+            kept = engine.runtime.vision.encoder.weights.scalar("v.position_embd.gate")
             assert abs(kept - gate) < 0.01
             assert kept != pytest.approx(float(gate), abs=1e-9)
 

@@ -113,9 +113,9 @@ def test_from_a_full_gpu_to_the_cpu(
     settings = RuntimeSettings(context=256)
     with Engine.open(text=text, mmproj=mmproj, settings=settings) as engine:
         assert engine.runtime.plan.vision_on_gpu
-        assert engine.runtime.vision.eyes.on_gpu
+        assert engine.runtime.vision.encoder.on_gpu
         found = logits(engine)
-        assert not engine.runtime.vision.eyes.on_gpu
+        assert not engine.runtime.vision.encoder.on_gpu
         np.testing.assert_allclose(found, wanted, atol=1e-4)
         logits(engine, seed=3)
 
@@ -142,10 +142,10 @@ def test_what_a_device_cannot_compute_is_computed_on_the_cpu(
     )
     settings = RuntimeSettings(context=256)
     with Engine.open(text=text, mmproj=mmproj, settings=settings) as engine:
-        assert engine.runtime.vision.eyes.on_gpu
+        assert engine.runtime.vision.encoder.on_gpu
         with caplog.at_level(logging.WARNING):
             found = logits(engine)
-        assert not engine.runtime.vision.eyes.on_gpu
+        assert not engine.runtime.vision.encoder.on_gpu
     assert f"cannot compute {operation}" in caplog.text
     np.testing.assert_allclose(found, wanted, atol=1e-4)
 

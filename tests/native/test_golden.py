@@ -92,8 +92,8 @@ def test_vision_and_cross_states(name: str, open_tiny: Callable[..., Engine]) ->
     for label, image in pictures(name).items():
         key = f"{name}/{label}"
         tiled = tile_picture(image, rules=runtime.vision.shape.tiling)
-        vision = runtime.vision.eyes.tower.encode(tiled)
-        states = runtime.vision.eyes.layers.states(vision, n_tiles=tiled.n_tiles, f32=True)
+        vision = runtime.vision.encoder.tower.encode(tiled)
+        states = runtime.vision.encoder.layers.states(vision, n_tiles=tiled.n_tiles, f32=True)
         seen = vision.tokens.read_f32()[0, 0]
         keys = states.keys[-1].read_f32()[0]
         values = states.values[-1].read_f32()[0].swapaxes(1, 2)
@@ -135,13 +135,13 @@ def test_fused_attention_equals_the_blocks(open_tiny: Callable[..., Engine]) -> 
     )
     wanted = golden()["base/1x2/vision"]
     forms = [(Arithmetic(FUSED), 1e-4), (Arithmetic(FUSED, f16_keys=True), 1e-2)]
-    if not runtime.vision.eyes.on_gpu:  # numpy cannot reach a device's memory
+    if not runtime.vision.encoder.on_gpu:  # numpy cannot reach a device's memory
         forms.append((Arithmetic(BLAS), 1e-4))
     for arithmetic, tolerance in forms:
         tower = VisionTower(
             runtime.vision.shape,
-            runtime.vision.eyes.weights,
-            runtime.vision.eyes.backend,
+            runtime.vision.encoder.weights,
+            runtime.vision.encoder.backend,
             arithmetic=arithmetic,
         )
         vision = tower.encode(tiled)
@@ -160,7 +160,7 @@ def test_blocks_of_rows_change_nothing(
     tiled = tile_picture(
         picture_for(CONFIGURATIONS["base"], 2, 1), rules=runtime.vision.shape.tiling
     )
-    vision = runtime.vision.eyes.tower.encode(tiled)
+    vision = runtime.vision.encoder.tower.encode(tiled)
     seen = vision.tokens.read_f32()[0, 0]
     vision.close()
     assert difference(seen, golden()["base/2x1/vision"]) < TOLERANCE["F32"]

@@ -110,18 +110,18 @@ def fresh(engine: Engine, tokens: list[int], *, at_a_time: int = 128) -> NDArray
 
 def continued(engine: Engine, session: Any) -> tuple[list[int], NDArray[np.float32]]:
     """(history after the picture, logits after it) from the sequence that the search has left."""
-    seat, runtime = session.conversation.seat, engine.runtime
-    sequence, n_cached = seat.fork()
-    pending = seat.history[n_cached:]
+    slot, runtime = session.conversation.slot, engine.runtime
+    sequence, n_cached = slot.fork()
+    pending = slot.history[n_cached:]
     assert pending, "a branch keeps its last token pending"
-    start = seat.start + n_cached
+    start = slot.start + n_cached
     rows = [
         Row(token, start + i, sequence, output=i == len(pending) - 1)
         for i, token in enumerate(pending)
     ]
     try:
         runtime.decode(rows, None, stop=lambda: False)
-        return seat.history, runtime.context.outputs(1)[0]
+        return slot.history, runtime.context.outputs(1)[0]
     finally:
         runtime.release(sequence)
 
@@ -140,7 +140,7 @@ def test_a_branch_is_what_a_fresh_prefill_is(engine: Engine, name: str, search: 
 def test_a_second_turn_sees_the_picture_and_the_first(engine: Engine, name: str) -> None:
     session = engine.session(PICTURE)
     session.ask("What is this?", seed=1, sampling=OPEN, budget=SHORT)
-    first = session.conversation.seat.history
+    first = session.conversation.slot.history
     search = StageBeam(candidates=2)
     answer = session.ask("And now?", search=search, seed=2, sampling=OPEN, budget=SHORT)
     assert answer.trace.counters.vision_passes == 0
@@ -192,9 +192,9 @@ def test_cells_are_not_positions(engine: Engine, name: str) -> None:
     """M-RoPE: a picture takes more cells than positions."""
     session = engine.session(PICTURE)
     session.ask("Why?", sampling=OPEN, budget=SHORT)
-    place = session.conversation.seat.root.place  # type: ignore[union-attr]
+    place = session.conversation.slot.root.place  # type: ignore[union-attr]
     expected = engine.runtime.vision.preview(open_picture(PICTURE)).n_cells
-    before = len(session.conversation.seat.root.tokens)  # type: ignore[union-attr]
+    before = len(session.conversation.slot.root.tokens)  # type: ignore[union-attr]
     assert place.cells == expected + before
     assert (place.position < place.cells) == (name == "qwen2vl")
 
@@ -262,7 +262,7 @@ def test_nothing_is_left_after_many_searches_and_cancels(name: str) -> None:
                     if left == 0 and kind == 2:
                         session.cancel()
             session.close()
-            engine.local.seats.sweep()
+            engine.local.slots.sweep()
             assert nothing_left(engine.runtime), (number, search)
 
 
@@ -350,7 +350,9 @@ def test_the_stages_are_asked_for_in_words_unless_told_otherwise(name: str) -> N
         with opened(name, stage_prompt=value) as engine:
             session = engine.session(PICTURE)
             session.ask("Why?", sampling=OPEN, budget=SHORT)
-            said = b"".join(map(engine.runtime.piece, session.conversation.history)).decode(errors="replace")
+            said = b"".join(map(engine.runtime.piece, session.conversation.history)).decode(
+                errors="replace"
+            )
             assert (STAGE_PROMPT in said) == wanted
 
 
@@ -425,7 +427,7 @@ def test_several_pictures_in_one_question(engine: Engine) -> None:
     assert answer.trace.counters.vision_passes == 2
     vision = engine.runtime.vision
     cells = [vision.preview(open_picture(one)).n_cells for one in (PICTURE, OTHER)]
-    root = both.conversation.seat.root
+    root = both.conversation.slot.root
     assert root is not None
     assert root.place.cells == sum(cells) + len(root.tokens)
     turned = engine.session(OTHER, PICTURE).ask("Which?", sampling=OPEN, budget=SHORT)

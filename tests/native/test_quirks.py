@@ -106,7 +106,7 @@ def test_intermediate_states_enter_their_layer(checked: Callable[..., Engine]) -
         intermediate=tuple(index + 1 for index in runtime.vision.shape.intermediate),
     )
     later = replace(later, intermediate=(1, 2))  # one layer late, as transformers >= 4.56 has it
-    runtime.vision.eyes.tower._shape = later
+    runtime.vision.encoder.tower._shape = later
     assert error_of(engine) > MISS
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from llavao1_edge import demo
 from llavao1_edge.errors import ModelFileError, UsageError
 from llavao1_edge.llama.model import Model
-from llavao1_edge.llama.sampler import CANDIDATE, Draws, Grammar, Sampler, Sampling
+from llavao1_edge.llama.sampler import CANDIDATE, BatchSampler, Grammar, Sampler, Sampling
 from llavao1_edge.stages import STAGES, Stage, stage_grammar
 
 NOTHING = np.array([], dtype=np.int64)
@@ -36,7 +36,7 @@ def draw(
     seed: int = 1,
     banned: NDArray[np.int64] = NOTHING,
 ) -> list[int]:
-    sampler, draws = Sampler(seed=seed), Draws(settings, banned)
+    sampler, draws = Sampler(seed=seed), BatchSampler(settings, banned)
     try:
         return [draws.draw([sampler], logits(model)[None])[0].token for _ in range(n)]
     finally:
@@ -86,7 +86,7 @@ def test_log_probabilities_are_the_models_own(model: Model) -> None:
     values = logits(model).astype(np.float64)
     banned = np.array([3, 4])
     sampler = Sampler(seed=0)
-    (drawn,) = Draws(Sampling(temperature=0.3), banned).draw([sampler], logits(model)[None])
+    (drawn,) = BatchSampler(Sampling(temperature=0.3), banned).draw([sampler], logits(model)[None])
     sampler.close()
     values[banned] = -np.inf
     wanted = values[drawn.token] - np.log(np.exp(values - values.max()).sum()) - values.max()
@@ -152,7 +152,9 @@ def test_a_miss_is_masked_and_counted(model: Model) -> None:
     values = np.zeros(model.n_vocab, dtype=np.float32)
     values[other], values[yes] = 9, 1
     sampler = Sampler(seed=0, grammars=[grammar])
-    assert Draws(Sampling(), NOTHING).draw([sampler], values[None], greedy=True)[0].token == yes
+    assert (
+        BatchSampler(Sampling(), NOTHING).draw([sampler], values[None], greedy=True)[0].token == yes
+    )
     assert sampler.grammar_misses == 1
     sampler.close()
 
@@ -193,7 +195,7 @@ def test_a_draw_is_what_sorting_everything_would_give(
     """Against the plain definition: top-k, top-p of the sorted weights, min-p, then the running sum
     in the order of ids."""
     random = np.random.default_rng(7)
-    draws, sampler = Draws(settings, NOTHING), Sampler(seed=3)
+    draws, sampler = BatchSampler(settings, NOTHING), Sampler(seed=3)
     chances = np.random.Generator(np.random.PCG64(3))
     for _ in range(20):
         values = random.normal(0, spread, n_vocab).astype(np.float32)

@@ -24,17 +24,17 @@ from llavao1_edge import (
     StageBeam,
     Staged,
 )
+from llavao1_edge.engine.branches import BranchCache, BranchState
 from llavao1_edge.engine.drafter import BatchDrafter
-from llavao1_edge.engine.seats import Root
-from llavao1_edge.engine.panel import ModelPanel
-from llavao1_edge.engine.points import Point, Points
+from llavao1_edge.engine.judging import LocalJudge
 from llavao1_edge.engine.runtime import Runtime
+from llavao1_edge.engine.slots import Root
 from llavao1_edge.engine.turns import Latch
 from llavao1_edge.errors import Cancelled, UsageError
 from llavao1_edge.images import open_picture
 from llavao1_edge.llama.context import Context
 from llavao1_edge.llama.model import Model
-from llavao1_edge.llama.sampler import Draws, Grammar, Sampler, Sampling
+from llavao1_edge.llama.sampler import BatchSampler, Grammar, Sampler, Sampling
 from llavao1_edge.mllama.model import MllamaModel
 from llavao1_edge.prompt import LLAMA3_VISION
 from llavao1_edge.scoring import SCORERS, Ask
@@ -96,9 +96,9 @@ class Desk:
         question = runtime.encode(LLAMA3_VISION.question("What?"))
         self.prompt = before + question  # all that stands before the answer
         stop, sampling = Latch(lambda: False), Sampling(temperature=1.0, top_p=1.0)
-        self.points = Points(runtime, sight=self.sight, stop=stop, counters=self.counters)
-        self.panel = ModelPanel(
-            self.points,
+        self.cache = BranchCache(runtime, sight=self.sight, stop=stop, counters=self.counters)
+        self.judge = LocalJudge(
+            self.cache,
             question="What?",
             sight=self.sight,
             root=self.first,
@@ -108,35 +108,35 @@ class Desk:
             stop=stop,
         )
         self.drafter = BatchDrafter(
-            self.points,
+            self.cache,
             sampling=sampling,
             max_tokens=400,
             stage_tokens=24,
             seed=seed,
             budget=Budget(),
             stop=stop,
-            panel=self.panel,
+            judge=self.judge,
         )
         started = runtime.take_sequence()
         runtime.context.fork(sequence, started)
-        self.root = self.drafter.root(Point(started, place.position, question))
+        self.root = self.drafter.root(BranchState(started, place.position, question))
 
     def draft(self, branches: list[Branch], stage: object, **options: int) -> list[Candidate]:
         events = self.drafter.draft(branches, stage, **options)  # type: ignore[arg-type]
         finished = [event for event in events if isinstance(event, CandidateFinished)]
         return [event.candidate for event in sorted(finished, key=lambda event: event.number)]
 
-    def logits(self, points: list[Point]) -> NDArray[np.float32]:
+    def logits(self, cache: list[BranchState]) -> NDArray[np.float32]:
         """After the last token of each."""
-        bases, logits = self.points.extend([(point, []) for point in points])
+        bases, logits = self.cache.extend([(state, []) for state in cache])
         for base in bases:
-            self.points.free(base)
+            self.cache.free(base)
         return logits
 
     def close(self) -> None:
-        self.panel.close()
+        self.judge.close()
         self.drafter.close()
-        self.runtime.release(self.first.seated)
+        self.runtime.release(self.first.held)
 
 
 @pytest.fixture
@@ -155,9 +155,9 @@ def test_a_forked_branch_equals_a_fresh_prefill(open_tiny: Callable[..., Engine]
     first = desk.draft([desk.root], SUMMARY, n=3)
     second = desk.draft([first[1].branch, first[2].branch], CAPTION, n=2)
     for candidate in second:
-        point = desk.points[candidate.branch.key]
-        logits = desk.logits([point])
-        fresh = engine.prompt_logits(A, desk.prompt + point.tokens).logits[-1]
+        state = desk.cache[candidate.branch.key]
+        logits = desk.logits([state])
+        fresh = engine.prompt_logits(A, desk.prompt + state.tokens).logits[-1]
         ours = logits[0][: len(fresh)]
         assert np.abs(ours - fresh).max() <= ROUNDING * np.abs(fresh).max()
     desk.close()
@@ -184,12 +184,12 @@ def test_a_candidate_does_not_depend_on_its_neighbours(
 def test_batched_logits_equal_single_ones(desk: Desk) -> None:
     """The promise behind the test above: rows of one batch are rows alone, but for rounding."""
     candidates = desk.draft([desk.root], SUMMARY, n=4)
-    points = [desk.points[candidate.branch.key] for candidate in candidates]
-    together = desk.logits(points)
-    for point, row in zip(points, together, strict=True):
+    cache = [desk.cache[candidate.branch.key] for candidate in candidates]
+    together = desk.logits(cache)
+    for state, row in zip(cache, together, strict=True):
         fresh = Desk(desk.runtime)
-        alone = fresh.draft([fresh.root], SUMMARY, n=1, first=points.index(point))[0]
-        single = fresh.logits([fresh.points[alone.branch.key]])
+        alone = fresh.draft([fresh.root], SUMMARY, n=1, first=cache.index(state))[0]
+        single = fresh.logits([fresh.cache[alone.branch.key]])
         assert np.abs(single[0] - row).max() <= ROUNDING * np.abs(row).max()
         fresh.close()
 
@@ -207,9 +207,9 @@ def test_a_branch_can_be_drafted_from_again(desk: Desk) -> None:
 def test_a_parked_branch_comes_back_as_it_was(desk: Desk) -> None:
     candidates = desk.draft([desk.root], SUMMARY, n=2)
     wanted = [c.text for c in desk.draft([c.branch for c in candidates], CAPTION, n=1)]
-    while desk.points.make_room():
+    while desk.cache.make_room():
         pass
-    assert all(desk.points[c.branch.key].sequence is None for c in candidates)
+    assert all(desk.cache[c.branch.key].sequence is None for c in candidates)
     assert [c.text for c in desk.draft([c.branch for c in candidates], CAPTION, n=1)] == wanted
     assert desk.counters.restored_tokens > 0
 
@@ -220,7 +220,7 @@ def test_the_log_probability_is_that_of_the_models_own_tokens(
     engine = open_tiny()
     desk = Desk(engine.runtime)
     (candidate,) = desk.draft([desk.root], SUMMARY, n=1)
-    tokens = desk.points[candidate.branch.key].tokens
+    tokens = desk.cache[candidate.branch.key].tokens
     n_forced = len(tokens) - candidate.n_tokens
     whole = engine.prompt_logits(A, desk.prompt + tokens).logits.astype(np.float64)
     whole[:, engine.runtime.banned[engine.runtime.banned < whole.shape[1]]] = -np.inf
@@ -238,20 +238,20 @@ def test_judging_side_by_side_equals_judging_alone(desk: Desk) -> None:
         compare("What?", [(SUMMARY, "x"), (CAPTION, a)], [(SUMMARY, "x"), (CAPTION, b)])
         for a, b in (("a cat", "a dog"), ("a dog", "a cat"), ("one", "two"))
     ]
-    together = desk.panel.weigh(asks, OPTIONS)
+    together = desk.judge.weigh(asks, OPTIONS)
     for ask, weighed in zip(asks, together, strict=True):
-        desk.panel.close()
-        (alone,) = desk.panel.weigh([ask], OPTIONS)
+        desk.judge.close()
+        (alone,) = desk.judge.weigh([ask], OPTIONS)
         assert weighed is not None
         assert alone == pytest.approx(weighed, rel=1e-4, abs=1e-4)
-    assert desk.panel.weigh([], OPTIONS) == []
+    assert desk.judge.weigh([], OPTIONS) == []
 
 
 def test_replies_do_not_depend_on_their_neighbours(desk: Desk) -> None:
     asks = [Ask(f"Question {i}?", picture=i % 2 == 0) for i in range(4)]
-    together = desk.panel.reply(asks)
+    together = desk.judge.reply(asks)
     assert all(together)
-    assert [desk.panel.reply([ask])[0] for ask in asks] == together
+    assert [desk.judge.reply([ask])[0] for ask in asks] == together
 
 
 # --- what it costs -------------------------------------------------------------------------------
@@ -316,7 +316,9 @@ def test_a_stage_limit_closes_the_stage_properly(open_tiny: Callable[..., Engine
         budget=BudgetSettings(stage_tokens=5),
     )  # fmt: skip
     assert all(node.candidate.n_tokens <= 5 for node in answer.trace.nodes)
-    written = b"".join(map(engine.runtime.piece, session.conversation.history)).decode("utf-8", "replace")
+    written = b"".join(map(engine.runtime.piece, session.conversation.history)).decode(
+        "utf-8", "replace"
+    )
     for stage in STAGES[:3]:
         assert written.count(stage.closing) == 1
     assert "ended early (length)" in " ".join(answer.notes)
@@ -468,7 +470,7 @@ def test_nothing_is_left_after_many_searches_and_cancels(open_tiny: Callable[...
             kind = "cancelled"
         outcomes[kind] += 1
         session.close()
-        engine.local.seats.sweep()
+        engine.local.slots.sweep()
         assert nothing_left(engine.runtime), (number, search, kind)
     assert min(outcomes.values()) > 20
 
@@ -521,7 +523,7 @@ def test_every_text_follows_its_grammar(
     rng = np.random.default_rng(seed)
     tags = slice(263, straddling.n_vocab)
     sampler = Sampler(seed=seed, grammars=[Grammar(straddling, stage_grammar(stage))])  # type: ignore[arg-type]
-    draws = Draws(Sampling(temperature=1.0, top_p=1.0), np.arange(256, 263))
+    draws = BatchSampler(Sampling(temperature=1.0, top_p=1.0), np.arange(256, 263))
     written = b""
     try:
         for _ in range(60):
@@ -597,7 +599,7 @@ def test_without_going_back_the_same_is_written(
         answers.append([sorted(texts(answer)) for answer in given])
         assert nothing_left_but_one(engine.runtime)
         session.close()
-        engine.local.seats.sweep()
+        engine.local.slots.sweep()
         assert nothing_left(engine.runtime)
     assert answers[0] == answers[1]
 
@@ -619,5 +621,5 @@ def test_a_stop_without_going_back(
             )
     assert session.ask("What?", sampling=OPEN).trace.nodes
     session.close()
-    engine.local.seats.sweep()
+    engine.local.slots.sweep()
     assert nothing_left(engine.runtime)

@@ -91,7 +91,7 @@ def test_an_evicted_conversation_goes_on(open_tiny: Callable[..., Engine]) -> No
     for session, evict in ((kept, False), (evicted, True)):
         session.ask("What?", sampling=GREEDY)
         if evict:
-            session.engine.local.seats.clear(session.conversation.seat)
+            session.engine.local.slots.clear(session.conversation.slot)
             assert session.conversation.n_cached == 0
         answers.append(session.ask("And?", sampling=GREEDY))
     assert gist(answers[0]) == gist(answers[1])
@@ -128,7 +128,7 @@ def test_closing_a_session_while_it_answers(open_tiny: Callable[..., Engine]) ->
         next(stream)
     assert list(stream) == []
     assert engine.session(B).ask("What?", sampling=SHORT).stages
-    engine.local.seats.sweep()
+    engine.local.slots.sweep()
     assert engine.runtime.n_free_sequences >= engine.runtime.n_sequences - 1
 
 
@@ -245,7 +245,7 @@ def test_closing_the_stream_is_a_way_to_stop(open_tiny: Callable[..., Engine]) -
     assert engine.runtime.n_free_sequences == engine.runtime.n_sequences - 1
     assert session.ask("What?", sampling=SHORT).stages
     session.close()
-    engine.local.seats.sweep()
+    engine.local.slots.sweep()
     assert engine.runtime.n_free_sequences == engine.runtime.n_sequences
 
 
@@ -361,9 +361,9 @@ def test_a_closed_engine_and_session_say_so(open_tiny: Callable[..., Engine]) ->
 def test_cross_graphs_are_built_once_per_shape(open_tiny: Callable[..., Engine]) -> None:
     engine = open_tiny()
     engine.session(A).ask("What?", sampling=GREEDY)
-    built = engine.runtime.vision.eyes.layers.plans_built
+    built = engine.runtime.vision.encoder.layers.plans_built
     engine.session(A).ask("What?", sampling=GREEDY)
-    assert engine.runtime.vision.eyes.layers.plans_built == built
+    assert engine.runtime.vision.encoder.layers.plans_built == built
 
 
 def test_cross_layers_work_in_place_without_copies(

@@ -75,8 +75,8 @@ def states(
     tiled = tile_picture(image, rules=runtime.vision.shape.tiling)
     tower = VisionTower(
         runtime.vision.shape,
-        runtime.vision.eyes.weights,
-        runtime.vision.eyes.backend,
+        runtime.vision.encoder.weights,
+        runtime.vision.encoder.backend,
         arithmetic=arithmetic,
         merge=merge,
     )
@@ -165,14 +165,14 @@ def test_keys_and_values_of_equal_tiles_are_copies(open_pair: ForRuntime) -> Non
     for merge in (False, True):
         tower = VisionTower(
             runtime.vision.shape,
-            runtime.vision.eyes.weights,
-            runtime.vision.eyes.backend,
+            runtime.vision.encoder.weights,
+            runtime.vision.encoder.backend,
             arithmetic=Arithmetic(attention=BLAS),
             merge=merge,
         )
         made = tower.encode(tiled)
         assert made.n_distinct == runtime.vision.shape.n_tokens // (2 if merge else 1)
-        cross = runtime.vision.eyes.layers.states(made, n_tiles=1, f32=True)
+        cross = runtime.vision.encoder.layers.states(made, n_tiles=1, f32=True)
         found.append([t.read_f32() for t in (*cross.keys, *cross.values)])
         cross.close()
         made.close()
@@ -220,7 +220,7 @@ def test_the_choice_is_measured_once_and_kept(
     runtime = open_pair("Q8_0")
     monkeypatch.setattr(tuning, "_path", lambda: tmp_path / "x" / "tuning.json")
     assert (
-        tuning.tuned(runtime.vision.eyes.backend, runtime.vision.shape, Q8_0) == Arithmetic()
+        tuning.tuned(runtime.vision.encoder.backend, runtime.vision.shape, Q8_0) == Arithmetic()
     )  # too small to care
     monkeypatch.setattr(tuning, "worth_measuring", lambda *_: True)
     measured = []
@@ -230,10 +230,10 @@ def test_the_choice_is_measured_once_and_kept(
         return measure(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(tuning, "measure", counting)
-    first = tuning.tuned(runtime.vision.eyes.backend, runtime.vision.shape, Q8_0)
-    assert tuning.tuned(runtime.vision.eyes.backend, runtime.vision.shape, Q8_0) == first
+    first = tuning.tuned(runtime.vision.encoder.backend, runtime.vision.shape, Q8_0)
+    assert tuning.tuned(runtime.vision.encoder.backend, runtime.vision.shape, Q8_0) == first
     assert len(measured) == 1
     for damage in ("", "[]", "{}", "nonsense"):
         (tmp_path / "x" / "tuning.json").write_text(damage, encoding="utf-8")
-        tuning.tuned(runtime.vision.eyes.backend, runtime.vision.shape, Q8_0)
+        tuning.tuned(runtime.vision.encoder.backend, runtime.vision.shape, Q8_0)
     assert len(measured) == 5

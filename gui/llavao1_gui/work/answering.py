@@ -46,7 +46,7 @@ class Session(Protocol):
     def close(self) -> None: ...
 
 
-class Teller:
+class EventSender:
     """Sends an answer's events; tokens are gathered to about thirty messages a second."""
 
     def __init__(self, channel: Channel, number: int) -> None:
@@ -105,7 +105,7 @@ def _name(event: Any) -> str:
     return event.stage.name if event.stage else ""
 
 
-class Desk:
+class AnswerWorker:
     """Holds the open model and the conversations with it."""
 
     def __init__(self, channel: Channel, script: Path | None) -> None:
@@ -117,7 +117,7 @@ class Desk:
 
     def answer(self, ask: m.Ask) -> None:
         """Sends the answer's events, at last `Answered` or `Failed`."""
-        teller = Teller(self.channel, ask.number)
+        sender = EventSender(self.channel, ask.number)
 
         def stop() -> bool:
             return self.channel.is_stopped(ask.number)
@@ -140,7 +140,7 @@ class Desk:
             ):
                 if isinstance(event, Answered) and not event.answer.cancelled:
                     self._keep(ask, event.answer.stages, session)
-                teller.tell(event)
+                sender.tell(event)
         except Cancelled as error:
             self.channel.send(m.Failed(ask.number, error.message, stopped=True))
         except LlavaError as error:
@@ -254,14 +254,14 @@ def main() -> None:
     options = parser.parse_args()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is the window's to answer
     channel = Channel()
-    desk = Desk(channel, options.script)
+    worker = AnswerWorker(channel, options.script)
     while (message := channel.inbox.get()) is not None:
         if isinstance(message, m.Ask):
-            desk.answer(message)
+            worker.answer(message)
         elif isinstance(message, m.Load):
-            desk.load(message)
+            worker.load(message)
     with contextlib.suppress(LlavaError):
-        desk.close()
+        worker.close()
 
 
 if __name__ == "__main__":

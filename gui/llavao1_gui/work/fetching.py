@@ -24,7 +24,7 @@ from llavao1_gui.state import messages as m
 from llavao1_gui.work.channel import Channel
 
 if TYPE_CHECKING:
-    from llavao1_convert.taking import Taken
+    from llavao1_convert.taking import Imported
 
 EVERY_S = 0.1
 NUMBER = 0  # a process does one piece of work
@@ -51,7 +51,9 @@ def pull(repo: str, quant: str | None, report: Report) -> m.Done:
     from llavao1_convert import taking
     from llavao1_edge.store.catalogue import Store
 
-    return _done(taking.pull(Store(), taking.Wish(repo, quant), report=report, stop=report.stop))
+    return _done(
+        taking.pull(Store(), taking.PullOptions(repo, quant), report=report, stop=report.stop)
+    )
 
 
 def convert(source: str, quant: str | None, report: Report) -> m.Done:
@@ -59,11 +61,11 @@ def convert(source: str, quant: str | None, report: Report) -> m.Done:
     from llavao1_convert import taking
     from llavao1_edge.store.catalogue import Store
 
-    wish = taking.Wish(source, quant)
+    wish = taking.PullOptions(source, quant)
     return _done(taking.convert(Store(), wish, report=report, stop=report.stop))
 
 
-def _done(taken: Taken) -> m.Done:
+def _done(taken: Imported) -> m.Done:
     return m.Done(taken.entry.name, taken.notes)
 
 

@@ -1,4 +1,4 @@
-"""Draws formulas behind the window: the process and its library start with the first one."""
+"""BatchSampler formulas behind the window: the process and its library start with the first one."""
 
 from __future__ import annotations
 

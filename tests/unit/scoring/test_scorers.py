@@ -10,7 +10,7 @@ from llavao1_edge.scoring import SCORERS, Choice, Decision, Part, Verdict, asks,
 from llavao1_edge.scoring.part import own_parts
 from llavao1_edge.scoring.text import closeness, normalise, normalise_answer
 from llavao1_edge.stages import CAPTION, CONCLUSION, REASONING, SUMMARY, Stage
-from llavao1_edge.testing import ScriptedPanel
+from llavao1_edge.testing import ScriptedJudge
 
 
 def part(text: str, mean: float = -1.0, stage: Stage = CAPTION, **more: object) -> Part:
@@ -23,14 +23,14 @@ def choose(
     scorer: str,
     *,
     keep: int = 1,
-    panel: ScriptedPanel | None = None,
+    judge: ScriptedJudge | None = None,
 ) -> tuple[Decision, list[Verdict]]:
     contenders = [
         (10 + i, (entry,) if isinstance(entry, Part) else entry) for i, entry in enumerate(parts)
     ]
     verdicts = []
     deciding = decide(
-        contenders, keep=keep, scorer=SCORERS[scorer](), panel=panel or ScriptedPanel()
+        contenders, keep=keep, scorer=SCORERS[scorer](), judge=judge or ScriptedJudge()
     )
     while True:
         try:
@@ -95,21 +95,21 @@ def test_combined_weighs_both() -> None:
 
 
 def test_the_judge_decides_by_both_orders() -> None:
-    panel = ScriptedPanel(logits={"a cat": 1.0, "a dog": 2.5})
-    decision, (verdict,) = choose([part("a cat"), part("a dog", -9)], "judge", panel=panel)
+    judge = ScriptedJudge(logits={"a cat": 1.0, "a dog": 2.5})
+    decision, (verdict,) = choose([part("a cat"), part("a dog", -9)], "judge", judge=judge)
     assert decision.kept == (1,)
     assert (verdict.choice, verdict.winner) == (Choice.SECOND, 11)
     assert verdict.preferences == (-1.5, -1.5)
-    texts = [ask.text for ask in panel.asked]
+    texts = [ask.text for ask in judge.asked]
     assert "Response 1: a cat" in texts[0]
     assert "Response 1: a dog" in texts[1]
 
 
 @pytest.mark.parametrize(("bias", "worth"), [(3.0, 1.0), (0.0, 0.0)])
 def test_a_contradiction_or_a_tie_falls_to_log_probability(bias: float, worth: float) -> None:
-    panel = ScriptedPanel(logits={"a cat": 0.0, "a dog": worth}, bias=bias)
+    judge = ScriptedJudge(logits={"a cat": 0.0, "a dog": worth}, bias=bias)
     parts = [part("a cat", -0.1), part("a dog", -0.9)]
-    decision, (verdict,) = choose(parts, "judge", panel=panel)
+    decision, (verdict,) = choose(parts, "judge", judge=judge)
     assert verdict.choice is Choice.UNDECIDED
     assert decision.kept == (0,)
 
@@ -121,44 +121,44 @@ def test_a_biased_judge_never_decides_by_position() -> None:
         parts = [part("a cat", -0.1), part("a dog", -0.9)]
         winners = set()
         for order in (parts, parts[::-1]):
-            panel = ScriptedPanel(logits=worths, bias=bias)
-            decision, _ = choose(order, "judge", panel=panel)
+            judge = ScriptedJudge(logits=worths, bias=bias)
+            decision, _ = choose(order, "judge", judge=judge)
             winners.add(order[decision.kept[0]].text)
         assert len(winners) == 1
 
 
 def test_the_reference_judge_checks_reasoning_first() -> None:
-    class Panel(ScriptedPanel):
+    class JudgeRunner(ScriptedJudge):
         def reply(self, asked: object) -> list[str]:
             assert isinstance(asked, list)
             self.asked += asked
             return ["Yes." if "good" in ask.text else "No." for ask in asked]
 
-    panel = Panel()
+    judge = JudgeRunner()
     stages = [part("plan", stage=SUMMARY), part("a cat", stage=CAPTION)]
     parts = [(*stages, part(text, stage=REASONING)) for text in ("bad step", "good step")]
-    decision, (verdict,) = choose(parts, "judge-reference", panel=panel)
+    decision, (verdict,) = choose(parts, "judge-reference", judge=judge)
     assert decision.kept == (1,)
-    assert len(panel.asked) == 2
-    assert all(not ask.picture for ask in panel.asked)
+    assert len(judge.asked) == 2
+    assert all(not ask.picture for ask in judge.asked)
     assert "only one passed" in verdict.reasons[0]
 
 
 def test_an_unreadable_verdict_is_undecided_not_second() -> None:
-    class Mumbling(ScriptedPanel):
+    class Mumbling(ScriptedJudge):
         def reply(self, asked: object) -> list[str]:
             return ["I cannot say."] * len(asked)  # type: ignore[arg-type]
 
     parts = [part("a cat", -0.1), part("a dog", -0.9)]
-    decision, (verdict,) = choose(parts, "judge-reference", panel=Mumbling())
+    decision, (verdict,) = choose(parts, "judge-reference", judge=Mumbling())
     assert verdict.choice is Choice.UNDECIDED
     assert decision.kept == (0,)
 
 
 def test_keeping_two_plays_for_the_second_place() -> None:
     worth = {f"text {i}": float(i) for i in range(5)}
-    panel = ScriptedPanel(logits=worth)
-    decision, verdicts = choose([part(text) for text in worth], "judge", keep=2, panel=panel)
+    judge = ScriptedJudge(logits=worth)
+    decision, verdicts = choose([part(text) for text in worth], "judge", keep=2, judge=judge)
     assert decision.kept == (4, 3)
     pairs = [{verdict.first, verdict.second} for verdict in verdicts]
     assert len(pairs) == len({frozenset(pair) for pair in pairs})  # nobody is asked twice

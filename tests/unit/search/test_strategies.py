@@ -30,7 +30,7 @@ from llavao1_edge.search import (
 from llavao1_edge.search.answer import Recorder
 from llavao1_edge.search.budget import Limit
 from llavao1_edge.stages import STAGES
-from llavao1_edge.testing import ScriptedDrafter, ScriptedPanel
+from llavao1_edge.testing import ScriptedDrafter, ScriptedJudge
 
 SCRIPT = {
     "summary": ["look. then count", "count", "guess at once"],
@@ -177,12 +177,12 @@ def test_the_winner_is_never_worse_than_a_loser(
 def test_a_tournament_needs_one_comparison_less_than_candidates(n: int, scorer: str) -> None:
     script = {name: [f"{name} {i}" for i in range(n)] for name in NAMES}
     worth = {text: float(i) for texts in script.values() for i, text in enumerate(texts)}
-    drafter = ScriptedDrafter(script, panel=ScriptedPanel(logits=worth))
+    drafter = ScriptedDrafter(script, judge=ScriptedJudge(logits=worth))
     done = run("stage-beam", drafter, candidates=n, scorer=scorer)
     assert len(done.of(Judged)) == 4 * (n - 1)
     assert done.texts == {name: f"{name} {n - 1}" for name in NAMES}
     if scorer == "judge":
-        assert len(drafter.panel.asked) == 2 * 4 * (n - 1)
+        assert len(drafter.judge.asked) == 2 * 4 * (n - 1)
 
 
 @pytest.mark.parametrize("name", SEARCHES)

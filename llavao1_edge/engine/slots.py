@@ -28,21 +28,21 @@ class Root:
     place: Place = field(default_factory=Place)
 
     @property
-    def seated(self) -> int:
+    def held(self) -> int:
         """Its sequence, which it must have."""
         assert self.sequence is not None
         return self.sequence
 
 
 @dataclass(eq=False)
-class Seat:
+class Slot:
     """One conversation: all its tokens after the root, and its place in the cache.
 
     sequence: holds the root and the first `n_cached` tokens of the history; None: no place. owner:
-    whoever goes on with the conversation; a seat whose owner is gone is given to others.
+    whoever goes on with the conversation; a slot whose owner is gone is given to others.
     """
 
-    seats: Seats
+    slots: Slots
     owner: ReferenceType[object]
     root: Root | None = None  # of a conversation about a picture
     history: list[int] = field(default_factory=list)
@@ -57,7 +57,7 @@ class Seat:
         return 0 if self.root is None else self.root.place.position
 
     @property
-    def is_seated(self) -> bool:
+    def is_held(self) -> bool:
         """Whether it holds anything in the cache."""
         return self.sequence is not None or (
             self.root is not None and self.root.sequence is not None
@@ -71,32 +71,32 @@ class Seat:
 
     def fork(self) -> tuple[int, int]:
         """A sequence that continues the history, and how many of its tokens are cached."""
-        runtime = self.seats.runtime
+        runtime = self.slots.runtime
         sequence = runtime.take_sequence()
         if self.sequence is not None:
             runtime.context.fork(self.sequence, sequence)
         elif self.root is not None:
-            runtime.context.fork(self.root.seated, sequence)
+            runtime.context.fork(self.root.held, sequence)
         return sequence, self.n_cached
 
     def keep(self, sequence: int | None, *, history: list[int], n_cached: int) -> None:
         """The conversation goes on from `sequence`, which holds the first `n_cached` tokens (None:
         there was no room for it, the next question computes it again)."""
         if self.sequence is not None:
-            self.seats.runtime.release(self.sequence)
+            self.slots.runtime.release(self.sequence)
         self.sequence, self.n_cached, self.history = sequence, n_cached, history
 
     def evict_another(self) -> bool:
         """Makes room at another conversation's cost; False where there is none."""
-        return self.seats.evict(self)
+        return self.slots.evict(self)
 
     def make_room(self, n_new: int) -> None:
         """For so many cells more. Raises ContextFullError where they cannot fit."""
-        self.seats.make_room(self, len(self.history) + n_new)
+        self.slots.make_room(self, len(self.history) + n_new)
 
 
-class Seats:
-    """All seats of an engine. Owners are held weakly: one that is dropped gives its seat back.
+class Slots:
+    """All slots of an engine. Owners are held weakly: one that is dropped gives its slot back.
 
     `add` may be called from any thread, the rest only inside a turn.
     """
@@ -104,44 +104,44 @@ class Seats:
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
         self._lock = threading.Lock()
-        self._seats: list[Seat] = []
+        self._seats: list[Slot] = []
 
-    def add(self, owner: object) -> Seat:
-        seat = Seat(self, ref(owner))
+    def add(self, owner: object) -> Slot:
+        slot = Slot(self, ref(owner))
         with self._lock:
-            self._seats.append(seat)
-        return seat
+            self._seats.append(slot)
+        return slot
 
-    def clear(self, seat: Seat) -> None:
+    def clear(self, slot: Slot) -> None:
         """Gives up the cached history; the next question computes it again."""
-        if seat.sequence is not None:
-            self.runtime.release(seat.sequence)
-            seat.sequence, seat.n_cached = None, 0
-        if seat.root is not None and seat.root.sequence is not None:
-            self.runtime.release(seat.root.sequence)
-            seat.root.sequence = None
+        if slot.sequence is not None:
+            self.runtime.release(slot.sequence)
+            slot.sequence, slot.n_cached = None, 0
+        if slot.root is not None and slot.root.sequence is not None:
+            self.runtime.release(slot.root.sequence)
+            slot.root.sequence = None
 
     def sweep(self) -> None:
-        """Frees the seats of conversations that were closed or that nobody holds any more."""
+        """Frees the slots of conversations that were closed or that nobody holds any more."""
         with self._lock:
             gone = [s for s in self._seats if s.abandoned or s.owner() is None]
-            self._seats = [seat for seat in self._seats if seat not in gone]
-        for seat in gone:
-            self.clear(seat)
+            self._seats = [slot for slot in self._seats if slot not in gone]
+        for slot in gone:
+            self.clear(slot)
 
-    def evict(self, keep: Seat) -> bool:
-        """Clears the longest unused seat but `keep`; False where none is left."""
+    def evict(self, keep: Slot) -> bool:
+        """Clears the longest unused slot but `keep`; False where none is left."""
         self.sweep()
         with self._lock:
             others = [other for other in self._seats if other is not keep]
-        held = [other for other in others if other.is_seated]
+        held = [other for other in others if other.is_held]
         if not held:
             return False
         self.clear(min(held, key=lambda other: other.used_at))
         return True
 
-    def make_room(self, seat: Seat | None, n_tokens: int) -> None:
-        """Clears other seats, the longest unused first, until `n_tokens` fit into half the context
+    def make_room(self, slot: Slot | None, n_tokens: int) -> None:
+        """Clears other slots, the longest unused first, until `n_tokens` fit into half the context
         (the other half is for the answer) and sequences are free.
 
         Raises ContextFullError where the conversation alone is too long.
@@ -154,11 +154,11 @@ class Seats:
                 hint="Ask in a new conversation, or start with a larger --context.",
             )
         self.sweep()
-        if seat is not None:
-            seat.used_at = time.monotonic()
+        if slot is not None:
+            slot.used_at = time.monotonic()
         with self._lock:
-            others = [other for other in self._seats if other is not seat]
-        others = sorted((o for o in others if o.is_seated), key=lambda o: o.used_at)
+            others = [other for other in self._seats if other is not slot]
+        others = sorted((o for o in others if o.is_held), key=lambda o: o.used_at)
         used = sum(other.n_cells for other in others)
         for other in others:
             roomy = used + n_tokens <= n_ctx // 2

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llavao1_edge.backend import Stop
+from llavao1_edge.engine.branches import BranchCache, BranchState
 from llavao1_edge.engine.drafter import BatchDrafter
-from llavao1_edge.engine.points import Point, Points
 from llavao1_edge.engine.runtime import Runtime
-from llavao1_edge.engine.seats import Root
+from llavao1_edge.engine.slots import Root
 from llavao1_edge.errors import Cancelled, ContextFullError
 from llavao1_edge.llama.context import Row
 from llavao1_edge.llama.sampler import Sampling
@@ -34,12 +34,12 @@ class _Shared:
     tokens: list[int] = field(default_factory=list)
 
 
-class ModelPanel:
-    """See `scoring.Panel`. `room` may park the search's own branches."""
+class LocalJudge:
+    """See `scoring.JudgeRunner`. `room` may park the search's own branches."""
 
     def __init__(
         self,
-        room: Points,
+        room: BranchCache,
         *,
         question: str,
         sight: Any,
@@ -75,7 +75,7 @@ class ModelPanel:
     def weigh(
         self, asks: Sequence[Ask], options: tuple[str, ...]
     ) -> list[tuple[float, ...] | None]:
-        """See `scoring.Panel`."""
+        """See `scoring.JudgeRunner`."""
         started = time.perf_counter()
         weighed: list[tuple[float, ...] | None] = [None] * len(asks)
         for picture in (True, False):
@@ -103,24 +103,24 @@ class ModelPanel:
             n = _n_shared(endings)
             labels.append([ending[n] for ending in endings])
             prompts.append(self._prompt(ask) + endings[0][:n])
-        points = self._points(asks[0].picture)
-        opened: list[Point] = []
+        cache = self._cache(asks[0].picture)
+        opened: list[BranchState] = []
         try:
-            opened = self._open(prompts, asks[0].picture, points)
+            opened = self._open(prompts, asks[0].picture, cache)
             rows = [
-                Row(token, point.n_past + i, point.seated, output=i == len(point.pending) - 1)
-                for point in opened
-                for i, token in enumerate(point.pending)
+                Row(token, state.n_past + i, state.held, output=i == len(state.pending) - 1)
+                for state in opened
+                for i, token in enumerate(state.pending)
             ]
             self._counters.judge_tokens += len(rows)
-            logits = points.decode(rows)
+            logits = cache.decode(rows)
         except Cancelled:
             return [None] * len(asks)
         except ContextFullError:
             return None
         finally:
-            for point in opened:
-                points.free(point)
+            for state in opened:
+                cache.free(state)
         self._counters.judge_calls += len(asks)
         return [
             tuple(float(row[label]) for label in wanted)
@@ -129,7 +129,7 @@ class ModelPanel:
 
     # --- written replies --------------------------------------------------------------------
     def reply(self, asks: Sequence[Ask]) -> list[str]:
-        """See `scoring.Panel`."""
+        """See `scoring.JudgeRunner`."""
         started = time.perf_counter()
         replies = [""] * len(asks)
         for picture in (True, False):
@@ -152,9 +152,9 @@ class ModelPanel:
 
     def _reply(self, asks: Sequence[Ask]) -> list[str]:
         prompts = [self._prompt(ask) + self._runtime.model.tokenise(ask.opening) for ask in asks]
-        points = self._points(asks[0].picture)
+        cache = self._cache(asks[0].picture)
         drafter = BatchDrafter(
-            points,
+            cache,
             sampling=self._sampling,
             max_tokens=REPLY_TOKENS,
             stage_tokens=None,
@@ -165,16 +165,16 @@ class ModelPanel:
         before = self._counters.candidates
         replies = [""] * len(asks)
         try:
-            opened = self._open_somehow(prompts, asks[0].picture, points)
+            opened = self._open_somehow(prompts, asks[0].picture, cache)
         except Cancelled:
             return replies
         try:
             branches = [
-                drafter.root(point, path=(zlib.crc32(ask.text.encode()),))
-                for point, ask in zip(opened, asks, strict=True)
+                drafter.root(state, path=(zlib.crc32(ask.text.encode()),))
+                for state, ask in zip(opened, asks, strict=True)
             ]
             self._counters.judge_calls += len(asks)
-            self._counters.judge_tokens += sum(len(point.pending) for point in opened)
+            self._counters.judge_tokens += sum(len(state.pending) for state in opened)
             for event in drafter.draft(branches, None, n=1):
                 if isinstance(event, CandidateFinished):
                     replies[event.number] = event.candidate.text
@@ -193,60 +193,64 @@ class ModelPanel:
         words = self._runtime.words
         return self._runtime.encode(words.chat.turn(ask.text, system=words.system))
 
-    def _points(self, picture: bool) -> Points:
-        points = Points(
+    def _cache(self, picture: bool) -> BranchCache:
+        cache = BranchCache(
             self._runtime,
             sight=self._sight if picture else None,
             stop=self._stop,
             counters=self._counters,
             parking=False,
         )
-        points.reserves.append(self._room.make_room)
-        return points
+        cache.reserves.append(self._room.make_room)
+        return cache
 
-    def _open_somehow(self, prompts: list[list[int]], picture: bool, points: Points) -> list[Point]:
+    def _open_somehow(
+        self, prompts: list[list[int]], picture: bool, cache: BranchCache
+    ) -> list[BranchState]:
         while True:
             try:
-                return self._open(prompts, picture, points)
+                return self._open(prompts, picture, cache)
             except ContextFullError:
                 if not self._room.make_room():
                     raise
 
-    def _open(self, prompts: list[list[int]], picture: bool, points: Points) -> list[Point]:
-        """A point for each prompt: what all have in common is decoded, the rest is pending."""
+    def _open(
+        self, prompts: list[list[int]], picture: bool, cache: BranchCache
+    ) -> list[BranchState]:
+        """A state for each prompt: what all have in common is decoded, the rest is pending."""
         n_common = min(_n_shared(prompts), min(map(len, prompts)) - 1)
         shared = self._shared[picture]
         root = self._root if picture else None
         base = 0 if root is None else root.place.position
         n_kept = min(_n_shared([shared.tokens, prompts[0]]), n_common)
         if shared.sequence is None:
-            shared.sequence, n_kept = points.take_sequence(), 0
+            shared.sequence, n_kept = cache.take_sequence(), 0
             if shared.sequence is None:
                 raise ContextFullError("no sequence is free")
             if root is not None:
-                self._runtime.context.fork(root.seated, shared.sequence)
+                self._runtime.context.fork(root.held, shared.sequence)
         if not self._runtime.rewind(shared.sequence, base + n_kept):
             self._runtime.context.forget(shared.sequence)
             n_kept = 0
             if root is not None:
-                self._runtime.context.fork(root.seated, shared.sequence)
+                self._runtime.context.fork(root.held, shared.sequence)
         shared.tokens = prompts[0][:n_common]
         sequence = shared.sequence
         rows = [Row(prompts[0][i], base + i, sequence) for i in range(n_kept, n_common)]
-        opened: list[Point] = []
+        opened: list[BranchState] = []
         try:
             if rows:
                 self._counters.judge_tokens += len(rows)
-                points.decode(rows)
+                cache.decode(rows)
             for prompt in prompts:
-                forked = points.fork(sequence, (), 0)
-                opened.append(Point(forked, base + n_common, prompt[n_common:]))
+                forked = cache.fork(sequence, (), 0)
+                opened.append(BranchState(forked, base + n_common, prompt[n_common:]))
             if shared.sequence is None:  # it was given up to make room for its own forks
                 raise ContextFullError("no room for the judge")
         except BaseException:
             self._forget(shared)
-            for point in opened:
-                points.free(point)
+            for state in opened:
+                cache.free(state)
             raise
         return opened
 

@@ -19,7 +19,7 @@ from llavao1_edge.mllama.weights import Weights
 LEAST_SCORE_BYTES = SCORE_BYTES // 16
 
 
-class Eyes(Closing):
+class PictureEncoder(Closing):
     """Owns a device's backend, the weights on it, the vision tower and the cross layers."""
 
     def __init__(

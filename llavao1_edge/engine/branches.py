@@ -25,7 +25,7 @@ NO_LOGITS: Logits = np.empty((0, 0), dtype=np.float32)
 
 
 @dataclass
-class Point:
+class BranchState:
     """Where a branch stands. `pending` tokens are decided but not decoded yet.
 
     sequence None: parked. tokens: all of the turn so far, the pending ones included. n_sampled: how
@@ -44,14 +44,14 @@ class Point:
     decoder_state: tuple[bytes, int] = (b"", 0)  # the first bytes of an unfinished character
 
     @property
-    def seated(self) -> int:
+    def held(self) -> int:
         """Its sequence, which it must have."""
         assert self.sequence is not None
         return self.sequence
 
 
-class Points:
-    """The points of one answer. `reserves` are asked for room after parking did not help."""
+class BranchCache:
+    """The branches of one answer. `reserves` are asked for room after parking did not help."""
 
     def __init__(
         self,
@@ -63,52 +63,52 @@ class Points:
         parking: bool = True,
         restart: Callable[[], int] | None = None,
     ) -> None:
-        """sight: what all of them see, None for no picture; parking: whether all points come from
+        """sight: what all of them see, None for no picture; parking: whether all branches come from
         the first one, so that they can be parked; restart: a new sequence that holds what was
-        there before the first point's pending tokens (needed where memory cannot be rewound)."""
+        there before the first state's pending tokens (needed where memory cannot be rewound)."""
         self.runtime, self.sight, self.stop, self.counters = runtime, sight, stop, counters
         self.reserves: list[Callable[[], bool]] = []
         self.parking, self._restart = parking, restart
-        self._pinned: list[Point] = []
-        self._points: dict[int, Point] = {}
-        self._root: Point | None = None
+        self._pinned: list[BranchState] = []
+        self._states: dict[int, BranchState] = {}
+        self._root: BranchState | None = None
         self._root_end = 0
         self._next_key = 0
 
-    def __getitem__(self, key: int) -> Point:
-        return self._points[key]
+    def __getitem__(self, key: int) -> BranchState:
+        return self._states[key]
 
-    def add(self, point: Point) -> int:
-        """Its key. The first point is the root: the end of the prompt."""
+    def add(self, state: BranchState) -> int:
+        """Its key. The first state is the root: the end of the prompt."""
         self._next_key += 1
-        self._points[self._next_key] = point
+        self._states[self._next_key] = state
         if self._root is None:
-            self._root, self._root_end = point, point.n_past + len(point.pending)
+            self._root, self._root_end = state, state.n_past + len(state.pending)
         return self._next_key
 
     def drop(self, key: int) -> None:
-        point = self._points.pop(key, None)
+        state = self._states.pop(key, None)
         # The root stays to the end: parked branches are computed from it, and they share its cells.
-        if point is not None and point is not self._root:
-            self.free(point)
+        if state is not None and state is not self._root:
+            self.free(state)
 
-    def take(self, key: int) -> Point:
-        """Hands a point with its sequence to the caller."""
-        point = self._points.pop(key)
-        self.seat(point)
-        if point is self._root:
+    def take(self, key: int) -> BranchState:
+        """Hands a state with its sequence to the caller."""
+        state = self._states.pop(key)
+        self.restore(state)
+        if state is self._root:
             self._root = None
-        return point
+        return state
 
-    def free(self, point: Point) -> None:
-        if point.sequence is not None:
-            self.runtime.release(point.sequence)
-            point.sequence = None
+    def free(self, state: BranchState) -> None:
+        if state.sequence is not None:
+            self.runtime.release(state.sequence)
+            state.sequence = None
 
     def close(self) -> None:
-        for point in self._points.values():
-            self.free(point)
-        self._points.clear()
+        for state in self._states.values():
+            self.free(state)
+        self._states.clear()
         if self._root is not None:
             self.free(self._root)
             self._root = None
@@ -116,15 +116,15 @@ class Points:
     # --- room -------------------------------------------------------------------------------
     def make_room(self) -> bool:
         """Frees some cells and a sequence; False where nothing is left to free."""
-        for point in reversed(self._points.values()):
-            if self.parking and self._can_wait(point):
-                self.free(point)
+        for state in reversed(self._states.values()):
+            if self.parking and self._can_wait(state):
+                self.free(state)
                 return True
         return any(reserve() for reserve in self.reserves)
 
-    def _can_wait(self, point: Point) -> bool:
-        needed = point is self._root or any(point is pinned for pinned in self._pinned)
-        return point.sequence is not None and not needed
+    def _can_wait(self, state: BranchState) -> bool:
+        needed = state is self._root or any(state is pinned for pinned in self._pinned)
+        return state.sequence is not None and not needed
 
     def take_sequence(self) -> int | None:
         """A free sequence, parking a branch for it where needed; None where there is none."""
@@ -133,13 +133,13 @@ class Points:
                 return None
         return self.runtime.take_sequence()
 
-    def seat(self, point: Point) -> None:
-        """Makes sure that the point has its sequence. Raises ContextFullError."""
-        if point.sequence is not None:
+    def restore(self, state: BranchState) -> None:
+        """Makes sure that the state has its sequence. Raises ContextFullError."""
+        if state.sequence is not None:
             return
         assert self._root is not None
-        n = point.n_past - self._root_end
-        point.sequence = self.fork(self._root.seated, point.tokens[:n], self._root_end)
+        n = state.n_past - self._root_end
+        state.sequence = self.fork(self._root.held, state.tokens[:n], self._root_end)
 
     def fork(self, source: int, tokens: Sequence[int], start: int) -> int:
         """A new sequence that shares `source` and goes on with `tokens` at position `start`.
@@ -186,71 +186,75 @@ class Points:
                 logits.append(context.outputs(n_outputs))
         return logits[0] if len(logits) == 1 else np.concatenate(logits or [NO_LOGITS])
 
-    def extend(self, jobs: Sequence[tuple[Point, list[int]]]) -> tuple[list[Point], Logits]:
-        """For each (point, forced tokens) a copy that went on with them, and the logits there
+    def extend(
+        self, jobs: Sequence[tuple[BranchState, list[int]]]
+    ) -> tuple[list[BranchState], Logits]:
+        """For each (state, forced tokens) a copy that went on with them, and the logits there
         (n, n_vocab).
 
-        What is pending is decoded for the point and its copy at once, so that the point can be gone
+        What is pending is decoded for the state and its copy at once, so that the state can be gone
         on from again without computing it twice. All in one batch. Raises ContextFullError where
         parking everything else does not help.
         """
-        self._pinned = [point for point, _ in jobs]
+        self._pinned = [state for state, _ in jobs]
         try:
             while True:
                 try:
                     return self._extend(jobs)
                 except ContextFullError:
-                    lost = any(point.sequence is None for point, _ in jobs)
+                    lost = any(state.sequence is None for state, _ in jobs)
                     if (lost and not self.parking) or not self.make_room():
                         raise
         finally:
             self._pinned = []
 
-    def _take_back(self, point: Point) -> None:
+    def _take_back(self, state: BranchState) -> None:
         """Frees the cells of what is still pending, or where that cannot be, all of its cells."""
-        if self.runtime.rewind(point.seated, point.n_past):
+        if self.runtime.rewind(state.held, state.n_past):
             return
-        self.free(point)
-        if point is self._root and self._restart is not None:
-            point.sequence = self._restart()
+        self.free(state)
+        if state is self._root and self._restart is not None:
+            state.sequence = self._restart()
 
-    def _extend(self, jobs: Sequence[tuple[Point, list[int]]]) -> tuple[list[Point], Logits]:
+    def _extend(
+        self, jobs: Sequence[tuple[BranchState, list[int]]]
+    ) -> tuple[list[BranchState], Logits]:
         copies: list[int] = []
         rows: list[Row] = []
         try:
-            for point, forced in jobs:
-                self.seat(point)
-                copied = self.fork(point.seated, (), 0)
+            for state, forced in jobs:
+                self.restore(state)
+                copied = self.fork(state.held, (), 0)
                 copies.append(copied)
-                n_pending = len(point.pending)
+                n_pending = len(state.pending)
                 rows += [
                     Row(
                         token,
-                        point.n_past + i,
+                        state.n_past + i,
                         copied,
-                        also=point.seated if i < n_pending else -1,
+                        also=state.held if i < n_pending else -1,
                         output=i == n_pending + len(forced) - 1,
                     )
-                    for i, token in enumerate([*point.pending, *forced])
+                    for i, token in enumerate([*state.pending, *forced])
                 ]
             logits = self.decode(rows)
         except BaseException:
             for copied in copies:
                 self.runtime.release(copied)
-            for point, _ in jobs:
-                if point.sequence is not None and point.pending:
-                    self._take_back(point)
+            for state, _ in jobs:
+                if state.sequence is not None and state.pending:
+                    self._take_back(state)
             raise
         reached = []
-        for (point, forced), copied in zip(jobs, copies, strict=True):
-            point.n_past += len(point.pending)
-            point.pending = []
+        for (state, forced), copied in zip(jobs, copies, strict=True):
+            state.n_past += len(state.pending)
+            state.pending = []
             base = replace(
-                point,
+                state,
                 sequence=copied,
-                n_past=point.n_past + len(forced),
+                n_past=state.n_past + len(forced),
                 pending=[],
-                tokens=[*point.tokens, *forced],
+                tokens=[*state.tokens, *forced],
             )
             reached.append(base)
         return reached, logits

@@ -6,7 +6,7 @@ import codecs
 import re
 from dataclasses import dataclass, field, replace
 
-from llavao1_edge.engine.points import Point
+from llavao1_edge.engine.branches import BranchState
 from llavao1_edge.llama.sampler import Drawn, Sampler
 from llavao1_edge.scoring import Part
 from llavao1_edge.search import Branch, Ending, Unit
@@ -19,7 +19,7 @@ SHORTEST_SENTENCE = 8
 
 
 @dataclass
-class Lane:
+class CandidateStream:
     """One candidate. number: over all branches of the draft; draw: counted for its branch.
 
     base: the branch after the forced opening. n_decoded: how many of `tokens` are in the cache of
@@ -29,7 +29,7 @@ class Lane:
     number: int
     draw: int
     branch: Branch
-    base: Point
+    base: BranchState
     stage: Stage | None
     unit: Unit
     sampler: Sampler
@@ -57,7 +57,7 @@ class Lane:
         return self.base.n_past + self.n_decoded
 
     @property
-    def seated(self) -> int:
+    def held(self) -> int:
         """Its sequence, which it must have."""
         assert self.sequence is not None
         return self.sequence
@@ -134,9 +134,9 @@ class Lane:
         )
         return (*before[:-1], grown)
 
-    def reached(self) -> Point:
-        """The point after this candidate; it owns the lane's sequence from now on."""
-        point = Point(
+    def reached(self) -> BranchState:
+        """The state after this candidate; it owns the stream's sequence from now on."""
+        state = BranchState(
             sequence=self.sequence,
             n_past=self.base.n_past + len(self.tokens) - 1,
             pending=self.tokens[-1:],
@@ -145,11 +145,11 @@ class Lane:
         )
         self.sequence = None
         if self.still_open:
-            point.open_text, point.n_open = self.text, self.base.n_open + len(self.tokens)
-            point.decoder_state = self.decoder.getstate()
+            state.open_text, state.n_open = self.text, self.base.n_open + len(self.tokens)
+            state.decoder_state = self.decoder.getstate()
         else:
-            point.owed = self._owed()
-        return point
+            state.owed = self._owed()
+        return state
 
     def _owed(self) -> str:
         """What must stand between this stage and the next opening tag."""

@@ -277,6 +277,7 @@ class App(QObject):
         if isinstance(message, m.Loaded):
             self.loaded = message
             self.pictures.set_tiling(message.tile, message.max_tiles)
+            self.window.picture.set_several(message.several)
             self._show_model()
         elif isinstance(message, m.Seen) and message.looks:
             self.pictures.set_looks(message.looks, message.n_cells)

@@ -27,7 +27,7 @@ SOON_MS = 100  # another window's write is over in a moment: nothing is said of 
 PATIENCE_S = 1.0
 CLOCK_MS = 250
 TITLE = 80  # characters of a question that become a title
-NOT_SENT = ("preset", "turn", "reused")  # of what history keeps of a request
+NOT_SENT = ("preset", "turn", "reused", "more")  # of what history keeps of a request
 
 
 class Conversations(QObject):
@@ -97,11 +97,12 @@ class Conversations(QObject):
         assert picture is not None
         try:
             path = self.pictures.file_of(picture)
+            more = self._more()
         except LlavaError as error:
             self.problem.emit(error.message, error.hint)
             return False
         turn = self._next_turn() if turn is None else turn
-        request = self._request(seed, form) | {"turn": turn}
+        request = self._request(seed, form) | {"turn": turn, "more": more}
         message = self._message(question.strip(), str(path), request)
         exchange = Exchange(0, question.strip(), request)
         if self.current is None:
@@ -113,6 +114,14 @@ class Conversations(QObject):
         self.listed.emit()
         self._begin(exchange, message)
         return True
+
+    def _more(self) -> list[str]:
+        """Digests of the further pictures of this conversation, which its first question chose.
+        Raises HistoryError, where one cannot be kept."""
+        if self.exchanges:
+            kept = self.exchanges[0].request.get("more")
+            return [str(digest) for digest in kept] if isinstance(kept, list) else []
+        return [self.pictures.file_of(picture).name for picture in self.pictures.others]
 
     def _trouble(self, question: str) -> tuple[str, str] | None:
         if not question.strip():
@@ -188,6 +197,7 @@ class Conversations(QObject):
             question=question,
             picture=path,
             crop=self.pictures.part,
+            more=tuple(str(self.history.picture_path(digest)) for digest in request["more"]),
             earlier=self._earlier(request["turn"]),
         )
 

@@ -51,10 +51,18 @@ class Pictures(QObject):
         pane.removed.connect(self.remove)
         pane.view.part_chosen.connect(self.set_part)
         pane.sight_wanted.connect(lambda _: self.show_sight())
+        pane.together.toggled.connect(lambda _: self.changed.emit())
 
     @property
     def active(self) -> LoadedPicture | None:
         return self.pictures[self.at] if 0 <= self.at < len(self.pictures) else None
+
+    @property
+    def others(self) -> list[LoadedPicture]:
+        """The other pictures that a question is about, if it is about all of them."""
+        if not self.window.picture.together.isChecked():
+            return []
+        return [found for found in self.pictures if found is not self.active]
 
     @property
     def reopening(self) -> bool:

@@ -345,5 +345,29 @@ def test_a_model_that_llama_cpp_runs_itself(make_window: Make) -> None:
     assert pane.view.sight is None
     again = window.ask("And now?")
     assert again.request["reused"] is True
+    assert not pane.together.isVisible()
+    window.open(OTHER)
+    assert pane.together.isVisible()
+    pane.together.setChecked(True)
+    assert window.talk.exchanges == []
+    both = window.ask("Which is larger?")
+    assert both.status == "answered", both.error
+    assert len(both.request["more"]) == 1
+    assert both.trace is not None
+    assert both.trace["counters"]["vision_passes"] >= 1
+    follow = window.ask("Why?")  # the same pictures, whatever is chosen since
+    assert follow.request["more"] == both.request["more"]
+    assert follow.request["reused"] is True
+    about_both = window.talk.current
+    assert about_both is not None
+    pane.eye_button.setChecked(True)
     window.app.change(model="demo")
     window.wait(lambda: "2 × 2 tiles" in pane.sight_text.text())
+    assert not pane.together.isVisible()
+    assert window.talk.exchanges == []  # what comes now is about one picture
+    assert window.ask("How many circles are there?").status == "answered"
+    window.talk.open(about_both.id)
+    window.wait(lambda: not window.pictures.reopening)
+    refused = window.ask("And now?")
+    assert refused.status == "failed"
+    assert "one picture" in refused.error

@@ -22,7 +22,8 @@ from llavao1_edge.cli.main import main
 from llavao1_edge.errors import Cancelled, DownloadError, UsageError
 from llavao1_edge.store import hub as hub_module
 from llavao1_edge.store.catalogue import Store
-from llavao1_edge.store.pull import choose_pair, pull_pair, ready_pairs
+from llavao1_edge.store.pull import RemotePair, choose_pair, pull_pair, ready_pairs
+from tests import native_models
 from tests.configurations import CONFIGURATIONS
 from tests.hub import COMMIT, BadDay, Hub
 from tests.tiny import save, save_safetensors, weights
@@ -433,6 +434,39 @@ def test_which_pair_of_several(hub: Hub) -> None:
     assert choose_pair(pairs, "f16", repo="x").text == "Tiny-F16.gguf"
     with pytest.raises(UsageError, match="none of Q2"):
         choose_pair(pairs, "Q2", repo="x")
+
+
+def test_a_pair_that_llama_cpp_runs_itself(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+    """As people publish them: several quantisations, one projector in several formats."""
+    text, mmproj = (path.read_bytes() for path in native_models.pair("qwen2vl"))
+    files = {f"Tiny-VL-2B-{quant}.gguf": text for quant in ("Q4_K_M", "Q8_0", "F16")}
+    files |= {f"mmproj-{kind}.gguf": mmproj for kind in ("BF16", "F16", "F32")}
+    hub.repositories["Someone/VL-GGUF"] = files
+    assert main(["models", "pull", "Someone/VL-GGUF"]) == 0
+    (entry,) = Store().entries()
+    assert (entry.name, entry.text.file, entry.mmproj.file) == (
+        "Tiny-VL-2B-Q4_K_M", "Tiny-VL-2B-Q4_K_M.gguf", "mmproj-F16.gguf",
+    )  # fmt: skip
+    assert main(["models", "pull", "Someone/VL-GGUF", "--quant", "q8_0"]) == 0
+    assert [entry.name for entry in Store().entries()] == ["Tiny-VL-2B-Q4_K_M", "Tiny-VL-2B-Q8_0"]
+    hub.repositories["Someone/VL-GGUF"] = {"Tiny-VL-2B-Q4_K_M.gguf": text}
+    assert main(["models", "pull", "Someone/VL-GGUF"]) == 1
+    assert "no mmproj file" in capsys.readouterr().err
+
+
+def test_what_fits_is_pulled() -> None:
+    pairs = [
+        RemotePair(f"M-{quant}.gguf", "mmproj-F16.gguf") for quant in ("Q8_0", "Q4_K_M", "Q2_K")
+    ]
+    sizes = {"M-Q8_0.gguf": 800, "M-Q4_K_M.gguf": 450, "M-Q2_K.gguf": 250, "mmproj-F16.gguf": 50}
+
+    def chosen(room: int | None, quant: str | None = None) -> str:
+        return choose_pair(pairs, quant, repo="x", sizes=sizes, room=room).text
+
+    assert chosen(None) == chosen(10_000) == "M-Q4_K_M.gguf"
+    assert chosen(400) == "M-Q2_K.gguf"
+    assert chosen(100) == "M-Q4_K_M.gguf"  # nothing fits: the memory plan says so, with numbers
+    assert chosen(400, "Q8_0") == "M-Q8_0.gguf"
 
 
 def test_file_names_that_lead_out_are_left_out(hub: Hub) -> None:

@@ -15,13 +15,15 @@ from llavao1_edge.errors import LlavaError
 # --- to the engine's process ----------------------------------------------------------------------
 @dataclass(frozen=True)
 class Ask:
-    """A question. crop: left, top, right, bottom in original pixels. earlier: turns of the same
-    conversation, (question, stages). form: of the conclusion, ("choices", "A,B") and the like."""
+    """A question. crop: left, top, right, bottom in original pixels. more: further pictures, for
+    models that take several. earlier: turns of the same conversation, (question, stages). form: of
+    the conclusion, ("choices", "A,B") and the like."""
 
     number: int
     question: str
     picture: str | None = None
     crop: tuple[int, int, int, int] | None = None
+    more: tuple[str, ...] = ()
     earlier: tuple[tuple[str, dict[str, str]], ...] = ()
     strategy: str = "staged"
     options: dict[str, Any] = field(default_factory=dict)
@@ -56,7 +58,8 @@ class Loading:
 
 @dataclass(frozen=True)
 class Loaded:
-    """memory: lines of the memory plan. tile: pixels of a tile's side, 0 without such tiles."""
+    """memory: lines of the memory plan. tile: pixels of a tile's side, 0 without such tiles.
+    several: whether a question may be about several pictures."""
 
     model: str
     device: str
@@ -65,6 +68,7 @@ class Loaded:
     tile: int
     max_tiles: int
     seconds: float
+    several: bool = False
 
 
 @dataclass(frozen=True)

@@ -797,6 +797,10 @@
         <source>Plus and minus zoom, 0 fits. With Shift, the arrows choose a part.</source>
         <translation>+와 −는 확대와 축소, 0은 맞추기입니다. Shift와 화살표로 일부분을 고릅니다.</translation>
     </message>
+    <message>
+        <source>Ask about all {0} pictures together</source>
+        <translation>그림 {0}장을 함께 묻기</translation>
+    </message>
 </context>
 <context>
     <name>Pictures</name>

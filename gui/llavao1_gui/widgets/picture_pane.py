@@ -5,6 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import QSignalBlocker, QSize, Qt, Signal
 from PySide6.QtGui import QIcon, QImage, QPixmap
 from PySide6.QtWidgets import (
+    QCheckBox,
     QListWidget,
     QListWidgetItem,
     QPushButton,
@@ -115,12 +116,17 @@ class PicturePane(Retranslated):
         self.strip.setFixedHeight(THUMBNAIL + 34)
         self.strip.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.strip.hide()
+        self.together = QCheckBox()
+        self.together.hide()
+        self._several = False
         tools = row(
             self.name, None, self.crop_button, self.eye_button, self.fit_button,
             self.open_button, self.remove_button, gap=2,
         )  # fmt: skip
         shown = QWidget()
-        shown.setLayout(column(tools, self.view, self.sight_text, self.strip, margin=10, gap=6))
+        shown.setLayout(
+            column(tools, self.view, self.sight_text, self.strip, self.together, margin=10, gap=6)
+        )
         self.pages = QStackedWidget()
         self.pages.addWidget(self.empty)
         self.pages.addWidget(shown)
@@ -148,6 +154,7 @@ class PicturePane(Retranslated):
         self.eye_button.name(self.tr("What the model sees"))
         self.fit_button.name(self.tr("Fit the picture"))
         self.remove_button.name(self.tr("Put the picture away"))
+        self._show_together()
         self.strip.setAccessibleName(self.tr("Pictures"))
         self.view.setAccessibleName(self.tr("Picture"))
         self.view.setAccessibleDescription(
@@ -167,12 +174,29 @@ class PicturePane(Retranslated):
         item.setData(Qt.ItemDataRole.AccessibleTextRole, name)
         with QSignalBlocker(self.strip):
             self.strip.addItem(item)
+        self._show_strip()
+
+    def _show_strip(self) -> None:
         self.strip.setVisible(self.strip.count() > 1)
+        self._show_together()
+
+    def set_several(self, several: bool) -> None:
+        """Whether the loaded model takes several pictures in one question."""
+        self._several = several
+        self._show_together()
+
+    def _show_together(self) -> None:
+        n = self.strip.count()
+        possible = self._several and n > 1
+        if not possible:
+            self.together.setChecked(False)
+        self.together.setVisible(possible)
+        self.together.setText(self.tr("Ask about all {0} pictures together").format(n))
 
     def take(self, at: int) -> None:
         with QSignalBlocker(self.strip):
             self.strip.takeItem(at)
-        self.strip.setVisible(self.strip.count() > 1)
+        self._show_strip()
 
     def show_picture(self, at: int, name: str, image: QImage, width: int, height: int) -> None:
         self.pages.setCurrentIndex(1)

@@ -207,6 +207,7 @@ class AnswerWorker:
                 found.tile_size,
                 found.max_tiles,
                 time.monotonic() - started,
+                found.max_pictures != 1,
             )
         )
 
@@ -226,7 +227,8 @@ class AnswerWorker:
         known = self._sessions.pop(_key(ask, ask.earlier), None)
         if ask.earlier and known is not None:
             return known
-        session: Session = self.engine.session(picture)
+        more = [open_picture(Path(path)) for path in ask.more]
+        session: Session = self.engine.session(picture, *more)
         for question, stages in ask.earlier:
             session.recall(question, stages)
         return session
@@ -245,7 +247,9 @@ class AnswerWorker:
 
 def _key(ask: m.Ask, turns: Sequence[tuple[str, dict[str, str]]]) -> str:
     """Names a conversation by its picture and all that was said."""
-    return repr((ask.picture, ask.crop, [(q, sorted(stages.items())) for q, stages in turns]))
+    return repr(
+        (ask.picture, ask.crop, ask.more, [(q, sorted(stages.items())) for q, stages in turns])
+    )
 
 
 def main() -> None:

@@ -439,7 +439,8 @@ def test_which_pair_of_several(hub: Hub) -> None:
 def test_a_pair_that_llama_cpp_runs_itself(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
     """As people publish them: several quantisations, one projector in several formats."""
     text, mmproj = (path.read_bytes() for path in native_models.pair("qwen2vl"))
-    files = {f"Tiny-VL-2B-{quant}.gguf": text for quant in ("Q4_K_M", "Q8_0", "F16")}
+    quants = ("Q4_K_M", "Q8_0", "F16")  # each with another last weight
+    files = {f"Tiny-VL-2B-{quant}.gguf": text[:-1] + bytes([i]) for i, quant in enumerate(quants)}
     files |= {f"mmproj-{kind}.gguf": mmproj for kind in ("BF16", "F16", "F32")}
     hub.repositories["Someone/VL-GGUF"] = files
     assert main(["models", "pull", "Someone/VL-GGUF"]) == 0

@@ -1,6 +1,7 @@
 """Every strategy and scorer on held-out demo questions: right answers, tokens, seconds.
 
     python -m benchmarks.accuracy --questions 520 --noise 0.5 --rows runs/accuracy.jsonl
+    python -m benchmarks.accuracy --questions 500 --model FILE --rows runs/native.jsonl --report
     python -m benchmarks.accuracy --questions 0 --noise 0.5 --rows runs/accuracy.jsonl --report
 
 `--noise` weakens the model (see `weakened`), `--hard` spoils the pictures: the shipped model on
@@ -18,7 +19,7 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ import numpy as np
 from benchmarks.machine import header
 from benchmarks.weakened import weakened
 from llavao1_edge import Engine, RuntimeSettings, SamplingSettings, demo
+from llavao1_edge.engine import resolve_pair
 from llavao1_edge.images import open_picture
 from llavao1_edge.search import make_strategy
 from train.evaluate import SEED, interval, spoil
@@ -34,6 +36,7 @@ from train.questions import KINDS, Task, draw_task
 from train.scene import draw_scene, render, scene_rng
 
 COUNTS = (2, 4, 8)
+NATIVE_TOKENS = 64  # of a picture, as `train.native` (which needs torch) has them
 SEARCHES = ("stage-beam", "best-of-n", "sentence-beam", "retrace")
 ORDER = ("direct", "staged", *SEARCHES)
 Job = tuple[int, list[Any], argparse.Namespace]
@@ -117,12 +120,16 @@ def answer_all(job: tuple[int, list[Cell], argparse.Namespace]) -> list[dict[str
 def open_engine(options: argparse.Namespace) -> Engine:
     if not _OPEN:
         settings = RuntimeSettings(gpu_layers=0, threads=1, context=8192)
+        if options.model:  # trained on the stages, with pictures of at most so many tokens
+            settings = replace(settings, stage_prompt="off", picture_tokens=NATIVE_TOKENS)
         text, mmproj = pair(options)
         _OPEN.append(Engine.open(text=text, mmproj=mmproj, settings=settings))
     return _OPEN[0]
 
 
 def pair(options: argparse.Namespace) -> tuple[Path, Path]:
+    if options.model:
+        return resolve_pair(options.model, text=None, mmproj=None)
     if options.noise:
         return weakened(options.rows.parent / "weakened", noise=options.noise)
     return demo.text_path(), demo.mmproj_path()
@@ -215,6 +222,7 @@ def report(path: Path, options: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--questions", type=int, default=500)
+    parser.add_argument("--model", type=Path, help="the text file of `train.native`'s pair")
     parser.add_argument("--rows", type=Path, default=Path("runs/accuracy.jsonl"))
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=SEED, help="of the pictures")

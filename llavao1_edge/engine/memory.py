@@ -17,7 +17,7 @@ from llavao1_edge.contract.gguf import GgufHeader
 from llavao1_edge.contract.native import family_of
 from llavao1_edge.contract.pair import Kind, identity, kind_of, read_pair
 from llavao1_edge.engine.machine import Machine
-from llavao1_edge.engine.sizes import Sizes, sizes
+from llavao1_edge.engine.sizes import Part, Sizes, sizes
 from llavao1_edge.errors import BackendError
 from llavao1_edge.files import size_text
 from llavao1_edge.mllama.shape import read_shape
@@ -49,7 +49,7 @@ class MemoryPlan:
     width: int
     gpu_layers: int
     vision_on_gpu: bool
-    parts: Mapping[str, int]
+    parts: Mapping[Part, int]
     gpu: int
     mapped: int
     free: int
@@ -174,18 +174,18 @@ def _room(free: int, found: Sizes, n_gpus: int) -> int:
 
 
 def _without(
-    parts: dict[str, int], found: Sizes, offloaded: int, layers: int, n_ctx: int, *, on_gpu: bool
-) -> dict[str, int]:
+    parts: dict[Part, int], found: Sizes, offloaded: int, layers: int, n_ctx: int, *, on_gpu: bool
+) -> dict[Part, int]:
     """What stays on the CPU's side."""
     share = 1 - offloaded / max(1, found.n_layers)
     head = found.head if layers > found.n_layers else 0
     left = dict(parts)
-    left["text weights"] -= offloaded * found.per_layer + head
-    left[f"keys and values of {n_ctx} tokens"] = int(n_ctx * found.per_cell * share)
+    left[Part.TEXT] -= offloaded * found.per_layer + head
+    left[Part.CELLS] = int(n_ctx * found.per_cell * share)
     if on_gpu:
-        left["vision and cross-attention weights"] = 0
-        left["keys and values of a picture"] = 0
-        left["reading a picture, or decoding"] = found.decoding
+        left[Part.MMPROJ] = 0
+        left[Part.PICTURE] = 0
+        left[Part.WORK] = found.decoding
     return left
 
 

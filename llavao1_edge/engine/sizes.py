@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from llavao1_edge.contract import keys
 from llavao1_edge.contract import tensors as names
@@ -16,6 +17,18 @@ LIBRARIES = 60 << 20  # what llama.cpp and its threads take besides what is list
 # Types that llama.cpp's CPU backend copies into another order while loading; the pages of the file
 # stay mapped, but are not needed again. Measured on x86; elsewhere more types are.
 REORDERED = ("Q4_0", "Q4_K", "IQ4_NL")
+
+
+class Part(StrEnum):
+    """What takes main memory, as people are told."""
+
+    TEXT = "text weights"
+    MMPROJ = "weights that read pictures"
+    CELLS = "keys and values of the context"
+    PICTURE = "a picture that was read"
+    WORK = "reading a picture, or decoding"
+    CANDIDATES = "candidates side by side"
+    LIBRARIES = "libraries"
 
 
 @dataclass(frozen=True)
@@ -40,17 +53,16 @@ class Sizes:
     picture_cells: int = 0
     per_sequence: int = 0
 
-    def host(self, n_ctx: int, width: int) -> dict[str, int]:
-        """Part → bytes, everything on the CPU."""
+    def host(self, n_ctx: int, width: int) -> dict[Part, int]:
+        """Bytes of each part, everything on the CPU."""
         return {
-            "text weights": self.text,
-            "vision and cross-attention weights": self.mmproj,
-            f"keys and values of {n_ctx} tokens": n_ctx * self.per_cell,
-            "keys and values of a picture": self.picture,
-            "reading a picture, or decoding": max(self.vision, self.decoding),
-            f"{width} candidates side by side": width
-            * (self.per_candidate + 2 * self.per_sequence),
-            "libraries": LIBRARIES,
+            Part.TEXT: self.text,
+            Part.MMPROJ: self.mmproj,
+            Part.CELLS: n_ctx * self.per_cell,
+            Part.PICTURE: self.picture,
+            Part.WORK: max(self.vision, self.decoding),
+            Part.CANDIDATES: width * (self.per_candidate + 2 * self.per_sequence),
+            Part.LIBRARIES: LIBRARIES,
         }
 
 

@@ -14,6 +14,7 @@ from llavao1_edge import Engine, RuntimeSettings, SamplingSettings, StageBeam, d
 from llavao1_edge.devices import Chosen
 from llavao1_edge.engine import runtime as runtime_module
 from llavao1_edge.engine.machine import Machine
+from llavao1_edge.engine.sizes import Part
 from llavao1_edge.errors import BackendError, OutOfMemory
 from llavao1_edge.ggml.backend import GPU, Backend, Device, cpu_device
 from llavao1_edge.ggml.graph import Scratch
@@ -156,7 +157,7 @@ def test_a_search_that_does_not_fit_runs_in_waves(
     search = StageBeam(candidates=16)
     with Engine.open("demo", settings=RuntimeSettings(gpu_layers=0), search=search) as engine:
         whole = engine.runtime.plan
-    cells = whole.parts[f"keys and values of {whole.n_ctx} tokens"]
+    cells = whole.parts[Part.CELLS]
     free = whole.needed - cells // 2 + (200 << 20)
     monkeypatch.setattr(runtime_module, "read_machine", lambda _: Machine(free, free))
     sample = demo.samples()[0]

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llavao1_edge.engine.machine import Machine
-from llavao1_edge.engine.memory import SMALLEST_CONTEXT, Sizes, fit
+from llavao1_edge.engine.memory import SMALLEST_CONTEXT, fit
+from llavao1_edge.engine.sizes import Part, Sizes
 from llavao1_edge.errors import BackendError
 from llavao1_edge.settings import RuntimeSettings
 
@@ -82,7 +83,7 @@ def test_what_goes_to_the_gpu(gpu: float, layers: int, vision: bool) -> None:
     assert plan.gpu <= gpu * GB
     assert bool(plan.given_up) is (gpu < 10)
     if layers == 33:
-        assert plan.parts["text weights"] < 0.4 * GB
+        assert plan.parts[Part.TEXT] < 0.4 * GB
 
 
 def test_the_gpu_is_left_alone_where_nobody_wants_it() -> None:

@@ -88,6 +88,6 @@ def _from_dat(path: Path) -> Importance:
             found[name] = sums / np.float32(calls) if calls else np.ones_like(sums)
     except (struct.error, ValueError) as error:
         raise CheckpointError(
-            f"{path.name} is no imatrix file (at byte {at}): {error}", hint=HINT
+            f"{path.name} is not an imatrix file (at byte {at}): {error}", hint=HINT
         ) from error
     return found

@@ -66,7 +66,8 @@ def _parts(name: str) -> tuple[str, str, str, str]:
     full = [*defaults[: max(0, 3 - len(parts))], *parts, tag or "latest"]
     if len(full) != 4 or not all(NAME.fullmatch(part) for part in full):
         raise UsageError(
-            f"{name!r} is no name of an Ollama model", hint="For example: ollama:llama3.2-vision"
+            f"{name!r} is not the name of an Ollama model",
+            hint="For example: ollama:llama3.2-vision",
         )
     return full[0], full[1], full[2], full[3]
 

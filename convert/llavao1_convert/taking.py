@@ -102,7 +102,7 @@ def convert(
             converting()
             for step in run(plan, report=lambda done: report("", done, 0)):
                 if stop is not None and stop():
-                    raise Cancelled("stopped; the same work goes on from here")
+                    raise Cancelled("stopped; the same command resumes")
                 report(step.tensor, step.done, step.total)
         entry = store.add(
             plan.text.path,

@@ -113,7 +113,7 @@ def _read(path: Path) -> dict[str, Any]:
         good = False
     if not good:
         raise UsageError(
-            f"{path} is no result of `bench --json`", hint="Make it with this version."
+            f"{path} is not a result of `bench --json`", hint="Make it with this version."
         )
     result: dict[str, Any] = found
     return result

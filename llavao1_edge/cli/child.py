@@ -75,7 +75,7 @@ def run(arguments: Sequence[str], options: argparse.Namespace) -> int:
         return _start([*without_devices(arguments), "--device", CPU_DEVICE])
     raise BackendError(
         "the device was lost in the middle of the work",
-        hint="Check the RPC server or the driver, or go on with --device cpu.",
+        hint="Check the RPC server or the driver, or continue with --device cpu.",
     )
 
 

@@ -150,7 +150,7 @@ def convert(plan: Conversion, *, n_threads: int | None = None) -> None:
         for step in run_plan(plan, n_threads=n_threads, report=line.downloading):
             line.show(step.done, step.total, step.tensor)
     except KeyboardInterrupt:
-        raise Cancelled("stopped; the same command goes on from here") from None
+        raise Cancelled("stopped; the same command resumes") from None
     finally:
         line.clear()
 
@@ -199,9 +199,9 @@ def verify(
     text, mmproj = plan.text.path, plan.mmproj.path
     problem = verification.reference_problem(with_adapter=adapter is not None)
     if not problem and not (source / "config.json").is_file():
-        problem = "the source is no checkpoint folder"
+        problem = "the source is not a checkpoint folder"
     if not problem and adapter is not None and not adapter.is_dir():
-        problem = "the adapter is no folder"
+        problem = "the adapter is not a folder"
     if problem:
         print(f"not compared with the checkpoint: {problem}", file=sys.stderr)
         said = verification.self_check(text, mmproj, chosen)

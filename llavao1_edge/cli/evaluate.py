@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
         rows.close()
     _report(plan, found, rows, out, options)
     if stopped:
-        raise Cancelled("stopped; the report covers what is done, the same command goes on")
+        raise Cancelled("stopped; the report covers what is done; the same command resumes")
     return 0
 
 

@@ -47,7 +47,7 @@ def add_parser(commands: Any) -> None:
     show.add_argument("--check", action="store_true", help="compare the files with their digests")
     remove = actions.add_parser("remove", help="remove a model and free its space")
     remove.add_argument("name")
-    take = actions.add_parser("import", help="take a pair of files in")
+    take = actions.add_parser("import", help="import model files")
     take.add_argument("text", type=Path, metavar="TEXT.gguf")
     take.add_argument("--mmproj", type=Path, metavar="FILE", help="default: the one beside it")
     take.add_argument("--name", help="under which name (default: the file's)")
@@ -105,7 +105,7 @@ def _pull(store: Store, options: argparse.Namespace) -> None:
     try:
         taken = pull(store, wish, report=report, converting=converting)
     except KeyboardInterrupt:
-        raise Cancelled("stopped; the same command goes on from here") from None
+        raise Cancelled("stopped; the same command resumes") from None
     finally:
         line.clear()
     print(taken.entry.name)

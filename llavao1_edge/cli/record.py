@@ -102,7 +102,7 @@ def from_record(path: Path, options: argparse.Namespace) -> Job:
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UsageError(
-            f"{path} is no record of an answer ({type(error).__name__}: {error})",
+            f"{path} is not a record of an answer ({type(error).__name__}: {error})",
             hint="Give a file that `ask --json` wrote.",
         ) from None
 
@@ -136,7 +136,7 @@ def _read(path: Path) -> dict[str, Any]:
         ) from None
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise UsageError(
-            f"{path} is no record of an answer that this version can replay",
+            f"{path} is not a record of an answer that this version can replay",
             hint="Give a file that `ask --json` wrote.",
         )
     return record

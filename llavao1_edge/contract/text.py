@@ -115,7 +115,7 @@ def _check_vocabulary(header: GgufHeader) -> None:
         raise _wrong(header, f"{PRE} is {header.text(PRE)!r}, it must be {known}")
     tokens, merges = header.metadata.get(TOKENS), header.metadata.get(MERGES)
     if not isinstance(tokens, Strings) or not isinstance(merges, Strings):
-        raise _wrong(header, f"{TOKENS} or {MERGES} is no list of strings")
+        raise _wrong(header, f"{TOKENS} or {MERGES} is not a list of strings")
     seen: set[str] = set()
     for token in tokens:
         if not token or len(token) > LONGEST_TOKEN:

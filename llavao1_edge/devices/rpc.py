@@ -56,7 +56,7 @@ def _read(connection: socket.socket, n: int) -> bytes:
     while len(data) < n:
         piece = connection.recv(n - len(data))
         if not piece:
-            raise OSError("it closed the connection; it is no RPC server of this version")
+            raise OSError("it closed the connection; it is not an RPC server of this version")
         data += piece
     return data
 

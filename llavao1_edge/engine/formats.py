@@ -182,7 +182,7 @@ def _read(path: Path) -> str:
         if path.exists() and not path.is_file():
             raise UsageError(f"{path} is not a file", hint="Check the path.")
         if path.stat().st_size > MAX_BYTES:
-            raise UsageError(f"{path} is larger than 1 MB", hint="That is no grammar.")
+            raise UsageError(f"{path} is larger than 1 MB", hint="That is not a grammar.")
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"

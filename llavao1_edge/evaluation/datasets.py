@@ -49,7 +49,7 @@ def read_dataset(path: Path) -> Iterator[Row]:
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise UsageError(
-            f"{path.name} is no data set that can be read",
+            f"{path.name} is not a data set that can be read",
             hint=f"Known are {', '.join(FORMATS)}; see docs/evaluation.md.",
         )
     try:

@@ -264,7 +264,7 @@ def _masked(logits: NDArray[np.float32], sampler: Sampler) -> NDArray[np.float32
     masked[candidates["id"]] = candidates["logit"]
     if not np.isfinite(masked.max()):
         raise BackendError(
-            "the grammar leaves no token to go on with",
+            "the grammar leaves no token to continue with",
             hint="An answer may not contain a stage tag; check the grammar.",
         )
     return _shifted(masked)

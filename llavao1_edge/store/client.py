@@ -92,7 +92,7 @@ def answer(
         raise _failure(error, what) from error
     except UnicodeError:
         raise DownloadError(
-            f"cannot ask for {what}: the token is no plain text", hint="Check HF_TOKEN."
+            f"cannot ask for {what}: the token is not plain text", hint="Check HF_TOKEN."
         ) from None
     except (httpx.InvalidURL, ValueError, ImportError) as error:  # a proxy's address, mostly
         raise DownloadError(

@@ -126,7 +126,7 @@ def parse_repo(text: str) -> tuple[str, str | None]:
     bad = ".." in text or not REPO.fullmatch(name)
     if bad or (revision and not REVISION.fullmatch(revision)):
         raise UsageError(
-            f"{text!r} is no name of a repository", hint="For example: Xkev/Llama-3.2V-11B-cot"
+            f"{text!r} is not the name of a repository", hint="For example: Xkev/Llama-3.2V-11B-cot"
         )
     return name, revision or None
 

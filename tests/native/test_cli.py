@@ -217,7 +217,7 @@ sys.exit(main(sys.argv[1:]))
     argv = ["convert", str(checkpoint_of("base")), "--out", str(tmp_path / "out")]
     done = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True)
     assert done.returncode == 130
-    assert done.stderr == "stopped; the same command goes on from here\n"
+    assert done.stderr == "stopped; the same command resumes\n"
     assert [path.suffix for path in (tmp_path / "out").iterdir()] == [".partial"]
     again = subprocess.run(
         [sys.executable, "-m", "llavao1_edge.cli.main", *argv], capture_output=True, text=True

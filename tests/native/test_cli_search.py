@@ -103,7 +103,7 @@ def test_replay_takes_everything_from_the_record(tmp_path: Path, capsys: Say) ->
     del answer["trace"]["candidates"]  # type: ignore[attr-defined]
     record.write_text(json.dumps(answer))
     assert main(["ask", str(SAMPLE.picture), "--replay", str(record)]) == 2
-    assert "is no record of an answer" in capsys.readouterr().err
+    assert "is not a record of an answer" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 1}', '{"format": 1, "request": 5}'])

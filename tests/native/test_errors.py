@@ -87,7 +87,7 @@ def ask_cases(f: Files, tmp: Path) -> Iterator[tuple[str, Case]]:
     yield "empty picture", (["ask", str(folder / "empty.png"), "Why?"], 1, "is empty")
     yield "truncated picture", (["ask", str(folder / "cut.png"), "Why?"], 1, "damaged")
     yield "decompression bomb", (["ask", str(folder / "bomb.png"), "Why?"], 1, "million pixels")
-    yield "question that is no text", (["ask", picture, "a\udcff"], 2, "is not text")
+    yield "question that is not text", (["ask", picture, "a\udcff"], 2, "is not text")
     yield "path with a NUL", (["ask", "a\0b", "Why?"], 1, "cannot read picture")
     yield "tiny temperature", (["ask", picture, "Why?", "--temperature", "1e-9"], 2, "at least")
     yield "empty question", (["ask", picture, "  "], 2, "question is empty")

@@ -377,7 +377,7 @@ def test_a_killed_pull_goes_on(hub: Hub) -> None:
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert errors == b"stopped; the same command goes on from here\n"
+    assert errors == b"stopped; the same command resumes\n"
     assert Store().entries() == []
     hub.bad.clear()
     assert main(["models", "pull", "Someone/Tiny-GGUF"]) == 0

@@ -77,7 +77,7 @@ def read_table(path: Path) -> str:
         # Most bytes are something in Korean Windows: it is believed where Hangul comes of it.
         if encoding != "cp949" or re.search(r"[가-힣]{2}", text):
             return text
-    raise LlavaError(f"{path} is no text", hint="Save the table as CSV in UTF-8.")
+    raise LlavaError(f"{path} is not text", hint="Save the table as CSV in UTF-8.")
 
 
 def _reader(text: str) -> tuple[list[str], Iterator[list[str]]]:
@@ -161,7 +161,7 @@ class Results:
             return
         rest = data[whole:]  # the line that was being written when the run was killed, or not ours
         if b"\n" in rest or not (rest.startswith(LINE_START) or LINE_START.startswith(rest)):
-            raise LlavaError(f"{self.path} is no file of results", hint="Choose another file.")
+            raise LlavaError(f"{self.path} is not a file of results", hint="Choose another file.")
         os.truncate(self.path, whole)
 
     def _write_table(self) -> None:
@@ -170,7 +170,7 @@ class Results:
             text = read_table(self.csv_path)
             if text.strip() and _columns(text) != list(COLUMNS):
                 raise LlavaError(
-                    f"{self.csv_path} is no table of results", hint="Choose another file."
+                    f"{self.csv_path} is not a table of results", hint="Choose another file."
                 )
         # Excel takes UTF-8 for what it is only where the mark says so.
         write_whole(

@@ -106,7 +106,7 @@ def _groups(stored: Any, file: str, problems: list[str]) -> dict[str, dict[str, 
     found: dict[str, dict[str, Any]] = {}
     for group, values in stored.items() if isinstance(stored, dict) else ():
         if group not in GROUPS or not isinstance(values, dict):
-            problems.append(f"{group} in {file} is no group of settings; it is left out")
+            problems.append(f"{group} in {file} is not a group of settings; it is left out")
             continue
         names = [name for name, _ in ranges(GROUPS[group])]
         for name, value in values.items():

@@ -23,9 +23,12 @@ MARK = "LLAVAO1_CHILD"
 PLACES = ("--rpc", "--device", "--mmproj-device", "--gpu-layers")
 # A virtual machine that moved to another processor, a copied environment, pip's cached wheel.
 ILLEGAL = (-getattr(signal, "SIGILL", 4), 0xC000001D)
-ABORTED = (-signal.SIGABRT, -signal.SIGSEGV, 3, 0xC0000409, 0xC0000005)  # the last three: Windows
-
-
+# A number that leads to a division by zero, a file that grew shorter; the last three: Windows.
+CRASHES = ("SIGABRT", "SIGSEGV", "SIGFPE", "SIGBUS", "SIGTRAP")
+ABORTED = (
+    *(-getattr(signal, name) for name in CRASHES if hasattr(signal, name)),
+    *(3, 0xC0000409, 0xC0000005),
+)
 FORWARDED = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 

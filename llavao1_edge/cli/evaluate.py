@@ -23,6 +23,8 @@ examples:
   llavao1-edge eval MMStar.tsv --model LLaVA-CoT --limit 200 --out runs/mmstar
   llavao1-edge eval mine.jsonl --model A.gguf --model B.gguf --strategy staged \\
       --strategy stage-beam --candidates 2 --candidates 4 --scorer combined --scorer logprob
+  llavao1-edge eval big.tsv --shard 2/4 --out runs/2     (the second of four machines)
+  llavao1-edge eval big.tsv --merge runs/1 runs/2 runs/3 runs/4 --out runs/all
   llavao1-edge eval MMVet.tsv --export xlsx          (for VLMEvalKit's own scorer)
 
 Known files: VLMEvalKit's .tsv, .jsonl, .csv; see docs/evaluation.md. Killed or stopped, the same
@@ -41,6 +43,13 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--out", type=Path, help="folder for rows and report (default: runs/NAME)")
     parser.add_argument("--limit", metavar="N", help="the first N questions only")
     parser.add_argument("--shard", metavar="I/N", help="the I-th of N parts, from 1")
+    parser.add_argument(
+        "--merge",
+        metavar="FOLDER",
+        type=Path,
+        nargs="+",
+        help="take the rows of these runs (such as shards) and report; nothing is answered",
+    )
     parser.add_argument(
         "--circular", action="store_true", help="move options round; all must be right"
     )
@@ -68,7 +77,12 @@ def run(options: argparse.Namespace) -> int:
         print(f"note: {note}", file=sys.stderr)
     stopped = False
     try:
-        stopped = _run(plan, found, rows)
+        if options.merge:
+            for folder in options.merge:
+                n = rows.take(folder / "rows.jsonl")
+                print(f"{n} rows of {folder}", file=sys.stderr)
+        else:
+            stopped = _run(plan, found, rows)
     finally:
         rows.close()
     _report(plan, found, rows, out, options)

@@ -28,6 +28,8 @@ from llavao1_edge.stages.answers import AnswerFormat
 Row = dict[str, Any]
 Stop = Callable[[], bool]
 
+PROMPT_SETTINGS = ("chat_format", "stage_prompt", "picture_tokens")
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -135,7 +137,18 @@ def row_id(item: Item, cell: Variant, pair_id: str, plan: Plan) -> str:
     parts.append(
         "" if plan.answer_format is None else plan.answer_format.grammar + plan.answer_format.schema
     )
+    if words := _words(plan.runtime):
+        parts.append(words)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
+
+
+def _words(runtime: RuntimeSettings) -> str:
+    """What of the machine's settings changes a prompt; empty where nothing was set."""
+    usual, names = RuntimeSettings(), ("chat_format", "stage_prompt", "picture_tokens")
+    given = [
+        f"{n}={getattr(runtime, n)}" for n in names if getattr(runtime, n) != getattr(usual, n)
+    ]
+    return " ".join(given)
 
 
 class Rows:
@@ -195,6 +208,24 @@ class Rows:
         self._file.write(json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n")
         self._file.flush()
         self.known[row["id"]] = row
+
+    def take(self, path: Path) -> int:
+        """Rows of another run's file that are not known here; how many. Raises UsageError."""
+        try:
+            lines = path.read_bytes().splitlines(keepends=True)
+        except OSError as error:
+            raise UsageError(
+                f"cannot read {path}: {error.strerror}", hint="Give the folders of other runs."
+            ) from None
+        found = [row for line in lines if (row := _row(line)) is not None and line.endswith(b"\n")]
+        if lines and not found:
+            raise UsageError(
+                f"{path} is not a file of rows of an evaluation", hint="Check the folders."
+            )
+        new = [row for row in found if row["id"] not in self.known]
+        for row in new:
+            self.add(row)
+        return len(new)
 
     def close(self) -> None:
         os.fsync(self._file.fileno())

@@ -8,12 +8,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from llavao1_edge import RuntimeSettings
 from llavao1_edge.cli.main import main
+from llavao1_edge.evaluation.runs import Plan, Variant, questions, row_id
 from tests import benchmark_files as files
 
 QUICK = ["--gpu-layers", "0", "--context", "1024", "--temperature", "0"]
@@ -140,7 +143,7 @@ sys.exit(main(sys.argv[1:]))
     argv = ["eval", str(path), "--out", str(tmp_path / "out"), *QUICK]
     done = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True)
     assert done.returncode == 130, done.stderr
-    assert "the same command goes on" in done.stderr
+    assert "the same command resumes" in done.stderr
     report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
     assert report["lines"][0]["questions"] == 3
 
@@ -154,6 +157,42 @@ def test_shards_make_one_whole(tmp_path: Path) -> None:
         rows = tmp_path / part[0] / "rows.jsonl"
         n += rows.read_bytes().count(b"\n") if rows.exists() else 0
     assert n == 6
+
+
+def test_merged_shards_are_the_run_of_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same report, byte for byte, but for the times of this machine."""
+    path = files.jsonl(tmp_path)
+    parts = [str(tmp_path / name) for name in "ab"]
+    for part, folder in zip(("1/2", "2/2"), parts, strict=True):
+        main(["eval", str(path), "--out", folder, *QUICK, "--shard", part])
+    for folder in parts:
+        Path(folder).mkdir(exist_ok=True)
+        (Path(folder) / "rows.jsonl").touch()
+    whole, merged = tmp_path / "whole", tmp_path / "merged"
+    assert main(["eval", str(path), "--out", str(whole), *QUICK]) == 0
+    capsys.readouterr()
+    assert main(["eval", str(path), "--out", str(merged), *QUICK, "--merge", *parts]) == 0
+    assert f"rows of {parts[0]}" in capsys.readouterr().err
+    assert main(["eval", str(path), "--out", str(merged), *QUICK, "--merge", *parts[::-1]]) == 0
+    first, second = ((folder / "report.md").read_bytes() for folder in (whole, merged))
+    assert first == second
+    assert main(["eval", str(path), "--out", str(merged), "--merge", str(tmp_path / "no")]) == 2
+    assert "cannot read" in capsys.readouterr().err
+
+
+def test_another_prompt_is_another_answer(tmp_path: Path) -> None:
+    """Settings that change what the model reads; rows of earlier runs keep their names."""
+    plan = Plan(path := files.jsonl(tmp_path), (), (Variant("staged"),))
+    item = questions(plan).items[0]
+    asked = replace(plan, runtime=RuntimeSettings(stage_prompt="on"))
+    small = replace(plan, runtime=RuntimeSettings(picture_tokens=64, threads=1))
+    names = {row_id(item, plan.cells[0], "pair", one) for one in (plan, asked, small)}
+    assert len(names) == 3
+    same = replace(plan, runtime=RuntimeSettings(threads=1))
+    assert row_id(item, plan.cells[0], "pair", same) in names
+    assert path.is_file()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 NAMES = ("qwen2vl", "idefics3", "gemma3", "lfm2")
+TRAINED = "shapes"  # by `train.native`, on the demo's task
 
 
 def pair(name: str) -> tuple[Path, Path]:

@@ -4,6 +4,7 @@ which the source archive of llama-cpp-python holds.
     pip download --no-deps --no-binary llama-cpp-python llama-cpp-python==0.3.36   # and unpack it
     pip install sentencepiece protobuf
     python -m tests.native_models.make llama_cpp_python-0.3.36/vendor/llama.cpp [NAME ...]
+    python -m tests.native_models.make … --checkpoint runs/native/checkpoint    (the trained one)
 
 Two of them come from transformers' own classes, so that their logits can be compared with it
 (`golden.npz`, written by the same command); Gemma 3 has sliding windows, LFM2 recurrent states.
@@ -26,7 +27,7 @@ from safetensors.torch import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from llavao1_edge import Engine, RuntimeSettings
-from tests.native_models import FOLDER, NAMES, oracle, pair
+from tests.native_models import FOLDER, NAMES, TRAINED, oracle, pair
 
 WIDTH, FFN, LAYERS, HEADS = 64, 96, 3, 4
 EXACT = RuntimeSettings(gpu_layers=0, cache="f32", stage_prompt="off")
@@ -261,9 +262,14 @@ def write(name: str, source: Path, work: Path) -> None:
     told |= {"bos_token": first} if first else {}
     (folder / "tokenizer_config.json").write_text(json.dumps(told))
     (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor(name)))
+    convert(folder, name, source, kind="f32")
+
+
+def convert(folder: Path, name: str, source: Path, *, kind: str) -> None:
+    """A checkpoint's folder as a pair of this folder, by llama.cpp's converter at `source`."""
     text, mmproj = pair(name)
     for target, more in ((text, []), (mmproj, ["--mmproj"])):
-        arguments = [str(folder), "--outfile", str(target), "--outtype", "f32", *more]
+        arguments = [str(folder), "--outfile", str(target), "--outtype", kind, *more]
         code = RUN.format(root=str(source), arguments=arguments)
         subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -293,6 +299,9 @@ def golden() -> None:
 
 def main() -> None:
     source, names = Path(sys.argv[1]).resolve(), sys.argv[2:] or NAMES
+    if names[0] == "--checkpoint":  # FOLDER: what `train.native` has written
+        convert(Path(names[1]), TRAINED, source, kind="q8_0")
+        return
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
             write(name, source, Path(folder))

@@ -24,8 +24,9 @@ MOST_LAYERS, MOST_TOKENS, MOST_WIDTH = 1024, 1 << 21, 1 << 17
 class Family:
     """Models that share a projector.
 
-    projectors: names in the mmproj file; architectures: of the text file, empty for any that
-    llama.cpp knows; chat: a name of `prompt.FORMATS`; tested: what was run here, for people.
+    projectors: names in the mmproj file; architectures: of the text file, empty for any that is
+    not another family's own (`OWN`); chat: a name of `prompt.FORMATS`; tested: what was run here,
+    for people.
     """
 
     name: str
@@ -54,28 +55,18 @@ FAMILIES = (
     Family("Gemma 3", ("gemma3",), ("gemma3",), "gemma", TINY),
     Family("Gemma 3n", ("gemma3nv",), ("gemma3n",), "gemma"),
     Family(
-        "SmolVLM, Idefics3", ("idefics3",), ("llama", "smollm3"), "smolvlm",
+        "SmolVLM, Idefics3", ("idefics3",), (), "smolvlm",
         f"{TINY}; logits against transformers",
     ),
-    Family(
-        "InternVL", ("internvl",),
-        ("qwen2", "qwen3", "qwen3moe", "internlm2", "llama"), "chatml",
-    ),
-    Family(
-        "LLaVA 1.5 and 1.6", ("mlp", "mlp_norm"),
-        ("llama", "qwen2", "phi3", "phi2", "gemma", "granite"), "vicuna",
-    ),
-    Family(
-        "MiniCPM-V", ("resampler", "minicpmv4_6"),
-        ("minicpm", "qwen2", "qwen3", "llama", "qwen35"), "chatml",
-    ),
-    Family(
-        "Pixtral, Mistral Small", ("pixtral",),
-        ("llama", "mistral3", "mistral4"), "mistral-v7-tekken",
-    ),
+    Family("InternVL", ("internvl",), (), "chatml"),
+    Family("LLaVA 1.5 and 1.6", ("mlp", "mlp_norm"), (), "vicuna"),
+    Family("MiniCPM-V", ("resampler", "minicpmv4_6"), (), "chatml"),
+    Family("Pixtral, Mistral Small", ("pixtral",), (), "mistral-v7-tekken"),
     Family("Llama 4", ("llama4",), ("llama4",), "llama4"),
     Family("LFM2-VL", ("lfm2",), ("lfm2", "lfm2moe"), "chatml", TINY),
 )  # fmt: skip
+# Of text models that no other family uses; Qwen3.5 is also under MiniCPM-V.
+OWN = {name for family in FAMILIES for name in family.architectures} - {"qwen35", "qwen35moe"}
 # libmtmd loads these too; nobody has tried them here, and their chat format must be named.
 UNTRIED = (
     *("adapter", "cogvlm", "deepseek4v", "deepseekocr", "deepseekocr2", "dots3note_v", "dots_ocr"),
@@ -132,7 +123,8 @@ def check_native(text: GgufHeader, mmproj: GgufHeader) -> None:
             hint="Give the mmproj file that reads pictures.",
         )
     family = family_of(mmproj)
-    if family.architectures and architecture not in family.architectures:
+    wanted = architecture in (family.architectures or {architecture} - OWN)
+    if family.known and not wanted:
         raise PairError(
             f"{mmproj.path.name} belongs to {family.name}, but {text.path.name} is a text model of "
             f"the architecture {architecture!r}",

@@ -66,6 +66,11 @@ CASES: dict[str, tuple[Case, type[ModelFileError], str]] = {
         PairError,
         "belongs to Gemma 3, but qwen2vl.gguf is a text model of the architecture 'qwen2vl'",
     ),
+    "a family without a text model of its own": (
+        lambda _: (TEXT, pair("idefics3")[1]),
+        PairError,
+        "belongs to SmolVLM, Idefics3, but qwen2vl.gguf",
+    ),
     "another family of the same architecture": (
         lambda folder: (
             TEXT,

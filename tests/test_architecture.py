@@ -92,7 +92,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "llavao1_gui": {
         *("gui state", "gui widgets", "gui work", "gui translate"),
-        *("demo", "store", "search", "system"),
+        *("demo", "store", "system"),
     },
 }
 

@@ -162,7 +162,7 @@ class Conversations(QObject):
         """Everything that decides the answer, as history keeps it."""
         chosen = self.preferences()
         known = preset(chosen.preset)
-        options = dict(known.options) if known else self._expert(chosen)
+        options = dict(known.options) if known else chosen.expert_options()
         sampling = chosen.group("sampling")
         if known and known.temperature is not None and not seed:
             sampling = {"temperature": known.temperature} | sampling
@@ -177,17 +177,6 @@ class Conversations(QObject):
             "budget": chosen.group("budget"),
             "runtime": chosen.group("runtime"),
         }
-
-    @staticmethod
-    def _expert(chosen: Preferences) -> dict[str, Any]:
-        """The expert's options, as far as the strategy has them."""
-        from llavao1_edge.search import STRATEGIES, options_of
-
-        known = options_of(STRATEGIES[chosen.strategy]())
-        given = {name: value for name, value in chosen.group("search").items() if name in known}
-        if chosen.scorer and "scorer" in known:
-            given["scorer"] = chosen.scorer
-        return given
 
     def _message(self, question: str, path: str, request: dict[str, Any]) -> m.Ask:
         self._number += 1

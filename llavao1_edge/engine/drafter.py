@@ -22,15 +22,7 @@ from llavao1_edge.llama.context import Row
 from llavao1_edge.llama.guide import FormGrammar
 from llavao1_edge.llama.sampler import BatchSampler, Grammar, Rules, Sampler, Sampling
 from llavao1_edge.scoring import JudgeRunner, Part
-from llavao1_edge.search import (
-    Branch,
-    Budget,
-    Candidate,
-    CandidateFinished,
-    Ending,
-    Token,
-    Unit,
-)
+from llavao1_edge.search import Branch, Budget, Candidate, CandidateFinished, Ending, Token, Unit
 from llavao1_edge.stages import CONCLUSION, TAGS, Stage, stage_grammar
 from llavao1_edge.stages.stage import GAP
 

@@ -14,7 +14,7 @@ from typing import Any
 from llavao1_edge.errors import LlavaError, UsageError
 from llavao1_edge.files import write_whole
 from llavao1_edge.scoring import SCORERS
-from llavao1_edge.search import STRATEGIES
+from llavao1_edge.search import STRATEGIES, options_of
 from llavao1_edge.settings import (
     BudgetSettings,
     RuntimeSettings,
@@ -55,6 +55,14 @@ class Preferences:
     remember: bool = True
     groups: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     shortcuts: Mapping[str, str] = field(default_factory=dict)
+
+    def expert_options(self) -> dict[str, Any]:
+        """Of the strategy that was chosen, as far as it has them."""
+        known = options_of(STRATEGIES[self.strategy]())
+        given = {name: value for name, value in self.group("search").items() if name in known}
+        if self.scorer and "scorer" in known:
+            given["scorer"] = self.scorer
+        return given
 
     def group(self, name: str) -> dict[str, Any]:
         return dict(self.groups.get(name, {}))

@@ -451,7 +451,7 @@ def test_the_table_is_made_anew_from_the_rows(tmp_path: Path) -> None:
     batch.Results(tmp_path / "r.jsonl")
     assert (tmp_path / "r.csv").read_bytes() == whole
     (tmp_path / "r.csv").write_text("my,table\n1,2\n")
-    with pytest.raises(LlavaError, match="no table of results"):
+    with pytest.raises(LlavaError, match="not a table of results"):
         batch.Results(tmp_path / "r.jsonl")
     assert (tmp_path / "r.csv").read_text() == "my,table\n1,2\n"
 
@@ -469,7 +469,7 @@ def test_an_export_leaves_another_picture_of_its_name_alone(tmp_path: Path) -> N
 
 def test_a_file_of_something_else_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "r.jsonl").write_text("my\nnotes\n")
-    with pytest.raises(LlavaError, match="no file of results"):
+    with pytest.raises(LlavaError, match="not a file of results"):
         batch.Results(tmp_path / "r.jsonl")
     assert (tmp_path / "r.jsonl").read_text() == "my\nnotes\n"
 
@@ -477,7 +477,7 @@ def test_a_file_of_something_else_is_not_overwritten(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ['{"my": "notes"}', "x", '{"picture": 1}\n', "[]"])
 def test_a_foreign_line_is_not_cut_off(tmp_path: Path, content: str) -> None:
     (tmp_path / "r.jsonl").write_text(content)
-    with pytest.raises(LlavaError, match="no file of results"):
+    with pytest.raises(LlavaError, match="not a file of results"):
         batch.Results(tmp_path / "r.jsonl")
     assert (tmp_path / "r.jsonl").read_text() == content
 

@@ -14,6 +14,7 @@ LOGGER = logging.getLogger("llavao1_edge.llama")
 LEVELS = {1: logging.DEBUG, 2: logging.DEBUG, 3: logging.WARNING, 4: logging.ERROR}
 CONTINUE = 5
 HARMLESS = (
+    "using full-size SWA cache",  # as we asked
     # Advice of libmtmd about its own command line.
     "Qwen-VL models require at minimum",
     "--image-min-tokens",

@@ -167,6 +167,16 @@ def test_ask_with_two_files(capsys: pytest.CaptureFixture[str]) -> None:
     assert record["request"]["pair_id"] == identity(*read_pair(text, mmproj))
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_is_warned_of(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """What llama.cpp says about settings that we chose is nobody's business."""
+    text, _ = pair(name)
+    main(["ask", SAMPLE, "Why?", "--model", str(text), "--strategy", "direct", *QUICK])
+    told = capfd.readouterr().err
+    assert "WARNING" not in told
+    assert "llama" not in told.replace("llavao1", "")
+
+
 def test_ask_with_several_pictures_and_replay(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

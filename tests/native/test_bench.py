@@ -44,7 +44,7 @@ def test_results_that_are_none(
     path = tmp_path / "x.json"
     path.write_text(content, encoding="utf-8")
     assert main(["bench", "--compare", str(path), str(path)]) == 2
-    assert "no result of `bench" in capsys.readouterr().err
+    assert "not a result of `bench" in capsys.readouterr().err
     assert main(["bench", "--rounds", "x"]) == 2
 
 

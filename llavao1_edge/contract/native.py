@@ -44,13 +44,13 @@ class Family:
 TINY = "tiny random model: search, forks, parking"
 FAMILIES = (
     Family(
-        "Qwen2-VL", ("qwen2vl_merger",), ("qwen2vl",), "chatml",
+        "Qwen2-VL", ("qwen2vl_merger",), ("qwen2vl", "llama"), "chatml",
         f"{TINY}; logits against transformers; trained small model",
     ),
     Family("Qwen2.5-VL", ("qwen2.5vl_merger",), ("qwen2vl",), "chatml"),
     Family(
         "Qwen3-VL", ("qwen3vl_merger",),
-        ("qwen3vl", "qwen3vlmoe", "qwen35", "qwen35moe"), "chatml",
+        ("qwen3vl", "qwen3vlmoe", "qwen35", "qwen35moe", "qwen4exp"), "chatml",
     ),
     Family("Gemma 3", ("gemma3",), ("gemma3",), "gemma", TINY),
     Family("Gemma 3n", ("gemma3nv",), ("gemma3n",), "gemma"),
@@ -65,8 +65,9 @@ FAMILIES = (
     Family("Llama 4", ("llama4",), ("llama4",), "llama4"),
     Family("LFM2-VL", ("lfm2",), ("lfm2", "lfm2moe"), "chatml", TINY),
 )  # fmt: skip
-# Of text models that no other family uses; Qwen3.5 is also under MiniCPM-V.
-OWN = {name for family in FAMILIES for name in family.architectures} - {"qwen35", "qwen35moe"}
+# Of text models that no other family uses; Qwen3.5 is also under MiniCPM-V, Llama under many.
+SHARED = {"qwen35", "qwen35moe", "llama"}
+OWN = {name for family in FAMILIES for name in family.architectures} - SHARED
 # libmtmd loads these too; nobody has tried them here, and their chat format must be named.
 UNTRIED = (
     *("adapter", "cogvlm", "deepseek4v", "deepseekocr", "deepseekocr2", "dots3note_v", "dots_ocr"),
@@ -163,9 +164,10 @@ def _check_width(text: GgufHeader, mmproj: GgufHeader) -> None:
     """A projector writes rows as wide as the text model's."""
     width = text.integer(f"{text.text(keys.ARCHITECTURE)}.embedding_length")
     stated = mmproj.metadata.get(keys.PROJECTION)
-    written = {size for name, info in mmproj.tensors.items() if name.startswith("mm.")
+    parts = ("mm.", "resampler.", "adapter.")
+    written = {size for name, info in mmproj.tensors.items() if name.startswith(parts)
                for size in info.shape}  # fmt: skip
-    if width not in written and stated != width:
+    if written and width not in written and stated != width:
         raise PairError(
             f"{mmproj.path.name} was made for a text model of another width than "
             f"{text.path.name} ({width})",

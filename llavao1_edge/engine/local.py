@@ -234,8 +234,14 @@ class LocalAttempt:
     def _place(self, cache: BranchCache) -> None:
         """Computes what stands before the questions, unless it is in the cache already."""
         root = self.slot.root
-        if root is None or root.sequence is not None:
+        if root is None:
             return
+        keys = tuple(picture.key for picture in self.pictures)
+        if root.sequence is not None:
+            if root.pictures == keys:
+                return
+            self.runtime.release(root.sequence)  # another picture came after a question that failed
+            root.sequence = None
         while True:
             sequence = cache.take_sequence()
             if sequence is None:
@@ -253,7 +259,7 @@ class LocalAttempt:
                 raise
             self.runtime.decode_calls += 1
             self.counters.prefill_tokens += len(root.tokens)
-            root.sequence, root.place = sequence, place
+            root.sequence, root.place, root.pictures = sequence, place, keys
             return
 
     def keep(self, branch: Branch) -> None:

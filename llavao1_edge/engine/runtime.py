@@ -144,6 +144,7 @@ class Runtime:
             cpu=self.chosen.cpu,
             n_threads=self.n_threads,
             most_tokens=min(self._picture_tokens, self.plan.n_ctx // 2),
+            asked=self.settings.picture_tokens is not None,
             exact=self.f32_cache,
         )
 

@@ -20,12 +20,13 @@ class Root:
     and parked branches fork from it.
 
     tokens: the text before the picture; sequence: holds it all up to `place`; None: it was given
-    up, and is placed again with the next question.
+    up, and is placed again with the next question. pictures: the keys of those it was placed with.
     """
 
     tokens: list[int]
     sequence: int | None = None
     place: Place = field(default_factory=Place)
+    pictures: tuple[str, ...] = ()
 
     @property
     def held(self) -> int:

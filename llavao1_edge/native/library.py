@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llavao1_edge.contract.gguf import GgufHeader
+from llavao1_edge.contract.native import projector_of
 from llavao1_edge.errors import (
     BackendError,
     Cancelled,
@@ -34,6 +35,7 @@ Pixels = NDArray[np.uint8]
 Asked = Callable[[], None]
 """Called while a picture is computed; what it raises ends that."""
 TEXT, IMAGE = 0, 1  # enum mtmd_input_chunk_type
+LEAST_TOKENS = {"lfm2": 64, "gemma4v": 70, "gemma4uv": 70, "hunyuanvl": 256}  # of a picture
 NODES_BETWEEN = 24  # of a picture's graph, between two looks at whether to stop
 
 
@@ -81,11 +83,12 @@ class Reader(Closing):
         *,
         device: Device,
         n_threads: int,
-        most_tokens: int,
+        most_tokens: int | None,
         exact: bool,
     ) -> None:
         """device: where pictures are read; most_tokens: of a picture, for models whose pictures may
-        have any size; exact: without fused attention, which rounds to half precision.
+        have any size (None: the model's own limit, which another number replaces); exact: without
+        fused attention, which rounds to half precision.
 
         Raises BackendError, OutOfMemory.
         """
@@ -99,7 +102,11 @@ class Reader(Closing):
         if device.is_gpu:
             params.device = device.address
         params.n_threads, params.warmup, params.print_timings = n_threads, False, False
-        params.image_max_tokens = most_tokens
+        if most_tokens is not None:
+            params.image_max_tokens = most_tokens
+            least = LEAST_TOKENS.get(projector_of(header), 8)
+            if most_tokens < least:  # llama.cpp refuses a limit below a model's least
+                params.image_min_tokens = most_tokens
         params.flash_attn_type = (
             _llama().LLAMA_FLASH_ATTN_TYPE_DISABLED
             if exact
@@ -245,11 +252,15 @@ class Reader(Closing):
                 hint=f"Start with --batch {chunk.n_tokens} or more.",
             )
         stopped = False
+        problem: BaseException | None = None
 
         def after_batch(_: Any, __: Any) -> int:
-            nonlocal stopped
-            stopped = stop()
-            return int(stopped)
+            nonlocal stopped, problem
+            try:
+                stopped = stop()
+            except BaseException as error:  # cannot pass through C
+                problem = error
+            return int(stopped or problem is not None)
 
         callback = self._c.mtmd_helper_post_decode_callback(after_batch)
         reached = _llama().llama_pos()
@@ -265,6 +276,8 @@ class Reader(Closing):
             callback,
             None,
         )
+        if problem is not None:
+            raise problem
         if stopped:
             raise Cancelled("stopped")
         if status == 1:

@@ -27,8 +27,12 @@ LOGGER = logging.getLogger(__name__)
 MAX_PICTURES = 4  # kept encoded; a picture of a 7B model takes up to 15 MB
 # Projectors that read parts of one size, and those whose tokens each show a square of the picture.
 WHOLE = {"idefics3", "gemma3", "gemma3nv", "mlp", "mlp_norm", "internvl", "llama4"}
-SQUARES = {"qwen2vl_merger", "qwen2.5vl_merger", "qwen3vl_merger", "pixtral", "lfm2"}
-MERGED = {"pixtral": 1}  # patches on a token's side, where the file says nothing; else 2
+SQUARES = {"qwen2vl_merger", "qwen2.5vl_merger", "qwen3vl_merger", "lfm2"}
+MERGED = 2  # patches on a token's side, where the file says nothing
+# The models' own limits of a picture's tokens. A number given to libmtmd replaces them, also where
+# it is larger; and SmolVLM's way to cut pictures changes with any number.
+OWN_LIMITS = {"qwen2vl_merger": 4096, "qwen2.5vl_merger": 4096, "qwen3vl_merger": 4096,
+              "pixtral": 1024, "lfm2": 256}  # fmt: skip
 MERGE_KEYS = ("clip.vision.spatial_merge_size", "clip.vision.projector.scale_factor")
 
 
@@ -52,9 +56,15 @@ class NativeModel:
         cpu: Device,
         n_threads: int,
         most_tokens: int,
+        asked: bool,
         exact: bool,
     ) -> None:
-        """most_tokens: of a picture, where the model lets one choose. Raises BackendError."""
+        """most_tokens: of a picture, where the model lets one choose; asked: whether somebody asked
+        for just that. Raises BackendError."""
+        own = OWN_LIMITS.get(projector_of(header))
+        limit = None if own is None or own <= most_tokens else most_tokens
+        if asked:
+            limit = most_tokens
         self._header, self._model = header, model
         self._pictures: OrderedDict[str, Seen] = OrderedDict()
         self._context: Context | None = None
@@ -67,7 +77,7 @@ class NativeModel:
                 model,
                 device=device,
                 n_threads=n_threads,
-                most_tokens=most_tokens,
+                most_tokens=limit,
                 exact=exact,
             )
 
@@ -128,7 +138,7 @@ class NativeModel:
             return side, side
         if name not in SQUARES:
             return 0, 0
-        merged = MERGED.get(name, 2)
+        merged = MERGED
         for key in MERGE_KEYS:
             if key in header.metadata:
                 merged = header.integer(key)

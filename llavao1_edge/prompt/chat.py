@@ -33,7 +33,8 @@ class ChatFormat:
     """begin: opens a conversation. system: what stands around a system text; None: it stands at the
     start of the first question instead. user, assistant: what stands around a question, and what an
     answer begins after. close: what follows an answer before the next turn; its first piece is the
-    token that ends an answer. picture: what holds the picture's place, if anything does.
+    token that ends an answer. picture: what holds the picture's place, if anything does; gap: what
+    stands before a question without one.
     """
 
     name: str
@@ -43,6 +44,7 @@ class ChatFormat:
     assistant: tuple[Piece, ...]
     close: tuple[Piece, ...]
     picture: tuple[Piece, ...] = ()
+    gap: str = ""
 
     @property
     def specials(self) -> frozenset[str]:
@@ -73,7 +75,8 @@ class ChatFormat:
     def turn(self, text: str, *, first: bool = True, system: str = "") -> list[Piece]:
         """A whole turn without a picture. system: only of the first one. Raises UsageError."""
         before = self._first(system) if first else [*self.user[0]]
-        return [*before, *self.question(text)]
+        asked = [self.gap] if self.gap else []
+        return [*before, *asked, *self.question(text)]
 
     def _first(self, system: str) -> list[Piece]:
         """The beginning of a conversation, up to its first question."""

@@ -63,6 +63,7 @@ FORMATS: dict[str, ChatFormat] = {
             (("User:",), (_END_OF_UTTERANCE, "\n")),
             ("Assistant:",),
             (_END_OF_UTTERANCE, "\n"),
+            gap=" ",
         ),
         ChatFormat(
             "gemma",
@@ -114,7 +115,7 @@ FORMATS: dict[str, ChatFormat] = {
         ),
     )
 }
-GUESSES = ("chatml", "llama3", "mistral-v7-tekken", "gemma")
+GUESSES = ("chatml", "llama3", "mistral-v7-tekken", "mistral-v3-tekken", "gemma")
 """Tried in this order where a family's usual format does not fit a vocabulary."""
 
 

@@ -234,7 +234,8 @@ def test_a_short_context_writes_the_same_texts(name: str, search: Strategy) -> N
     with opened(name) as probe:
         cells = probe.runtime.vision.preview(open_picture(PICTURE)).n_cells
     for context in (2048, 256 * -(-(cells + 190) // 256)):
-        with opened(name, context=context, stage_prompt="off") as engine:
+        more = {"stage_prompt": "off", "picture_tokens": 100}  # else the context bounds it, too
+        with opened(name, context=context, **more) as engine:
             answer = engine.session(PICTURE).ask(
                 "What is this?", search=search, seed=5, sampling=OPEN, budget=SHORT
             )
@@ -246,7 +247,7 @@ def test_waves_where_room_is_short() -> None:
     """Many candidates in few cells: they are written one after the other, with the same texts."""
     found = []
     for context in (4096, 256):
-        with opened("lfm2", context=context, stage_prompt="off") as engine:
+        with opened("lfm2", context=context, stage_prompt="off", picture_tokens=64) as engine:
             answer = engine.session(PICTURE).ask(
                 "What?", search=BestOfN(candidates=8), seed=5, sampling=OPEN, budget=SHORT
             )
@@ -455,6 +456,32 @@ def test_several_pictures_in_one_question(engine: Engine) -> None:
     assert root.place.cells == sum(cells) + len(root.tokens)
     turned = engine.session(OTHER, PICTURE).ask("Which?", sampling=OPEN, budget=SHORT)
     assert turned.trace.counters.vision_passes == 0  # both were kept
+
+
+def test_a_picture_that_comes_after_a_stopped_question_is_seen(engine: Engine) -> None:
+    session = engine.session(PICTURE)
+    stream = session.stream("Which?", sampling=OPEN, budget=SHORT)
+    for _ in range(3):
+        next(stream)
+    stream.close()
+    session.show(OTHER)
+    session.ask("Which?", sampling=OPEN, budget=SHORT)
+    vision, root = engine.runtime.vision, session.conversation.slot.root
+    cells = [vision.preview(open_picture(one)).n_cells for one in (PICTURE, OTHER)]
+    assert root.place.cells == sum(cells) + len(root.tokens)
+
+
+def test_what_a_caller_raises_while_a_picture_is_placed_reaches_it(engine: Engine) -> None:
+    vision, runtime = engine.runtime.vision, engine.runtime
+    sight, _ = vision.see(open_picture(PICTURE))
+
+    def stop() -> bool:
+        raise KeyError("mine")
+
+    sequence = runtime.take_sequence()
+    with pytest.raises(KeyError, match="mine"):
+        vision.place(sight, sequence, (), stop=stop)
+    runtime.release(sequence)
 
 
 def test_a_model_of_ours_takes_one_picture() -> None:

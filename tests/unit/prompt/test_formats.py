@@ -54,7 +54,7 @@ TEMPLATES = {
     "chatml": "<BEGIN><|im_start|>system\nS<|im_end|>\n<|im_start|>user\n«P»Q<|im_end|>\n"
     "<|im_start|>assistant\nA<|im_end|>\n<|im_start|>user\nR<|im_end|>\n<|im_start|>assistant\n",
     "smolvlm": "<|im_start|>System: S<end_of_utterance>\nUser:«P»Q<end_of_utterance>\nAssistant:A"
-    "<end_of_utterance>\nUser:R<end_of_utterance>\nAssistant:",
+    "<end_of_utterance>\nUser: R<end_of_utterance>\nAssistant:",
     "gemma": "<BEGIN><start_of_turn>user\nS\n\n«P»Q<end_of_turn>\n<start_of_turn>model\nA"
     "<end_of_turn>\n<start_of_turn>user\nR<end_of_turn>\n<start_of_turn>model\n",
     "vicuna": "<BEGIN>S USER: «P»Q ASSISTANT:A</s>USER: R ASSISTANT:",

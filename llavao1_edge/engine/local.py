@@ -271,7 +271,10 @@ class LocalAttempt:
             whole.pop()  # the next turn begins with the end of this one
         try:
             state = cache.take(branch.key)
-        except ContextFullError:  # it was parked and does not fit any more: the answer counts
+        except (
+            ContextFullError,
+            Cancelled,
+        ):  # it was parked and does not fit any more: the answer counts
             slot.keep(None, history=whole, n_cached=0)
         else:
             slot.keep(state.held, history=whole, n_cached=state.n_past - slot.start)

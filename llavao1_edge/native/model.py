@@ -62,7 +62,8 @@ class NativeModel:
         """most_tokens: of a picture, where the model lets one choose; asked: whether somebody asked
         for just that. Raises BackendError."""
         own = OWN_LIMITS.get(projector_of(header))
-        limit = None if own is None or own <= most_tokens else most_tokens
+        kept = projector_of(header) == "idefics3" or (own is not None and own <= most_tokens)
+        limit = None if kept else most_tokens
         if asked:
             limit = most_tokens
         self._header, self._model = header, model

@@ -80,7 +80,7 @@ def stream(
         yield index, writer.conversation(turns, picture=picture)
 
 
-class PictureEncoder(Protocol):
+class Eyes(Protocol):
     """Gives the cross-attention states (n, tokens, hidden) of pictures by their indices."""
 
     n_tiles: Tensor
@@ -130,7 +130,7 @@ class LiveTower:
 
 
 def forward(
-    model: MllamaForConditionalGeneration, batch: AnswerBatch, states: PictureEncoder | None
+    model: MllamaForConditionalGeneration, batch: AnswerBatch, states: Eyes | None
 ) -> Tensor:
     """Logits (n, length, vocabulary)."""
     if states is None:
@@ -150,7 +150,7 @@ def loss_of(logits: Tensor, targets: Tensor) -> Tensor:
 
 @torch.no_grad()
 def teacher_forced(
-    model: MllamaForConditionalGeneration, writer: Writer, states: PictureEncoder | None, n: int
+    model: MllamaForConditionalGeneration, writer: Writer, states: Eyes | None, n: int
 ) -> dict[str, float]:
     """Share of held-out answers whose stages are right token by token after the true prefix."""
     right: Counter[str] = Counter()
@@ -187,9 +187,7 @@ def stage_spans(writer: Writer, item: Tokens) -> dict[str, tuple[int, int]]:
     return {name: (bounds[i], bounds[i + 1]) for i, name in enumerate(names)}
 
 
-def residual_scale(
-    model: MllamaForConditionalGeneration, batch: AnswerBatch, states: PictureEncoder
-) -> str:
+def residual_scale(model: MllamaForConditionalGeneration, batch: AnswerBatch, states: Eyes) -> str:
     """Root mean square of the residual stream entering each layer (should stay below about 10)."""
     with torch.no_grad():
         hidden = model(
@@ -228,8 +226,8 @@ def main() -> None:
     joint = spent_before >= options.joint_from
     for _, parameter in parts[True]:
         parameter.requires_grad_(joint)
-    held_out: PictureEncoder = LiveTower(model, HELD_OUT_SEED, 512)
-    states: PictureEncoder = (LiveTower if joint else States)(model, PICTURE_SEED, options.pictures)
+    held_out: Eyes = LiveTower(model, HELD_OUT_SEED, 512)
+    states: Eyes = (LiveTower if joint else States)(model, PICTURE_SEED, options.pictures)
     if isinstance(states, LiveTower):
         optimisers = (*optimisers, torch.optim.AdamW(states.heads.parameters(), lr=RATES[1]))
     print(f"{'joint' if joint else 'frozen tower'}, {options.pictures} pictures", flush=True)

@@ -48,7 +48,7 @@ FORMATS = {
     11: "q",
     12: "d",
 }
-NOT_OURS = "BranchState at a .gguf file that `llavao1-edge convert` wrote."
+NOT_OURS = "Point at a .gguf file that `llavao1-edge convert` wrote."
 CONVERT_AGAIN = "Convert the checkpoint again with this version."
 
 

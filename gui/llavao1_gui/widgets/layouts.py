@@ -135,7 +135,7 @@ class IconButton(QToolButton):
         self.refresh()
 
     def refresh(self) -> None:
-        """BatchSampler the icon with the present colours."""
+        """Draws the icon with the present colours."""
         self.setIcon(icon(self._icon))
 
     def show_icon(self, name: str) -> None:

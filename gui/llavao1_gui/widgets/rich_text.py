@@ -21,7 +21,7 @@ JOINER = "\u2060"  # has no width
 
 
 class FormulaSource(Protocol):
-    """BatchSampler formulas somewhere else; `ready` tells when one is there."""
+    """Draws formulas somewhere else; `ready` tells when one is there."""
 
     @property
     def ready(self) -> SignalInstance: ...
@@ -66,7 +66,7 @@ class RichText(QTextBrowser):
         self._show()
 
     def refresh(self) -> None:
-        """BatchSampler the same text with the present colours."""
+        """Draws the same text with the present colours."""
         if self._text:
             self._show()
 

@@ -1,4 +1,4 @@
-"""BatchSampler formulas behind the window: the process and its library start with the first one."""
+"""Draws formulas behind the window: the process and its library start with the first one."""
 
 from __future__ import annotations
 

@@ -23,9 +23,9 @@ import numpy as np
 
 from benchmarks.machine import header
 from llavao1_edge import Engine, RuntimeSettings, SamplingSettings, demo
-from llavao1_edge.engine.answering import Answering, Request
 from llavao1_edge.engine.drafter import BatchDrafter
 from llavao1_edge.engine.judging import LocalJudge
+from llavao1_edge.engine.local import LocalAttempt
 from llavao1_edge.images import open_picture
 from llavao1_edge.scoring import Ask, asks, decision
 from llavao1_edge.search import (
@@ -176,11 +176,15 @@ class Techniques:
 
 
 class Frugal:
-    """A drafter that does without some of ours."""
+    """A drafter that does without some of ours. before: the tokens up to the picture's own; prompt:
+    those of the question."""
 
-    def __init__(self, inner: BatchDrafter, prompt: list[int], made: Techniques, see: Any) -> None:
-        self.inner, self.prompt, self.made, self.see = inner, prompt, made, see
-        self.judge = FrugalPanel(inner.judge, self)  # type: ignore[arg-type]
+    def __init__(
+        self, inner: BatchDrafter, before: list[int], prompt: list[int], made: Techniques, see: Any
+    ) -> None:
+        self.inner, self.before, self.prompt = inner, before, prompt
+        self.made, self._see = made, see
+        self.judge = FrugalJudge(inner.judge, self)  # type: ignore[arg-type]
 
     @property
     def ended(self) -> Ending | None:
@@ -202,24 +206,28 @@ class Frugal:
                 self.start_over()
                 yield from self.inner.draft([branch], stage, n=1, first=number, **options)
 
+    def see(self) -> Any:
+        """The picture read anew, seen from its own token on."""
+        return self._see().at(len(self.before) - 1)
+
     def start_over(self) -> None:
         """Forgets what this row does not share."""
-        points = self.inner.points
+        cache = self.inner.cache
         if not self.made.picture:
-            points.sight = self.see()
+            cache.sight = self.see()
         if not self.made.prefix:
-            while points.make_room():
+            while cache.make_room():
                 pass
-            root = points._root
+            root = cache._root
             assert root is not None
-            points.runtime.context.forget(root.held)
-            root.n_past, root.pending = 0, list(self.prompt)
-            points.counters.prefill_tokens += len(self.prompt)
-            (base,), _ = points.extend([(root, [])])
-            points.free(base)
+            cache.runtime.context.forget(root.held)
+            root.n_past, root.pending = 0, [*self.before, *self.prompt]
+            cache.counters.prefill_tokens += len(root.pending)
+            (base,), _ = cache.extend([(root, [])])
+            cache.free(base)
 
 
-class FrugalPanel:
+class FrugalJudge:
     """A judge that asks one thing at a time where nothing is shared."""
 
     def __init__(self, inner: LocalJudge, drafter: Frugal) -> None:
@@ -236,7 +244,7 @@ class FrugalPanel:
         for ask in asked:
             if not self.drafter.made.picture:
                 sight = self.drafter.see()
-                self.drafter.inner.points.sight = self.inner._sight = sight
+                self.drafter.inner.cache.sight = self.inner._sight = sight
             if not self.drafter.made.prefix:
                 self.inner.close()
             replies += self.inner.reply([ask])
@@ -249,27 +257,30 @@ def ours(
     """One answer with the chosen techniques; every answer reads the picture anew."""
     runtime = engine.runtime
     runtime.vision.forget_pictures()
-    scorer = "judge" if made.logits else "judge-reference"
-    request = Request(question, StageBeam(candidates=N, scorer=scorer), seed)
-    desk = Answering._desk
+    search = StageBeam(candidates=N, scorer="judge" if made.logits else "judge-reference")
 
     def see() -> Any:
         runtime.vision.forget_pictures()
         return runtime.vision.see(picture)[0]
 
-    def frugal_desk(self: Answering, points: Any, sight: Any) -> Any:
-        judge, drafter = desk(self, points, sight)
-        return judge, _Both(drafter, Frugal(drafter, self.prompt, made, see))
+    def frugal(attempt: LocalAttempt) -> Frugal:
+        assert attempt._drafter is not None
+        assert attempt.slot.root is not None
+        return Frugal(attempt._drafter, attempt.slot.root.tokens, attempt.prompt, made, see)
 
     distinct = iter(range(1 << 30))
     same = decision.normalise if made.early_stop else lambda _: str(next(distinct))
     session = engine.session(picture)
     passes, calls = runtime.vision.n_seen, runtime.decode_calls
     started = time.perf_counter()
-    with patch.object(Answering, "_desk", frugal_desk), patch.object(decision, "normalise", same):
+    # The strategy gets the frugal drafter; what is kept and closed is the real one.
+    with (
+        patch.object(LocalAttempt, "drafter", property(frugal)),
+        patch.object(decision, "normalise", same),
+    ):
         *_, last = session.stream(
             question,
-            search=request.strategy,
+            search=search,
             seed=seed,
             sampling=SamplingSettings(temperature=temperature),
         )
@@ -287,17 +298,6 @@ def ours(
         counters.judge_calls,
         [last.answer.conclusion],  # type: ignore[list-item]
     )
-
-
-class _Both:
-    """The real drafter for the session, the frugal one for the strategy."""
-
-    def __init__(self, real: BatchDrafter, frugal: Frugal) -> None:
-        self._real, self._frugal = real, frugal
-
-    def __getattr__(self, name: str) -> Any:
-        of_strategy = name in ("draft", "drop", "judge", "ended")
-        return getattr(self._frugal if of_strategy else self._real, name)
 
 
 ROWS = {

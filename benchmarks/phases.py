@@ -155,8 +155,6 @@ class Bench:
 
 def bare_context(runtime: Runtime) -> Context:
     """llama.cpp alone on the same text model, with the same sizes and no callback."""
-    from llama_cpp import llama_cpp
-
     return Context(
         runtime.model,
         n_ctx=runtime.context.n_ctx,
@@ -165,7 +163,7 @@ def bare_context(runtime: Runtime) -> Context:
         n_sequences=runtime.n_sequences,
         n_threads=runtime.n_threads,
         f32_cache=runtime.f32_cache,
-        eval_callback=llama_cpp.ggml_backend_sched_eval_callback(0),
+        eval_callback=None,
     )
 
 

@@ -106,11 +106,6 @@ def family_of(mmproj: GgufHeader) -> Family:
 def check_native(text: GgufHeader, mmproj: GgufHeader) -> None:
     """Raises ModelFileError or PairError for the first thing that cannot be."""
     architecture = text.metadata.get(keys.ARCHITECTURE)
-    if architecture == keys.MMPROJ_ARCHITECTURE:
-        raise PairError(
-            f"{text.path.name} is an mmproj file, expected the text model",
-            hint="Give the text file with --model and the mmproj file with --mmproj.",
-        )
     if mmproj.metadata.get(keys.ARCHITECTURE) != keys.MMPROJ_ARCHITECTURE:
         raise PairError(
             f"{mmproj.path.name} is not an mmproj file (architecture "

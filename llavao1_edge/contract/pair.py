@@ -51,6 +51,11 @@ def identity(text: GgufHeader, mmproj: GgufHeader) -> str:
 def read_pair(text_path: Path, mmproj_path: Path) -> tuple[GgufHeader, GgufHeader]:
     """Both checked headers. Raises ModelFileError or PairError with the reason."""
     text, mmproj = read_header(text_path), read_header(mmproj_path)
+    if text.metadata.get(keys.ARCHITECTURE) == keys.MMPROJ_ARCHITECTURE:
+        raise PairError(
+            f"{text.path.name} is an mmproj file, expected the text model",
+            hint="Give the text file with --model and the mmproj file with --mmproj.",
+        )
     if kind_of(text, mmproj) is Kind.NATIVE:
         check_native(text, mmproj)
         return text, mmproj
@@ -76,11 +81,6 @@ def read_pair(text_path: Path, mmproj_path: Path) -> tuple[GgufHeader, GgufHeade
 
 
 def _check_text(header: GgufHeader) -> None:
-    if header.metadata.get(keys.ARCHITECTURE) == keys.MMPROJ_ARCHITECTURE:
-        raise PairError(
-            f"{header.path.name} is an mmproj file, expected the text model",
-            hint="Give the text file with --model and the mmproj file with --mmproj.",
-        )
     if header.metadata.get(keys.ARCHITECTURE) == "mllama":
         raise ModelFileError(
             f"{header.path.name} is a Llama-3.2-Vision file made for old Ollama versions",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,6 +21,7 @@ from llavao1_edge.mllama.model import MllamaModel
 from llavao1_edge.search import Branch, Budget, Drafter, PictureReady
 from llavao1_edge.search.answer import Counters
 from llavao1_edge.stages import GAP, STAGES
+from llavao1_edge.vision import Preview
 
 RESERVE = 64  # tokens an answer must at least have room for
 
@@ -162,7 +164,7 @@ class LocalAttempt:
         self._sight, milliseconds = vision.see(*self.pictures, checkpoint=checkpoint)
         self.counters.vision_passes = vision.n_seen - before
         self.counters.picture_ms = milliseconds
-        seen = vision.preview(*self.pictures)
+        seen = self._preview
         return PictureReady(
             seen.rows,
             seen.columns,
@@ -174,12 +176,15 @@ class LocalAttempt:
             seen.looks,
         )
 
+    @functools.cached_property
+    def _preview(self) -> Preview:
+        return self.runtime.vision.preview(*self.pictures)
+
     def _make_room(self) -> None:
         """For the question, the picture's cells and the beginning of an answer."""
         n_cells = len(self.prompt) + RESERVE
         if self.slot.root is not None and self.pictures:
-            preview = self.runtime.vision.preview(*self.pictures)
-            n_cells += len(self.slot.root.tokens) + preview.n_cells
+            n_cells += len(self.slot.root.tokens) + self._preview.n_cells
         self.slot.make_room(n_cells)
 
     def begin(self) -> Branch:
@@ -271,10 +276,7 @@ class LocalAttempt:
             whole.pop()  # the next turn begins with the end of this one
         try:
             state = cache.take(branch.key)
-        except (
-            ContextFullError,
-            Cancelled,
-        ):  # it was parked and does not fit any more: the answer counts
+        except (ContextFullError, Cancelled):  # it was parked, and stays so: the answer counts
             slot.keep(None, history=whole, n_cached=0)
         else:
             slot.keep(state.held, history=whole, n_cached=state.n_past - slot.start)

@@ -183,7 +183,7 @@ class Runtime:
         """
         return 1 if self.text_header.n_bytes < TINY_MODEL_BYTES else self.settings.n_threads
 
-    @property
+    @functools.cached_property
     def identity(self) -> str:
         """Names the model; equal for all conversions of one checkpoint by us."""
         return identity(self.text_header, self.mmproj_header)

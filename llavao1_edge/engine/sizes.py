@@ -87,38 +87,41 @@ def _mllama(text: GgufHeader, mmproj: GgufHeader, *, f32_cache: bool, batch: int
     n_layers, width = text.integer("llama.block_count"), text.integer("llama.embedding_length")
     heads, ffn = text.integer("llama.attention.head_count"), shape.tensors.text_ffn
     kv = width // max(1, heads) * text.integer("llama.attention.head_count_kv")
-    n_vocab = text.tensors["token_embd.weight"].shape[1]
-    total, outside, head, reordered = _weights(text)
     used = sum(i.n_bytes for n, i in mmproj.tensors.items() if n not in names.TABLES)
     return Sizes(
-        text=total,
-        reordered=reordered,
-        per_layer=(total - outside) // max(1, n_layers),
-        n_layers=n_layers,
-        head=head,
+        **_of_text(text, n_layers=n_layers, width=width, ffn=ffn, batch=batch),
         mmproj=used,
         per_cell=2 * n_layers * kv * number,
         picture=_picture(shape, number),
         vision=_vision(shape),
-        decoding=batch * 4 * (2 * ffn + 6 * width),
-        # Logits in llama.cpp, our copy, and two arrays of weights.
-        per_candidate=4 * n_vocab * 4,
-        context_length=text.integer("llama.context_length"),
-        compute=batch * 4 * (n_vocab + 2 * ffn + 6 * width),
     )
 
 
-def _weights(text: GgufHeader) -> tuple[int, int, int, int]:
-    """Bytes: of all weights, of those outside layers, of the head, of those that are reordered."""
+def _of_text(
+    text: GgufHeader, *, n_layers: int, width: int, ffn: int, batch: int
+) -> dict[str, int]:
+    """What follows from any text file's weights and widths."""
     total = sum(info.n_bytes for info in text.tensors.values())
     outside = sum(i.n_bytes for n, i in text.tensors.items() if not n.startswith("blk."))
-    head = text.tensors.get("output.weight", text.tensors["token_embd.weight"])
-    reordered = sum(
-        info.n_bytes
-        for name, info in text.tensors.items()
-        if info.kind.name in REORDERED and name != "token_embd.weight"
-    )
-    return total, outside, head.n_bytes, reordered
+    table = text.tensors["token_embd.weight"]
+    n_vocab = table.shape[-1]
+    work = 2 * ffn + 6 * width
+    return {
+        "text": total,
+        "reordered": sum(
+            info.n_bytes
+            for name, info in text.tensors.items()
+            if info.kind.name in REORDERED and name != "token_embd.weight"
+        ),
+        "per_layer": (total - outside) // max(1, n_layers),
+        "n_layers": n_layers,
+        "head": text.tensors.get("output.weight", table).n_bytes,
+        "decoding": batch * 4 * work,
+        # Logits in llama.cpp, our copy, and two arrays of weights.
+        "per_candidate": 4 * n_vocab * 4,
+        "context_length": text.integer(f"{text.text(keys.ARCHITECTURE)}.context_length"),
+        "compute": batch * 4 * (n_vocab + work),
+    }
 
 
 def _native(
@@ -136,23 +139,13 @@ def _native(
     )
     per_cell = sum(kv_heads) * (int(key) + int(value)) * number  # type: ignore[arg-type]
     ffn = max(per_layer(text, "feed_forward_length", 4 * width))
-    n_vocab = text.tensors["token_embd.weight"].shape[-1]
-    total, outside, head, reordered = _weights(text)
     n_tokens = max(1, picture_tokens)
     return Sizes(
-        text=total,
-        reordered=reordered,
-        per_layer=(total - outside) // max(1, n_layers),
-        n_layers=n_layers,
-        head=head,
+        **_of_text(text, n_layers=n_layers, width=width, ffn=ffn, batch=batch),
         mmproj=sum(info.n_bytes for info in mmproj.tensors.values()),
         per_cell=per_cell,
         picture=n_tokens * width * 4 * 2,  # as it was read, and as it is decoded
         vision=_tower(mmproj, n_tokens),
-        decoding=batch * 4 * (2 * ffn + 6 * width),
-        per_candidate=4 * n_vocab * 4,
-        context_length=text.integer(f"{prefix}.context_length"),
-        compute=batch * 4 * (n_vocab + 2 * ffn + 6 * width),
         picture_cells=picture_tokens,
         per_sequence=_recurrent(text, n_layers, width),
     )

@@ -185,7 +185,7 @@ class Rows:
         good, bad = [], []
         for line in data.splitlines(keepends=True):
             row = _row(line)
-            if row is not None and line.endswith(b"\n"):
+            if row is not None:
                 good.append(line)
                 self.known[row["id"]] = row
             else:
@@ -217,7 +217,7 @@ class Rows:
             raise UsageError(
                 f"cannot read {path}: {error.strerror}", hint="Give the folders of other runs."
             ) from None
-        found = [row for line in lines if (row := _row(line)) is not None and line.endswith(b"\n")]
+        found = [row for line in lines if (row := _row(line)) is not None]
         if lines and not found:
             raise UsageError(
                 f"{path} is not a file of rows of an evaluation", hint="Check the folders."
@@ -234,8 +234,9 @@ class Rows:
 
 
 def _row(line: bytes) -> Row | None:
+    """None for what is not a whole line, or not a row."""
     try:
-        row = json.loads(line)
+        row = json.loads(line) if line.endswith(b"\n") else {}
         return row if isinstance(row["id"], str) and isinstance(row["question"], str) else None
     except (ValueError, KeyError, TypeError, RecursionError):
         return None

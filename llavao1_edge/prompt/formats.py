@@ -7,6 +7,8 @@ templates that the models were published with.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from llavao1_edge.errors import UsageError
 from llavao1_edge.prompt.chat import BEGIN, ChatFormat, Piece, Special
 
@@ -97,14 +99,7 @@ FORMATS: dict[str, ChatFormat] = {
             (),
             (_END,),
         ),
-        ChatFormat(
-            "llama3",
-            (Special("<|begin_of_text|>"),),
-            (_llama3("system"), (_EOT,)),
-            (_llama3("user"), (_EOT,)),
-            _llama3("assistant"),
-            (_EOT,),
-        ),
+        replace(LLAMA3_VISION, name="llama3", picture=()),
         ChatFormat(
             "llama4",
             (Special("<|begin_of_text|>"),),

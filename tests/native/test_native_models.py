@@ -38,8 +38,7 @@ from llavao1_edge.native.model import NativeModel
 from llavao1_edge.prompt import STAGE_PROMPT
 from llavao1_edge.scoring import SCORERS
 from llavao1_edge.search import PictureReady, Strategy
-from llavao1_edge.search.answer import Answer
-from tests.native.test_search import nothing_left
+from tests.native.test_search import nothing_left, texts
 from tests.native_models import FOLDER, NAMES, TRAINED, oracle, pair
 from train.questions import draw_task
 from train.scene import draw_scene, render, scene_rng
@@ -78,10 +77,6 @@ def name(request: pytest.FixtureRequest) -> str:
 def engine(name: str) -> Iterator[Engine]:
     with opened(name) as made:
         yield made
-
-
-def texts(answer: Answer) -> list[tuple[int, str]]:
-    return [(node.candidate.number, node.candidate.text) for node in answer.trace.nodes]
 
 
 def fresh(engine: Engine, tokens: list[int], *, at_a_time: int = 128) -> NDArray[np.float32]:

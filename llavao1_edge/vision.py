@@ -77,6 +77,11 @@ class VisionModel(Protocol):
         ...
 
     @property
+    def in_context(self) -> bool:
+        """Whether pictures are rows of the context: once placed, nothing else of them is needed."""
+        ...
+
+    @property
     def rows_at_once(self) -> int:
         """Rows that a batch must hold because they see each other; 0 if any batch does."""
         ...

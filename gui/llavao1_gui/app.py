@@ -279,7 +279,7 @@ class App(QObject):
             self.pictures.set_tiling(message.tile, message.max_tiles)
             self.window.picture.set_several(message.several)
             self._show_model()
-        elif isinstance(message, m.Seen) and message.looks:
+        elif isinstance(message, m.Seen) and message.looks and message.n_pictures == 1:
             self.pictures.set_looks(message.looks, message.n_cells)
 
     def _unloaded(self, _: str) -> None:

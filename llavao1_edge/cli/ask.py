@@ -46,7 +46,11 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("question", metavar="QUESTION", nargs="?")
     parser.add_argument("more", nargs="*", default=[], help=argparse.SUPPRESS)
     parser.add_argument(
-        "-q", "--question", dest="asked", metavar="QUESTION", help="then all before are pictures"
+        "-q",
+        "--question",
+        dest="asked",
+        metavar="QUESTION",
+        help="the question; several pictures may be given then",
     )
     shown = parser.add_mutually_exclusive_group()
     shown.add_argument("--show-stages", action="store_true", help="print all four stages")
@@ -83,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
     else:
         job = jobs.from_options(options)
     if not job.question.strip():
-        raise UsageError("the question is empty", hint="Ask something about the picture.")
+        raise UsageError("the question is empty", hint="Write what you want to know.")
     if job.answer_format is not None and job.answer_format.unenforced:
         words, name = ", ".join(job.answer_format.unenforced), job.answer_format.name
         note = f"note: {words} of {name} cannot be enforced while writing; the finished answer is"

@@ -50,18 +50,9 @@ class Job:
 
 def from_options(options: argparse.Namespace) -> Job:
     """Raises UsageError, before anything is loaded."""
-    names = [options.picture]
-    question = options.question
-    if options.asked is not None:  # then everything else is a picture
-        names += [name for name in (question, *options.more) if name is not None]
-        question = options.asked
-    if not question:
+    names, question = given(options)
+    if question is None:
         raise UsageError("a question is missing", hint='For example: ask photo.jpg "What is this?"')
-    if names.count("-") > 1 or (len(names) > 1 and "none" in names):
-        raise UsageError(
-            f"{'-' if names.count('-') > 1 else 'none'} cannot be one of {len(names)} pictures",
-            hint="Give files.",
-        )
     return Job(
         picture_name=names[0],
         more_names=tuple(names[1:]),
@@ -75,6 +66,21 @@ def from_options(options: argparse.Namespace) -> Job:
         model_name=options.model,
         mmproj_name=options.mmproj,
     )
+
+
+def given(options: argparse.Namespace) -> tuple[list[str], str | None]:
+    """The names of the pictures and the question, as far as they were given. Raises UsageError."""
+    named = [options.picture, options.question, *options.more]
+    if options.asked is not None:  # then everything else is a picture
+        names, question = [name for name in named if name is not None], options.asked
+    else:
+        names, question = [name for name in named[:1] if name is not None], options.question
+    if names.count("-") > 1 or (len(names) > 1 and "none" in names):
+        raise UsageError(
+            f"{'-' if names.count('-') > 1 else 'none'} cannot be one of {len(names)} pictures",
+            hint="Give files.",
+        )
+    return names, question
 
 
 def read_source(name: str) -> Path | bytes | None:

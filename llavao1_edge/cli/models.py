@@ -84,6 +84,7 @@ def demo_bytes() -> int:
 def _pull(store: Store, options: argparse.Namespace) -> None:
     from llavao1_convert.taking import PullOptions, pull
     from llavao1_edge.cli.convert import ProgressLine
+    from llavao1_edge.engine.machine import room_for_a_model
     from llavao1_edge.store.catalogue import check_name
 
     if options.name is not None:
@@ -100,7 +101,7 @@ def _pull(store: Store, options: argparse.Namespace) -> None:
         print(f"{options.repo} holds a checkpoint: converting it", file=sys.stderr)
 
     wish = PullOptions(
-        options.repo, options.quant, options.vision_quant, options.name, free_memory()
+        options.repo, options.quant, options.vision_quant, options.name, room_for_a_model()
     )
     try:
         taken = pull(store, wish, report=report, converting=converting)
@@ -109,17 +110,6 @@ def _pull(store: Store, options: argparse.Namespace) -> None:
     finally:
         line.clear()
     print(taken.entry.name)
-
-
-def free_memory() -> int:
-    """Bytes that a model may take here."""
-    from llavao1_edge.devices import choose, machine_devices
-    from llavao1_edge.engine.machine import read_machine
-    from llavao1_edge.settings import RuntimeSettings
-
-    machine = read_machine(choose(machine_devices(), RuntimeSettings()))
-    shared_memory = machine.gpu_shared or machine.gpu_free is None
-    return machine.free if shared_memory else machine.free + (machine.gpu_free or 0)
 
 
 def _show(store: Store, options: argparse.Namespace) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from llavao1_edge import __version__
 from llavao1_edge.cli import options as shared
-from llavao1_edge.cli.job import Job
+from llavao1_edge.cli.job import Job, given
 from llavao1_edge.errors import UsageError
 from llavao1_edge.search import make_strategy
 from llavao1_edge.search.answer import Answer
@@ -64,10 +64,10 @@ def from_record(path: Path, options: argparse.Namespace) -> Job:
 
     Raises UsageError for a file that `ask --json` did not write.
     """
-    given = shared.given_names(options)
-    if given:
+    settings = shared.given_names(options)
+    if settings:
         raise UsageError(
-            f"--{given[0].replace('_', '-')} was given together with --replay",
+            f"--{settings[0].replace('_', '-')} was given together with --replay",
             hint="A replay takes everything from the record but a picture, a question and a model.",
         )
     record = _read(path)
@@ -75,21 +75,14 @@ def from_record(path: Path, options: argparse.Namespace) -> Job:
         request, trace = record["request"], record["trace"]
         form = request["answer_format"]
         _check_compared(record)
-        if (options.picture or request["picture"]) == "-":
-            raise UsageError(
-                "the picture of this answer came from standard input",
-                hint="Give its path: ask PICTURE --replay FILE.",
-            )
+        names, question = _asked(request, options)
         model, mmproj = request["model"], request["mmproj"]
         if options.model != "demo":
             model, mmproj = options.model, options.mmproj
-        more = request.get("more_pictures", [])
-        if not all(isinstance(name, str) for name in more):
-            raise TypeError("the name of a picture is missing")
         return Job(
-            picture_name=options.picture or request["picture"],
-            more_names=tuple(more),
-            question=options.question or request["question"],
+            picture_name=names[0],
+            more_names=tuple(names[1:]),
+            question=question,
             strategy=make_strategy(trace["strategy"], trace["options"]),
             seed=int(trace["seed"]),
             sampling=SamplingSettings(**_known(request["sampling"], SamplingSettings)),
@@ -105,6 +98,21 @@ def from_record(path: Path, options: argparse.Namespace) -> Job:
             f"{path} is not a record of an answer ({type(error).__name__}: {error})",
             hint="Give a file that `ask --json` wrote.",
         ) from None
+
+
+def _asked(request: dict[str, Any], options: argparse.Namespace) -> tuple[list[str], str]:
+    """Pictures given now replace all those of the record, a question given now replaces its own."""
+    names, question = given(options)
+    if not names:
+        names = [request["picture"], *request.get("more_pictures", [])]
+        if not all(isinstance(name, str) for name in names):
+            raise TypeError("the name of a picture is missing")
+        if "-" in names:
+            raise UsageError(
+                "a picture of this answer came from standard input",
+                hint="Give the path of each picture: ask PICTURE --replay FILE.",
+            )
+    return names, request["question"] if question is None else question
 
 
 def _check_compared(record: dict[str, Any]) -> None:

@@ -70,6 +70,12 @@ class Strings:
     data: mmap.mmap = field(repr=False)
     start: int
     n: int
+    end: int = 0
+
+    @property
+    def raw(self) -> bytes:
+        """As they stand in the file, with their lengths."""
+        return self.data[self.start : self.end]
 
     def __len__(self) -> int:
         return self.n
@@ -106,8 +112,9 @@ class GgufHeader:
             raise self._wrong(key, "a string")
         return value
 
-    def integer(self, key: str) -> int:
-        value = self.metadata.get(key)
+    def integer(self, key: str, default: int | None = None) -> int:
+        """default: where the file does not state it."""
+        value = self.metadata.get(key, default)
         if type(value) is not int:
             raise self._wrong(key, "an integer")
         return value
@@ -191,10 +198,10 @@ class _Cursor:
 
     def words(self, n: int) -> Strings:
         """Walks over an array of strings without keeping them."""
-        found = Strings(self.data, self.at, n)
+        start = self.at
         for _ in range(n):
             self.string(MAX_STRING)
-        return found
+        return Strings(self.data, start, n, self.at)
 
 
 def read_header(path: Path) -> GgufHeader:

@@ -32,13 +32,15 @@ def mmproj_for(text: str, names: Iterable[str]) -> str | None:
     model = model_of(text)
     named = [name for name in projectors if model_of(name) not in ANY_MODEL]
     for matching in (
-        [n for n in named if n.rpartition("/")[2].lower().startswith(f"mmproj-{stem}")],
+        [n for n in named if n.rpartition("/")[2].lower() == f"mmproj-{stem}.gguf"],
         [n for n in named if model_of(n) == model],
+        [n for n in named if n.rpartition("/")[2].lower().startswith(f"mmproj-{stem}")],
         [n for n in named if model_of(n).startswith(model) or model.startswith(model_of(n))],
         [n for n in projectors if n not in named],
     ):
-        if matching:
-            return _usual(matching)
+        found = _usual(matching)
+        if found is not None:
+            return found
     return None
 
 
@@ -46,7 +48,7 @@ def _usual(names: list[str]) -> str | None:
     """The only one, or the usual one of files that are named after one model; else None."""
     if len(names) == 1:
         return names[0]
-    if len({model_of(name) for name in names}) != 1:
+    if len({model_of(name) for name in names}) != 1:  # of several models, or there is none
         return None
     for wanted in USUAL:
         for name in names:

@@ -17,6 +17,9 @@ from llavao1_edge.errors import ModelFileError, PairError
 VISION_PROJECTOR = "clip.vision.projector_type"  # where a file holds a vision and an audio encoder
 HAS_VISION, HAS_AUDIO = "clip.has_vision_encoder", "clip.has_audio_encoder"
 TOKENS = "tokenizer.ggml.tokens"
+# As libmtmd has it (`mtmd_decode_use_non_causal`).
+SEE_EACH_OTHER = ("gemma3", "gemma4v", "gemma4uv", "deepseek4v")
+GEMMA3_MERGED = 4  # patches on a token's side, where the file says nothing
 MOST_LAYERS, MOST_TOKENS, MOST_WIDTH = 1024, 1 << 21, 1 << 17
 
 
@@ -25,8 +28,8 @@ class Family:
     """Models that share a projector.
 
     projectors: names in the mmproj file; architectures: of the text file, empty for any that is
-    not another family's own (`OWN`); chat: a name of `prompt.FORMATS`; tested: what was run here,
-    for people.
+    not another family's own (`OWN`); chat: a name of `prompt.FORMATS`; line_break: whether one
+    stands between a picture and the question; tested: what was run here, for people.
     """
 
     name: str
@@ -34,6 +37,7 @@ class Family:
     architectures: tuple[str, ...]
     chat: str
     tested: str = ""
+    line_break: bool = False
 
     @property
     def known(self) -> bool:
@@ -58,8 +62,8 @@ FAMILIES = (
         "SmolVLM, Idefics3", ("idefics3",), (), "smolvlm",
         f"{TINY}; logits against transformers",
     ),
-    Family("InternVL", ("internvl",), (), "chatml"),
-    Family("LLaVA 1.5 and 1.6", ("mlp", "mlp_norm"), (), "vicuna"),
+    Family("InternVL", ("internvl",), (), "chatml", line_break=True),
+    Family("LLaVA 1.5 and 1.6", ("mlp", "mlp_norm"), (), "vicuna", line_break=True),
     Family("MiniCPM-V", ("resampler", "minicpmv4_6"), (), "chatml"),
     Family("Pixtral, Mistral Small", ("pixtral",), (), "mistral-v7-tekken"),
     Family("Llama 4", ("llama4",), ("llama4",), "llama4"),
@@ -170,15 +174,39 @@ def _check_width(text: GgufHeader, mmproj: GgufHeader) -> None:
         )
 
 
+def rows_at_once(mmproj: GgufHeader, picture_tokens: int) -> int:
+    """Rows of a picture that see each other, and must be in one batch; 0 where they do not.
+    picture_tokens: the most of a picture, where it may have any size. Raises ModelFileError."""
+    name = projector_of(mmproj)
+    if name not in SEE_EACH_OTHER:
+        return 0
+    if name != "gemma3":
+        return picture_tokens
+    side, patch = (count(mmproj, f"clip.vision.{key}") for key in ("image_size", "patch_size"))
+    merged = count(mmproj, "clip.vision.projector.scale_factor", GEMMA3_MERGED)
+    return (side // max(1, patch * merged)) ** 2
+
+
 def per_layer(text: GgufHeader, name: str, default: int = 0) -> list[int]:
     """A number of each layer: one for all, or a list. Raises ModelFileError."""
     n = text.integer(f"{text.text(keys.ARCHITECTURE)}.block_count")
     value = text.metadata.get(f"{text.text(keys.ARCHITECTURE)}.{name}", default)
-    if isinstance(value, array) and value.typecode not in "fd" and len(value) == n:
-        return [int(one) for one in value]
-    if type(value) is int:
-        return [value] * n
-    raise ModelFileError(
-        f"{text.path.name}: {name} is neither a number nor a list of {n}",
-        hint="The file is damaged: fetch it again.",
-    )
+    found = [value] * n if type(value) is int else value
+    whole = isinstance(found, list) or (isinstance(found, array) and found.typecode not in "fd")
+    if not whole or len(found) != n or not all(0 <= one <= MOST_WIDTH for one in found):  # type: ignore
+        raise ModelFileError(
+            f"{text.path.name}: {name} is neither a number nor a list of {n}, up to {MOST_WIDTH}",
+            hint="The file is damaged: fetch it again.",
+        )
+    return [int(one) for one in found]  # type: ignore[union-attr]
+
+
+def count(header: GgufHeader, key: str, default: int | None = None) -> int:
+    """A number of a model's shape, which nothing sensible exceeds. Raises ModelFileError."""
+    value = header.integer(key, default)
+    if not 0 <= value <= MOST_WIDTH:
+        raise ModelFileError(
+            f"{header.path.name}: {key} is {value}, it must be from 0 to {MOST_WIDTH}",
+            hint="The file is damaged: fetch it again.",
+        )
+    return value

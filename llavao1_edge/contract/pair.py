@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from array import array
 from enum import Enum
 from pathlib import Path
 
 from llavao1_edge.contract import keys
-from llavao1_edge.contract.gguf import GgufHeader, read_header
+from llavao1_edge.contract.gguf import GgufHeader, Strings, Value, read_header
 from llavao1_edge.contract.native import check_native
 from llavao1_edge.contract.text import check_text
 from llavao1_edge.errors import ModelFileError, PairError
 
-SAMPLED, SAMPLE_BYTES = 4, 1 << 16
+SAMPLE_BYTES = 1 << 12  # a page of the file, twice for each tensor
 
 
 class Kind(Enum):
@@ -35,17 +36,26 @@ def kind_of(text: GgufHeader, mmproj: GgufHeader) -> Kind:
 
 def identity(text: GgufHeader, mmproj: GgufHeader) -> str:
     """Names a model: for pairs of ours the same for all conversions of one checkpoint, for others
-    a digest of what the files' headers say and of the beginning of their largest tensors."""
+    a digest of the files' headers and of the beginning and the middle of every tensor: a merged
+    adapter, another chat template or vocabulary make another model."""
     if kind_of(text, mmproj) is Kind.MLLAMA:
         return text.text(keys.PAIR_ID)
     digest = hashlib.sha256()
     for header in (text, mmproj):
+        for key, value in sorted(header.metadata.items()):
+            digest.update(f"{key}\n".encode() + _bytes(value))
         for info in sorted(header.tensors.values(), key=lambda info: info.name):
             digest.update(f"{info.name} {info.shape} {info.kind.name}\n".encode())
-        largest = sorted(header.tensors.values(), key=lambda info: (-info.n_bytes, info.name))
-        for info in largest[:SAMPLED]:
-            digest.update(header.data[info.offset : info.offset + min(info.n_bytes, SAMPLE_BYTES)])
+            for start in (info.offset, info.offset + info.n_bytes // 2):
+                end = min(start + SAMPLE_BYTES, info.offset + info.n_bytes)
+                digest.update(header.data[start:end])
     return digest.hexdigest()
+
+
+def _bytes(value: Value) -> bytes:
+    if isinstance(value, Strings):
+        return value.raw
+    return value.tobytes() if isinstance(value, array) else repr(value).encode()
 
 
 def read_pair(text_path: Path, mmproj_path: Path) -> tuple[GgufHeader, GgufHeader]:

@@ -160,8 +160,9 @@ class LocalAttempt:
             if self.stop():
                 raise Cancelled("stopped")
 
-        before = vision.n_seen
-        self._sight, milliseconds = vision.see(*self.pictures, checkpoint=checkpoint)
+        before, milliseconds = vision.n_seen, 0.0
+        if not (vision.in_context and self._is_placed):
+            self._sight, milliseconds = vision.see(*self.pictures, checkpoint=checkpoint)
         self.counters.vision_passes = vision.n_seen - before
         self.counters.picture_ms = milliseconds
         seen = self._preview
@@ -174,7 +175,15 @@ class LocalAttempt:
             milliseconds,
             seen.n_cells,
             seen.looks,
+            len(self.pictures),
         )
+
+    @property
+    def _is_placed(self) -> bool:
+        """Whether what stands before the questions is in the cache, with these pictures."""
+        root = self.slot.root
+        keys = tuple(picture.key for picture in self.pictures)
+        return root is not None and root.sequence is not None and root.pictures == keys
 
     @functools.cached_property
     def _preview(self) -> Preview:
@@ -239,12 +248,9 @@ class LocalAttempt:
     def _place(self, cache: BranchCache) -> None:
         """Computes what stands before the questions, unless it is in the cache already."""
         root = self.slot.root
-        if root is None:
+        if root is None or self._is_placed:
             return
-        keys = tuple(picture.key for picture in self.pictures)
         if root.sequence is not None:
-            if root.pictures == keys:
-                return
             self.runtime.release(root.sequence)  # another picture came after a question that failed
             root.sequence = None
         while True:
@@ -264,7 +270,8 @@ class LocalAttempt:
                 raise
             self.runtime.decode_calls += 1
             self.counters.prefill_tokens += len(root.tokens)
-            root.sequence, root.place, root.pictures = sequence, place, keys
+            root.sequence, root.place = sequence, place
+            root.pictures = tuple(picture.key for picture in self.pictures)
             return
 
     def keep(self, branch: Branch) -> None:

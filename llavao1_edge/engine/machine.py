@@ -6,8 +6,9 @@ import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from llavao1_edge.devices import Chosen
+from llavao1_edge.devices import Chosen, choose, machine_devices
 from llavao1_edge.devices.rpc import shares_memory
+from llavao1_edge.settings import RuntimeSettings
 
 CGROUP = Path("/sys/fs/cgroup")
 
@@ -30,6 +31,11 @@ class Machine:
     @property
     def room_to_read(self) -> int | None:
         return self.gpu_free if self.reader_free == -1 else self.reader_free
+
+    @property
+    def room(self) -> int:
+        """Bytes that a model may take."""
+        return self.free + (0 if self.gpu_shared else self.gpu_free or 0)
 
 
 def read_machine(chosen: Chosen) -> Machine:
@@ -54,6 +60,11 @@ def read_machine(chosen: Chosen) -> Machine:
         reader_free=reader.memory_free if reader.is_gpu else None,
         reader_apart=reader.is_gpu and reader.name not in {d.name for d in chosen.devices},
     )
+
+
+def room_for_a_model() -> int:
+    """Bytes that the weights of a model may take here, now."""
+    return read_machine(choose(machine_devices(), RuntimeSettings())).room
 
 
 # (limit, used, statistics, words for pages of files) of both versions of control groups.

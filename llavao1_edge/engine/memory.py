@@ -141,7 +141,8 @@ def _with_gpu(
             if not on_gpu:
                 given_up.append("the GPU has no room to read pictures: that is done on the CPU")
         gpu += ours if on_gpu else 0
-        layer = found.per_layer + found.per_cell * n_ctx // max(1, found.n_layers)
+        moving = found.per_cell * n_ctx + found.states(width)
+        layer = found.per_layer + moving // max(1, found.n_layers)
         if layers is None:
             room = _room(machine.gpu_free, found, machine.n_gpus) - found.head
             room -= 0 if machine.reader_apart else gpu
@@ -152,7 +153,7 @@ def _with_gpu(
                 layers += 1  # the head counts as one
         offloaded = min(layers, found.n_layers)
         gpu += offloaded * layer + (found.head if layers > found.n_layers else 0)
-        parts = _without(parts, found, offloaded, layers, n_ctx, on_gpu=on_gpu)
+        parts = _without(parts, found, offloaded, layers, on_gpu=on_gpu)
     share = 1 - min(layers, found.n_layers) / max(1, found.n_layers)
     return MemoryPlan(
         n_ctx=n_ctx,
@@ -174,14 +175,15 @@ def _room(free: int, found: Sizes, n_gpus: int) -> int:
 
 
 def _without(
-    parts: dict[Part, int], found: Sizes, offloaded: int, layers: int, n_ctx: int, *, on_gpu: bool
+    parts: dict[Part, int], found: Sizes, offloaded: int, layers: int, *, on_gpu: bool
 ) -> dict[Part, int]:
     """What stays on the CPU's side."""
     share = 1 - offloaded / max(1, found.n_layers)
     head = found.head if layers > found.n_layers else 0
     left = dict(parts)
     left[Part.TEXT] -= offloaded * found.per_layer + head
-    left[Part.CELLS] = int(n_ctx * found.per_cell * share)
+    for part in (Part.CELLS, Part.STATES):
+        left[part] = int(left[part] * share)
     if on_gpu:
         left[Part.MMPROJ] = 0
         left[Part.PICTURE] = 0

@@ -23,7 +23,7 @@ from llavao1_edge.engine.memory import (
     fit,
     quantisation_name,
 )
-from llavao1_edge.engine.sizes import Sizes, sizes
+from llavao1_edge.engine.sizes import Sizes, n_states, sizes
 from llavao1_edge.engine.words import mllama_words, native_words
 from llavao1_edge.errors import BackendError, ModelFileError, UsageError
 from llavao1_edge.llama.context import Context, Row
@@ -41,7 +41,6 @@ LOGGER = logging.getLogger(__name__)
 TINY_MODEL_BYTES = 64 << 20
 N_SEQUENCES = 64  # llama.cpp refuses (by aborting) more sequences than a batch has rows
 GPU_SEQUENCES = 31
-SPARE_SEQUENCES = 8  # of models with a state for each: prompt, root, judge, other conversations
 
 
 class Runtime:
@@ -84,16 +83,12 @@ class Runtime:
     def _open(self, stack: ExitStack, stop: Stop) -> None:
         settings = self.settings
         self.n_sequences = min(N_SEQUENCES, settings.batch)
-        found = self._sizes()
-        if found.per_sequence:
-            self.n_sequences = min(self.n_sequences, 2 * self._width + SPARE_SEQUENCES)
-        self.plan = self._plan_memory(found)
+        self.plan = self._plan_memory(self._sizes())
         if self.plan.gpu_layers:
             # llama.cpp tries fused attention with as many rows as there are sequences. From 32 rows
             # on the device takes single operations of layers that stay on the CPU, llama.cpp then
             # finds attention on the wrong device and gives the fused form up altogether.
             self.n_sequences = min(self.n_sequences, GPU_SEQUENCES)
-        self._free_sequences = list(range(self.n_sequences))[::-1]
         self.n_threads = settings.threads or self._useful_threads()
         self.gpu_layers = self.plan.gpu_layers
         self.model = Model(
@@ -104,6 +99,9 @@ class Runtime:
             stop=stop,
         )
         stack.callback(self.model.close)
+        if self.model.has_recurrent_state:  # each takes memory, used or not
+            self.n_sequences = min(self.n_sequences, n_states(self.plan.width))
+        self._free_sequences = list(range(self.n_sequences))[::-1]
         self.vision = self._open_vision()
         stack.callback(self.vision.close)
         n_ctx = self.plan.n_ctx

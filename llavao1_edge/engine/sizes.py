@@ -8,7 +8,7 @@ from enum import StrEnum
 from llavao1_edge.contract import keys
 from llavao1_edge.contract import tensors as names
 from llavao1_edge.contract.gguf import GgufHeader
-from llavao1_edge.contract.native import per_layer
+from llavao1_edge.contract.native import count, per_layer, rows_at_once
 from llavao1_edge.contract.pair import Kind, kind_of
 from llavao1_edge.mllama.shape import MllamaShape, read_shape
 from llavao1_edge.settings import RuntimeSettings
@@ -16,6 +16,7 @@ from llavao1_edge.settings import RuntimeSettings
 LIBRARIES = 60 << 20  # what llama.cpp and its threads take besides what is listed
 # Types that llama.cpp's CPU backend copies into another order while loading; the pages of the file
 # stay mapped, but are not needed again. Measured on x86; elsewhere more types are.
+SPARE_STATES = 8
 REORDERED = ("Q4_0", "Q4_K", "IQ4_NL")
 
 
@@ -25,10 +26,17 @@ class Part(StrEnum):
     TEXT = "text weights"
     MMPROJ = "weights that read pictures"
     CELLS = "keys and values of the context"
+    STATES = "recurrent states"
     PICTURE = "a picture that was read"
     WORK = "reading a picture, or decoding"
     CANDIDATES = "candidates side by side"
     LIBRARIES = "libraries"
+
+
+def n_states(width: int) -> int:
+    """Sequences of a model that has a state for each: candidates, those they continue, and the
+    root, the judge and other conversations."""
+    return 2 * width + SPARE_STATES
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,10 @@ class Sizes:
     picture_cells: int = 0
     per_sequence: int = 0
 
+    def states(self, width: int) -> int:
+        """Bytes of the recurrent states that are there from the start, used or not."""
+        return n_states(width) * self.per_sequence
+
     def host(self, n_ctx: int, width: int) -> dict[Part, int]:
         """Bytes of each part, everything on the CPU."""
         return {
@@ -61,7 +73,8 @@ class Sizes:
             Part.CELLS: n_ctx * self.per_cell,
             Part.PICTURE: self.picture,
             Part.WORK: max(self.vision, self.decoding),
-            Part.CANDIDATES: width * (self.per_candidate + 2 * self.per_sequence),
+            Part.STATES: self.states(width),
+            Part.CANDIDATES: width * self.per_candidate,
             Part.LIBRARIES: LIBRARIES,
         }
 
@@ -129,15 +142,15 @@ def _native(
 ) -> Sizes:
     """Sliding windows are kept whole (`Context`), so every layer counts."""
     number, prefix = 4 if f32_cache else 2, text.text(keys.ARCHITECTURE)
+    batch = max(batch, rows_at_once(mmproj, picture_tokens))
     n_layers, width = (text.integer(f"{prefix}.{n}") for n in ("block_count", "embedding_length"))
     heads = per_layer(text, "attention.head_count")
     kv_heads = per_layer(text, "attention.head_count_kv", heads[0])
     head_width = width // max(1, max(heads))
     key, value = (
-        text.metadata.get(f"{prefix}.attention.{name}_length", head_width)
-        for name in ("key", "value")
+        count(text, f"{prefix}.attention.{name}_length", head_width) for name in ("key", "value")
     )
-    per_cell = sum(kv_heads) * (int(key) + int(value)) * number  # type: ignore[arg-type]
+    per_cell = sum(kv_heads) * (key + value) * number
     ffn = max(per_layer(text, "feed_forward_length", 4 * width))
     n_tokens = max(1, picture_tokens)
     return Sizes(
@@ -147,16 +160,15 @@ def _native(
         picture=n_tokens * width * 4 * 2,  # as it was read, and as it is decoded
         vision=_tower(mmproj, n_tokens),
         picture_cells=picture_tokens,
-        per_sequence=_recurrent(text, n_layers, width),
+        per_sequence=_state(text, width, max(heads), kv_heads),
     )
 
 
 def _tower(mmproj: GgufHeader, n_tokens: int) -> int:
     """The largest layer of libmtmd's graph; four patches become a token in most models."""
-    number = mmproj.metadata.get
     patches = 4 * n_tokens
     width, ffn, heads = (
-        int(number(f"clip.vision.{name}", default))  # type: ignore[arg-type]
+        count(mmproj, f"clip.vision.{name}", default)
         for name, default in (
             ("embedding_length", 1152),
             ("feed_forward_length", 4304),
@@ -166,17 +178,28 @@ def _tower(mmproj: GgufHeader, n_tokens: int) -> int:
     return 4 * patches * (6 * width + 2 * ffn + heads * min(patches, 1024))
 
 
-def _recurrent(text: GgufHeader, n_layers: int, width: int) -> int:
-    """Bytes of the states of one sequence, always in F32: convolutions and state spaces."""
+def _state(text: GgufHeader, width: int, heads: int, kv_heads: list[int]) -> int:
+    """Bytes of the states of one sequence, always in F32, as llama.cpp counts them
+    (`llama_hparams::n_embd_r` and `n_embd_s`): of all layers, or of those without attention."""
     prefix = text.text(keys.ARCHITECTURE)
 
     def number(name: str) -> int:
-        found = text.metadata.get(f"{prefix}.{name}", 0)
-        return found if type(found) is int else 0
+        return count(text, f"{prefix}.{name}", 0)
 
-    convolved = number("shortconv.l_cache") * width
-    inner, kernel = number("ssm.inner_size"), number("ssm.conv_kernel")
-    return 4 * n_layers * (convolved + inner * (number("ssm.state_size") + kernel))
+    kernel, inner, state = (
+        number(f"ssm.{name}") for name in ("conv_kernel", "inner_size", "state_size")
+    )
+    if number("wkv.head_size"):
+        size = width * (number("token_shift_count") + number("wkv.head_size"))
+    elif number("shortconv.l_cache"):
+        size = width * (number("shortconv.l_cache") - 1)
+    elif number("kda.head_dim"):
+        side = number("kda.head_dim")
+        size = heads * side * (side + 3 * (kernel - 1 if kernel else 3))
+    else:
+        size = inner * state
+        size += max(0, kernel - 1) * (inner + 2 * number("ssm.group_count") * state)
+    return 4 * size * (kv_heads.count(0) or len(kv_heads))
 
 
 def _picture(shape: MllamaShape, number: int) -> int:

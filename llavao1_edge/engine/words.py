@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llavao1_edge.contract import keys
 from llavao1_edge.contract.gguf import GgufHeader
-from llavao1_edge.contract.native import family_of
+from llavao1_edge.contract.native import family_of, per_layer
 from llavao1_edge.errors import ModelFileError, UsageError
 from llavao1_edge.llama.model import Model
 from llavao1_edge.prompt import (
@@ -84,7 +84,7 @@ def native_words(
     text: GgufHeader, mmproj: GgufHeader, model: Model, settings: RuntimeSettings
 ) -> Words:
     """Of a model that llama.cpp runs itself. Raises UsageError, ModelFileError."""
-    chat = _native_format(text, mmproj, model, settings)
+    chat = native_format(text, mmproj, model, settings)
     first = chat.close[0]
     assert not isinstance(first, str)
     stops = model.end_tokens | {model.special(first.text)}
@@ -97,9 +97,10 @@ def native_words(
     )
 
 
-def _native_format(
+def native_format(
     text: GgufHeader, mmproj: GgufHeader, model: Model, settings: RuntimeSettings
 ) -> ChatFormat:
+    """The format that was asked for, or the family's. Raises UsageError."""
     if settings.chat_format is not None:
         chat = chat_format(settings.chat_format)
         missing = [name for name in sorted(chat.specials) if not model.has_special(name)]
@@ -110,6 +111,8 @@ def _native_format(
             )
     else:
         chat = _guessed(text, mmproj, model)
+    if family_of(mmproj).line_break:
+        chat = replace(chat, after_picture="\n")
     template = text.metadata.get(CHAT_TEMPLATE)
     thinks = isinstance(template, str) and "<think>" in template
     if thinks and all(map(model.has_special, THOUGHT)):
@@ -118,15 +121,27 @@ def _native_format(
 
 
 def _guessed(text: GgufHeader, mmproj: GgufHeader, model: Model) -> ChatFormat:
-    """The family's usual format, or the first of all whose tokens the vocabulary has."""
+    """The family's usual format, or the first of all whose tokens the vocabulary has. A usual one
+    without tokens of its own fits every vocabulary, and is tried last."""
     family = family_of(mmproj)
-    for name in (family.chat, *GUESSES) if family.known else ():
+    names: tuple[str, ...] = ()
+    if family.known:
+        plain = FORMATS[family.chat].specials <= {"</s>"}
+        names = (*GUESSES, _of_llama(text)) if plain else (family.chat, *GUESSES)
+    for name in names:
         if all(map(model.has_special, FORMATS[name].specials)):
             return FORMATS[name]
     raise UsageError(
         f"the chat format of {text.path.name} is not known",
         hint=f"Name it with --chat-format: one of {', '.join(sorted(FORMATS))}.",
     )
+
+
+def _of_llama(text: GgufHeader) -> str:
+    """LLaVA on Vicuna or on Mistral: the same vocabulary, but Mistral shares keys among heads."""
+    heads = per_layer(text, "attention.head_count")
+    shared = per_layer(text, "attention.head_count_kv", heads[0]) != heads
+    return "mistral-v1" if shared else "vicuna"
 
 
 def _banned(model: Model, stops: frozenset[int], n_logits: int) -> NDArray[np.int64]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,6 +121,16 @@ class Context:
         """llama.cpp's status. Raises Cancelled, and what `stop` raises."""
         if stop is None or n < LONG_BATCH:
             return int(self._c.llama_decode(self.address, self._batch))
+        with self.interruptible(stop) as ended:
+            status = int(self._c.llama_decode(self.address, self._batch))
+        if ended() and status:
+            raise Cancelled("stopped")
+        return status
+
+    @contextmanager
+    def interruptible(self, stop: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
+        """Inside, the CPU asks `stop` between parts of a batch, and ends it there; what is yielded
+        tells whether it did. Raises what `stop` raised, when the batch has ended."""
         ended = False
         problem: BaseException | None = None
 
@@ -135,14 +146,11 @@ class Context:
         callback = self._c.ggml_abort_callback(asked)
         self._c.llama_set_abort_callback(self.address, callback, None)
         try:
-            status = int(self._c.llama_decode(self.address, self._batch))
+            yield lambda: ended
         finally:
             self._c.llama_set_abort_callback(self.address, self._never, None)
         if problem is not None:
             raise problem
-        if ended and status:
-            raise Cancelled("stopped")
-        return status
 
     def logits(self, row: int) -> NDArray[np.float32]:
         """Logits of row `row` of the last batch, a view that the next `decode` overwrites."""

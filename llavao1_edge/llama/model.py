@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import itertools
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -133,12 +134,20 @@ class Model:
         """Text from somebody else: also what looks like a mark stays text."""
         if not self.marks or not any(opening in text for opening in "<["):
             return self.tokenise(text)
+        cuts = [
+            found.start() + 1 for found in self._any_mark.finditer(text)
+        ]  # after a first letter
         tokens: list[int] = []
-        start = 0
-        for found in self._any_mark.finditer(text):
-            tokens += self.tokenise(text[start : found.start() + 1])  # cut after its first letter
-            start = found.start() + 1
-        return tokens + (self.tokenise(text[start:]) if text[start:] else [])
+        for start, end in itertools.pairwise([0, *cuts, len(text)]):
+            part = text[start:end]
+            tokens += self._follows(part) if start and part else self.tokenise(part)
+        return tokens
+
+    def _follows(self, text: str) -> list[int]:
+        """Text after other text: some vocabularies put a blank before the beginning of one."""
+        before, tokens = self.tokenise("\n"), self.tokenise(f"\n{text}")
+        n = len(before)
+        return tokens[n:] if tokens[:n] == before else self.tokenise(text)
 
     @functools.cached_property
     def _any_mark(self) -> re.Pattern[str]:

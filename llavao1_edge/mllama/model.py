@@ -82,6 +82,10 @@ class MllamaModel:
         return True
 
     @property
+    def in_context(self) -> bool:
+        return False
+
+    @property
     def max_pictures(self) -> int | None:
         return 1
 

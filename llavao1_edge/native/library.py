@@ -157,9 +157,16 @@ class Reader(Closing):
                     f"(status {status})",
                     hint="LLAVAO1_LOG=debug says why.",
                 )
-            n = c.mtmd_input_chunks_size(chunks)
             kept = pixels is not None
-            return [self._chunk(c.mtmd_input_chunks_get(chunks, i), kept) for i in range(n)]
+            made: list[Chunk] = []
+            try:
+                for i in range(c.mtmd_input_chunks_size(chunks)):
+                    made.append(self._chunk(c.mtmd_input_chunks_get(chunks, i), kept))
+            except BaseException:
+                for chunk in made:
+                    self.free(chunk)
+                raise
+            return made
         finally:
             c.mtmd_input_chunks_free(chunks)
             c.mtmd_bitmap_free(bitmap)
@@ -264,21 +271,22 @@ class Reader(Closing):
 
         callback = self._c.mtmd_helper_post_decode_callback(after_batch)
         reached = _llama().llama_pos()
-        status = self._c.mtmd_helper_decode_image_chunk(
-            self.address,
-            context.address,
-            chunk.address,
-            rows.ctypes.data_as(ctypes.POINTER(ctypes.c_float)),
-            position,
-            sequence,
-            context.n_batch,
-            ctypes.byref(reached),
-            callback,
-            None,
-        )
+        with context.interruptible(stop) as ended:  # inside a batch; the callback is between them
+            status = self._c.mtmd_helper_decode_image_chunk(
+                self.address,
+                context.address,
+                chunk.address,
+                rows.ctypes.data_as(ctypes.POINTER(ctypes.c_float)),
+                position,
+                sequence,
+                context.n_batch,
+                ctypes.byref(reached),
+                callback,
+                None,
+            )
         if problem is not None:
             raise problem
-        if stopped:
+        if stopped or (ended() and status):
             raise Cancelled("stopped")
         if status == 1:
             raise ContextFullError(

@@ -105,6 +105,10 @@ class NativeModel:
         return not self._model.has_recurrent_state
 
     @property
+    def in_context(self) -> bool:
+        return True
+
+    @property
     def max_pictures(self) -> int | None:
         return None
 

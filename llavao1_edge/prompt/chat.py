@@ -33,8 +33,9 @@ class ChatFormat:
     """begin: opens a conversation. system: what stands around a system text; None: it stands at the
     start of the first question instead. user, assistant: what stands around a question, and what an
     answer begins after. close: what follows an answer before the next turn; its first piece is the
-    token that ends an answer. picture: what holds the picture's place, if anything does; gap: what
-    stands before a question without one.
+    token that ends an answer. picture: what holds the picture's place, if anything does;
+    after_picture: what stands between it and the question; gap: what stands before a question
+    without a picture.
     """
 
     name: str
@@ -44,6 +45,7 @@ class ChatFormat:
     assistant: tuple[Piece, ...]
     close: tuple[Piece, ...]
     picture: tuple[Piece, ...] = ()
+    after_picture: str = ""
     gap: str = ""
 
     @property
@@ -70,13 +72,16 @@ class ChatFormat:
     def question(self, text: str) -> list[Piece]:
         """What follows the picture, to where the assistant begins to write. Raises UsageError for
         an empty question."""
+        return [*([self.after_picture] if self.after_picture else []), *self._asked(text)]
+
+    def _asked(self, text: str) -> list[Piece]:
         return [_checked(text), *self.user[1], *self.assistant]
 
     def turn(self, text: str, *, first: bool = True, system: str = "") -> list[Piece]:
         """A whole turn without a picture. system: only of the first one. Raises UsageError."""
         before = self._first(system) if first else [*self.user[0]]
         asked = [self.gap] if self.gap else []
-        return [*before, *asked, *self.question(text)]
+        return [*before, *asked, *self._asked(text)]
 
     def _first(self, system: str) -> list[Piece]:
         """The beginning of a conversation, up to its first question."""

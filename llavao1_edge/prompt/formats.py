@@ -54,19 +54,22 @@ CHATML = ChatFormat(
     (_IM_END, "\n"),
 )
 
+SMOLVLM = ChatFormat(
+    "smolvlm",
+    (_IM_START,),
+    (("System: ",), (_END_OF_UTTERANCE, "\n")),
+    (("User:",), (_END_OF_UTTERANCE, "\n")),
+    ("Assistant:",),
+    (_END_OF_UTTERANCE, "\n"),
+    gap=" ",
+)
+
 FORMATS: dict[str, ChatFormat] = {
     one.name: one
     for one in (
         CHATML,
-        ChatFormat(
-            "smolvlm",
-            (_IM_START,),
-            (("System: ",), (_END_OF_UTTERANCE, "\n")),
-            (("User:",), (_END_OF_UTTERANCE, "\n")),
-            ("Assistant:",),
-            (_END_OF_UTTERANCE, "\n"),
-            gap=" ",
-        ),
+        SMOLVLM,
+        replace(SMOLVLM, name="idefics3", begin=(BEGIN,)),
         ChatFormat(
             "gemma",
             (BEGIN,),
@@ -99,6 +102,15 @@ FORMATS: dict[str, ChatFormat] = {
             (),
             (_END,),
         ),
+        ChatFormat("mistral-v1", (BEGIN,), None, (("[INST] ",), (" [/INST]",)), (), (_END,)),
+        ChatFormat(
+            "phi3",
+            (BEGIN,),
+            ((Special("<|system|>"), "\n"), (Special("<|end|>"), "\n")),
+            ((Special("<|user|>"), "\n"), (Special("<|end|>"), "\n")),
+            (Special("<|assistant|>"), "\n"),
+            (Special("<|end|>"), "\n"),
+        ),
         replace(LLAMA3_VISION, name="llama3", picture=()),
         ChatFormat(
             "llama4",
@@ -110,8 +122,10 @@ FORMATS: dict[str, ChatFormat] = {
         ),
     )
 }
-GUESSES = ("chatml", "llama3", "mistral-v7-tekken", "mistral-v3-tekken", "gemma")
-"""Tried in this order where a family's usual format does not fit a vocabulary."""
+GUESSES = (
+    *("idefics3", "chatml", "llama3", "phi3", "mistral-v7-tekken", "mistral-v3-tekken", "gemma"),
+)
+"""Tried in this order where a family's usual format does not fit a vocabulary, or fits any."""
 
 
 def chat_format(name: str) -> ChatFormat:

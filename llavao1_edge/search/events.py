@@ -19,6 +19,7 @@ class PictureReady:
 
     rows, columns: of its grid of tiles; width, height: pixels that are looked at; n_cells: tokens
     it takes of the context; looks: (width, height) of each part read by itself, without a grid.
+    With several pictures (`n_pictures`) these are sums and parts of all.
     """
 
     rows: int
@@ -29,6 +30,7 @@ class PictureReady:
     milliseconds: float
     n_cells: int = 0
     looks: tuple[tuple[int, int], ...] = ()
+    n_pictures: int = 1
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
+from array import array
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from llavao1_edge import demo
 from llavao1_edge.cli.main import main
+from llavao1_edge.contract.gguf import Strings, read_header
 from llavao1_edge.contract.native import FAMILIES, family_of
 from llavao1_edge.contract.pair import Kind, identity, kind_of, read_pair
+from llavao1_edge.engine.sizes import Part, sizes
 from llavao1_edge.errors import ModelFileError, PairError
 from llavao1_edge.store.catalogue import Store
 from tests.native_models import NAMES, pair
@@ -41,6 +45,58 @@ def test_a_pair_is_known_by_its_headers(name: str, tmp_path: Path) -> None:
 
 def test_every_pair_has_its_own_identity() -> None:
     assert len({identity(*read_pair(*pair(name))) for name in NAMES}) == len(NAMES)
+
+
+@pytest.mark.parametrize("part", ["a weight", "the vocabulary", "a number"])
+def test_a_change_anywhere_makes_another_model(part: str, tmp_path: Path) -> None:
+    """A merged adapter, other tokens, another setting: names and shapes stay the same."""
+    text, mmproj = read_pair(TEXT, MMPROJ)
+    data = bytearray(TEXT.read_bytes())
+    if part == "a weight":
+        data[text.tensors["blk.1.attn_k.weight"].offset] ^= 1
+    elif part == "the vocabulary":
+        words = text.metadata["tokenizer.ggml.tokens"]
+        assert isinstance(words, Strings)
+        data[words.start + 8] ^= 1  # the first letter of the first one
+    else:
+        data[data.index(b"rope.freq_base") + len(b"rope.freq_base") + 4] ^= 1
+    (tmp_path / "a.gguf").write_bytes(data)
+    assert identity(read_header(tmp_path / "a.gguf"), mmproj) != identity(text, mmproj)
+
+
+@pytest.mark.parametrize(
+    "value", [16.0, "x", True, -1, 1 << 40, array("f", [1.0]), array("i", [1])]
+)
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("qwen2vl.attention.head_count", "qwen2vl.attention.key_length"),
+        *("qwen2vl.feed_forward_length", "qwen2vl.ssm.inner_size", "qwen2vl.shortconv.l_cache"),
+        *("clip.vision.feed_forward_length", "clip.vision.attention.head_count"),
+    ],
+)
+def test_an_odd_number_ends_in_a_sentence(key: str, value: Any) -> None:
+    text, mmproj = read_pair(TEXT, MMPROJ)
+    (mmproj if key.startswith("clip") else text).metadata[key] = value
+    with pytest.raises(ModelFileError, match=key.partition(".")[2]):
+        sizes(text, mmproj, f32_cache=False, picture_tokens=64)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "n"),
+    [
+        ("shortconv.l_cache", 3, 3 * 64 * 2),
+        ("wkv.head_size", 16, 3 * 64 * 16),
+        ("kda.head_dim", 8, 3 * 4 * 8 * (8 + 9)),
+    ],
+)
+def test_the_states_of_a_sequence_are_counted(key: str, value: int, n: int) -> None:
+    """Three layers, 64 wide, four heads; as llama.cpp's `llama_hparams` has it."""
+    text, mmproj = read_pair(TEXT, MMPROJ)
+    text.metadata[f"qwen2vl.{key}"] = value
+    found = sizes(text, mmproj, f32_cache=False, picture_tokens=64)
+    assert found.per_sequence == 4 * n
+    assert found.host(1024, 2)[Part.STATES] == 12 * 4 * n
 
 
 def changed(path: Path, folder: Path, old: bytes, new: bytes) -> Path:
@@ -188,8 +244,21 @@ def test_ask_with_several_pictures_and_replay(
     assert record["more_pictures"] == [SAMPLE]
     assert record["more_keys"] == [record["picture_key"]]
     (tmp_path / "answer.json").write_text(out)
-    assert main(["ask", "--replay", str(tmp_path / "answer.json")]) in (0, 1)
+    replay = ["ask", "--replay", str(tmp_path / "answer.json")]
+    assert main(replay) in (0, 1)
     assert "replay: the same answer" in capsys.readouterr().err
+    other = str(demo.samples()[1].picture)
+    assert main([*replay, other, "-q", "Same?"]) == 1  # one picture instead of two
+    assert "the picture is another one" in capsys.readouterr().err
+    assert main([*replay, SAMPLE, SAMPLE, "-q", "How many are red?"]) == 1
+    said = capsys.readouterr().err
+    assert "the summary is" in said
+    assert "the picture is another one" not in said
+    answer = json.loads(out)
+    answer["request"]["more_pictures"] = ["-"]
+    (tmp_path / "answer.json").write_text(json.dumps(answer))
+    assert main(replay) == 2
+    assert "standard input" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import numpy as np
@@ -28,8 +28,11 @@ from llavao1_edge import (
     StageBeam,
     Staged,
 )
-from llavao1_edge.contract.native import FAMILIES, UNTRIED
+from llavao1_edge.contract.native import FAMILIES, UNTRIED, rows_at_once
+from llavao1_edge.contract.pair import read_pair
 from llavao1_edge.engine.answering import Answering
+from llavao1_edge.engine.sizes import Part, n_states
+from llavao1_edge.engine.words import native_format
 from llavao1_edge.errors import BackendError, Cancelled, ContextFullError, UsageError
 from llavao1_edge.images import open_picture
 from llavao1_edge.llama.context import Row
@@ -320,6 +323,28 @@ def test_a_picture_is_stopped_while_it_is_placed(engine: Engine) -> None:
     assert nothing_left(runtime)
 
 
+def test_a_picture_is_stopped_inside_the_batch_that_places_it(engine: Engine) -> None:
+    vision, runtime = engine.runtime.vision, engine.runtime
+    sight, _ = vision.see(open_picture(PICTURE))
+    counts = []
+    for limit in (10**9, 3):
+        asked = 0
+
+        def stop(limit: int = limit) -> bool:
+            nonlocal asked
+            asked += 1
+            return asked > limit
+
+        sequence = runtime.take_sequence()
+        with nullcontext() if limit > 3 else pytest.raises(Cancelled):
+            vision.place(sight, sequence, (), stop=stop)
+        counts.append(asked)
+        runtime.release(sequence)
+    assert counts[0] > 3 * len(sight[0].chunks)  # inside batches, not only between them
+    assert counts[1] < counts[0]
+    assert nothing_left(runtime)
+
+
 def test_a_long_prompt_is_stopped_inside_a_batch(engine: Engine) -> None:
     runtime = engine.runtime
     asked = 0
@@ -353,6 +378,30 @@ def test_nobody_can_write_a_special_token(engine: Engine, text: str) -> None:
     marks = set(runtime.model.marks.values())
     assert not [t for t in tokens if runtime.model.is_control(t) or t in marks]
     assert b"".join(map(runtime.piece, tokens)) == text.encode()
+
+
+def test_a_mark_cut_in_two_gets_no_blank(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some vocabularies write a blank before the beginning of every text."""
+    with opened("gemma3") as engine:
+        model = engine.runtime.model
+        plain = model.tokenise
+
+        def with_blank(text: str) -> list[int]:
+            return plain(f" {text}")
+
+        monkeypatch.setattr(model, "tokenise", with_blank)
+        tokens = model.spell("a <think> b <think>")
+        assert b"".join(map(engine.runtime.piece, tokens)) == b" a <think> b <think>"
+        assert not set(tokens) & set(model.marks.values())
+
+
+def test_sequences_of_a_recurrent_model_are_those_of_the_plan() -> None:
+    with opened("lfm2") as engine:
+        runtime = engine.runtime
+        assert runtime.n_sequences == n_states(runtime.plan.width)
+        assert runtime.plan.parts[Part.STATES] > 0
+    with opened("qwen2vl") as engine:
+        assert engine.runtime.plan.parts[Part.STATES] == 0
 
 
 def test_marks_and_controls_are_never_drawn(engine: Engine) -> None:
@@ -405,6 +454,41 @@ def test_a_chat_format_must_fit_the_vocabulary() -> None:
         assert engine.about.chat_format == "chatml"
 
 
+@pytest.mark.parametrize(
+    ("projector", "architecture", "kv_heads", "specials", "wanted"),
+    [
+        ("mlp", "llama", 32, {"</s>"}, "vicuna"),
+        ("mlp", "llama", 8, {"</s>"}, "mistral-v1"),
+        ("mlp", "llama", 8, {"<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>",
+                             "<|begin_of_text|>"}, "llama3"),
+        ("mlp", "phi3", 32, {"</s>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"}, "phi3"),
+        ("mlp", "qwen2", 8, {"<|im_start|>", "<|im_end|>"}, "chatml"),
+        ("idefics3", "llama", 8, {"<|im_start|>", "<|im_end|>", "<end_of_utterance>"}, "smolvlm"),
+        ("idefics3", "llama", 8, {"<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>",
+                                  "<|begin_of_text|>", "<end_of_utterance>"}, "idefics3"),
+        ("resampler", "llama", 8, {"<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>",
+                                   "<|begin_of_text|>"}, "llama3"),
+    ],
+)  # fmt: skip
+def test_the_format_follows_the_vocabulary(
+    projector: str, architecture: str, kv_heads: int, specials: set[str], wanted: str
+) -> None:
+    text, mmproj = read_pair(*pair("qwen2vl"))
+    mmproj.metadata["clip.projector_type"] = projector
+    text.metadata["general.architecture"] = architecture
+    text.metadata[f"{architecture}.block_count"] = 2
+    text.metadata[f"{architecture}.attention.head_count"] = 32
+    text.metadata[f"{architecture}.attention.head_count_kv"] = kv_heads
+
+    class Vocabulary:
+        def has_special(self, name: str) -> bool:
+            return name in specials
+
+    chat = native_format(text, mmproj, Vocabulary(), RuntimeSettings())  # type: ignore[arg-type]
+    assert chat.name == wanted
+    assert chat.after_picture == ("\n" if projector == "mlp" else "")
+
+
 def test_every_family_has_a_format_that_is_known() -> None:
     from llavao1_edge.prompt import FORMATS
 
@@ -453,6 +537,18 @@ def test_several_pictures_in_one_question(engine: Engine) -> None:
     assert turned.trace.counters.vision_passes == 0  # both were kept
 
 
+def test_a_placed_picture_is_not_read_again(engine: Engine) -> None:
+    """Also where what was read has been dropped: the context holds it."""
+    session = engine.session(PICTURE)
+    session.ask("Which?", sampling=OPEN, budget=SHORT)
+    engine.runtime.vision.forget_pictures()
+    events = list(session.stream("And now?", sampling=OPEN, budget=SHORT))
+    assert [event.reused for event in events if isinstance(event, PictureReady)] == [True]
+    engine.runtime.vision.forget_pictures()
+    answer = engine.session(PICTURE).ask("Which?", sampling=OPEN, budget=SHORT)
+    assert answer.trace.counters.vision_passes == 1
+
+
 def test_a_picture_that_comes_after_a_stopped_question_is_seen(engine: Engine) -> None:
     session = engine.session(PICTURE)
     stream = session.stream("Which?", sampling=OPEN, budget=SHORT)
@@ -488,6 +584,7 @@ def test_a_model_of_ours_takes_one_picture() -> None:
 def test_rows_that_see_each_other_get_a_batch_that_holds_them() -> None:
     with opened("gemma3", batch=8) as engine:
         assert engine.runtime.context.n_batch >= engine.runtime.vision.rows_at_once == 16
+        assert rows_at_once(engine.runtime.mmproj_header, 1024) == 16  # as the plan knows it
         small = engine.prompt_logits(PICTURE, "Why?").logits
     with opened("gemma3", batch=256) as engine:
         whole = engine.prompt_logits(PICTURE, "Why?").logits

@@ -87,6 +87,7 @@ class Seen:
     milliseconds: float
     n_cells: int = 0
     looks: tuple[tuple[int, int], ...] = ()
+    n_pictures: int = 1
 
 
 @dataclass(frozen=True)

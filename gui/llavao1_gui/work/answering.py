@@ -81,7 +81,7 @@ class EventSender:
             case PictureReady():
                 return m.Seen(number, event.rows, event.columns, event.width, event.height,
                               event.reused, event.milliseconds, event.n_cells,
-                              event.looks)  # fmt: skip
+                              event.looks, event.n_pictures)  # fmt: skip
             case StageStarted():
                 return m.StageBegan(number, _name(event), event.candidates)
             case CandidateFinished():

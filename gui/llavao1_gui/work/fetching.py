@@ -49,11 +49,11 @@ class Report:
 def pull(repo: str, quant: str | None, report: Report) -> m.Done:
     """A ready pair is fetched; a checkpoint is converted."""
     from llavao1_convert import taking
+    from llavao1_edge.engine.machine import room_for_a_model
     from llavao1_edge.store.catalogue import Store
 
-    return _done(
-        taking.pull(Store(), taking.PullOptions(repo, quant), report=report, stop=report.stop)
-    )
+    wish = taking.PullOptions(repo, quant, memory=room_for_a_model())
+    return _done(taking.pull(Store(), wish, report=report, stop=report.stop))
 
 
 def convert(source: str, quant: str | None, report: Report) -> m.Done:

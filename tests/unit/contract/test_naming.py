@@ -29,6 +29,11 @@ OTHERS = ["SmolVLM-256M-Instruct-Q8_0.gguf", "mmproj-Qwen2-VL-2B-Instruct-f16.gg
         (["Tiny-Q8_0.gguf", "mmproj-Tiny-F16.gguf", "mmproj-Tiny-Q8_0.gguf"],
          "mmproj-Tiny-Q8_0.gguf"),
         (["x.gguf", "mmproj-a.gguf", "mmproj-F16.gguf"], "mmproj-F16.gguf"),
+        (["smol.gguf", "mmproj-smol.gguf", "mmproj-smol-big.gguf"], "mmproj-smol.gguf"),
+        (["smol-Q4_0.gguf", "mmproj-smol-F16.gguf", "mmproj-smol-big-F16.gguf"],
+         "mmproj-smol-F16.gguf"),
+        (["smol.gguf", "mmproj-smol-a.gguf", "mmproj-smol-b.gguf", "mmproj-F16.gguf"],
+         "mmproj-F16.gguf"),
     ],
 )  # fmt: skip
 def test_the_projector_of_a_text_file(names: list[str], wanted: str | None) -> None:

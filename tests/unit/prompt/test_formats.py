@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from llavao1_edge.errors import UsageError
@@ -57,6 +59,11 @@ TEMPLATES = {
     "<end_of_utterance>\nUser: R<end_of_utterance>\nAssistant:",
     "gemma": "<BEGIN><start_of_turn>user\nS\n\n«P»Q<end_of_turn>\n<start_of_turn>model\nA"
     "<end_of_turn>\n<start_of_turn>user\nR<end_of_turn>\n<start_of_turn>model\n",
+    "idefics3": "<BEGIN>System: S<end_of_utterance>\nUser:«P»Q<end_of_utterance>\nAssistant:A"
+    "<end_of_utterance>\nUser: R<end_of_utterance>\nAssistant:",
+    "mistral-v1": "<BEGIN>[INST] S\n\n«P»Q [/INST]A</s>[INST] R [/INST]",
+    "phi3": "<BEGIN><|system|>\nS<|end|>\n<|user|>\n«P»Q<|end|>\n<|assistant|>\nA<|end|>\n"
+    "<|user|>\nR<|end|>\n<|assistant|>\n",
     "vicuna": "<BEGIN>S USER: «P»Q ASSISTANT:A</s>USER: R ASSISTANT:",
     "mistral-v7-tekken": "<BEGIN>[SYSTEM_PROMPT]S[/SYSTEM_PROMPT][INST]«P»Q[/INST]A</s>"
     "[INST]R[/INST]",
@@ -78,6 +85,14 @@ def test_a_conversation_of_two_turns(name: str) -> None:
     pieces = [*chat.opening(system="S"), "«P»", *chat.question("Q"), "A"]
     pieces += [*chat.close, *chat.turn("R", first=False)]
     assert written(pieces) == TEMPLATES[name]
+
+
+def test_what_stands_after_the_picture_stands_nowhere_else() -> None:
+    chat = replace(FORMATS["vicuna"], after_picture="\n")
+    pieces = [*chat.opening(), "«P»", *chat.question("Q"), "A", *chat.close]
+    assert written([*pieces, *chat.turn("R", first=False)]) == (
+        "<BEGIN>USER: «P»\nQ ASSISTANT:A</s>USER: R ASSISTANT:"
+    )
 
 
 def test_special_tokens_in_a_question_stay_text() -> None:

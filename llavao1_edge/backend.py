@@ -44,13 +44,15 @@ class ModelInfo:
 @dataclass(frozen=True)
 class Request:
     """A question and how its candidates are drawn. form: of the conclusion, compiled by
-    `engine.formats`; empty for none."""
+    `engine.formats`; empty for none. top_logprobs: how many of the likeliest tokens are told beside
+    each that was drawn."""
 
     question: str
     seed: int = 0
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
     budget: BudgetSettings = field(default_factory=BudgetSettings)
     form: str = ""
+    top_logprobs: int = 0
 
 
 class Attempt(Protocol):

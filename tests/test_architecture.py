@@ -48,6 +48,17 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("engine", "search", "settings", "stages", "contract"),
         *("images", "ggml", "llama", "mllama", "vision"),
     },
+    "serve": {
+        "engine",
+        "images",
+        "program",
+        "search",
+        "settings",
+        "stages",
+        "store",
+        "testing",
+        "__version__",
+    },
     "demo": set(),
     "testing": {"backend", "engine", "stages", "scoring", "search", "images"},
     "locate": {"contract", "engine", "store"},
@@ -60,6 +71,7 @@ MAY_IMPORT: dict[str, set[str]] = {
             "locate",
             "devices",
             "program",
+            "serve",
             "llavao1_convert",
             "llavao1_gui",
         ),
@@ -72,7 +84,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # The window. Each of its folders is a room; `app` and its neighbours connect them.
     "gui state": {"stages", "scoring", "search", "settings", "images"},
     "gui models": {"gui state"},
-    "gui widgets": {"gui state", "gui models", "settings", "__version__"},
+    "gui widgets": {"gui state", "gui models", "search", "settings", "__version__"},
     "gui translate": set(),
     "gui work": {
         *(
@@ -92,7 +104,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "llavao1_gui": {
         *("gui state", "gui widgets", "gui work", "gui translate"),
-        *("demo", "store", "system"),
+        *("demo", "search", "store", "system"),
     },
 }
 
@@ -114,7 +126,10 @@ FENCES: dict[str, set[str]] = {
     "peft": {"verify.py"},
     "PySide6": {"gui models", "gui widgets", "gui work", "gui translate", "llavao1_gui"},
     "huggingface_hub": {"store"},
-    "httpx": {"store"},
+    "httpx": {"serve", "store"},
+    "starlette": {"serve", "cli"},
+    "uvicorn": {"cli"},
+    "prometheus_client": {"serve"},
     "truststore": {"store"},
     "urllib.request": set(),
     "pickle": set(),

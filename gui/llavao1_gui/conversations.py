@@ -11,12 +11,12 @@ from typing import Any
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from llavao1_edge.errors import LlavaError
+from llavao1_edge.search.presets import preset
 from llavao1_gui.pictures import Pictures
 from llavao1_gui.state import messages as m
 from llavao1_gui.state.history import Conversation, Exchange, History, HistoryError
 from llavao1_gui.state.live import LiveAnswer
 from llavao1_gui.state.preferences import Preferences
-from llavao1_gui.state.presets import preset
 from llavao1_gui.widgets.answer_card import AnswerCard
 from llavao1_gui.widgets.question_box import LONGEST
 from llavao1_gui.widgets.window import MainWindow

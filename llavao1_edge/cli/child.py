@@ -36,6 +36,8 @@ def is_needed(options: argparse.Namespace) -> bool:
     """Whether a command opens a model of others, or may use plug-ins or RPC servers."""
     if os.environ.get(MARK) or not hasattr(options, "rpc"):
         return False
+    if getattr(options, "own_process", False):
+        return False  # the command has a process for its engine itself
     if getattr(options, "replay", None):
         return True  # what it opens stands in the record
     models = options.model if isinstance(options.model, list) else [options.model]

@@ -25,6 +25,7 @@ from llavao1_edge.cli import (
     evaluate,
     gui,
     models,
+    serve,
     streams,
 )
 from llavao1_edge.errors import Cancelled, LlavaError, OutOfMemory
@@ -58,7 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"llavao1-edge {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (ask, chat, gui, convert, models, evaluate, bench, devices, doctor):
+    for command in (ask, chat, gui, serve, convert, models, evaluate, bench, devices, doctor):
         command.add_parser(commands)
     return parser
 

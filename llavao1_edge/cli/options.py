@@ -84,6 +84,11 @@ def whole(flag: str, text: str, *, low: int) -> int:
 
 
 def add_answer_options(parser: argparse.ArgumentParser) -> None:
+    add_search_options(parser)
+    _add_form_options(parser)
+
+
+def add_search_options(parser: argparse.ArgumentParser) -> None:
     from llavao1_edge.scoring import SCORERS
     from llavao1_edge.search import STRATEGIES
 
@@ -94,7 +99,6 @@ def add_answer_options(parser: argparse.ArgumentParser) -> None:
     for kind in (SearchSettings, BudgetSettings, SamplingSettings):
         for name, limits in ranges(kind):
             _add(group, name, limits)
-    _add_form_options(parser)
 
 
 def _add_form_options(parser: argparse.ArgumentParser) -> None:

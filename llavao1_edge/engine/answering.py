@@ -31,8 +31,8 @@ from llavao1_edge.stages import CONCLUSION, AnswerFormat, StageParser
 
 @dataclass(frozen=True)
 class Asked:
-    """A question and how to answer it. Raises UsageError for a form that the strategy cannot
-    follow."""
+    """A question and how to answer it. remember: whether the conversation goes on from the answer.
+    Raises UsageError for a form that the strategy cannot follow."""
 
     question: str
     strategy: Strategy = field(default_factory=Staged)
@@ -40,6 +40,8 @@ class Asked:
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
     budget: BudgetSettings = field(default_factory=BudgetSettings)
     answer_format: AnswerFormat | None = None
+    top_logprobs: int = 0
+    remember: bool = True
 
     def __post_init__(self) -> None:
         check_fits(self.strategy, self.answer_format)
@@ -53,7 +55,9 @@ class Answering:
         self.recorder = Recorder()
         self.budget = Budget(asked.budget.token_budget, asked.budget.time_budget)
         form = compiled(asked.answer_format) if asked.answer_format else ""
-        request = Request(asked.question, asked.seed, asked.sampling, asked.budget, form)
+        request = Request(
+            asked.question, asked.seed, asked.sampling, asked.budget, form, asked.top_logprobs
+        )
         self.attempt: Attempt = conversation.attempt(request, budget=self.budget, stop=self.stop)
 
     def run(self) -> Iterator[Event]:
@@ -69,7 +73,7 @@ class Answering:
             if self.stop.closed and not path:
                 raise Cancelled("stopped before the answer began")
             cancelled = self.stop.closed
-            if not cancelled:
+            if not cancelled and self.asked.remember:
                 attempt.keep(chosen)
         yield Answered(self._answer(chosen, path, cancelled=cancelled))
 

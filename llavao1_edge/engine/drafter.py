@@ -42,9 +42,10 @@ class BatchDrafter:
         stop: Stop,
         judge: JudgeRunner | None = None,
         form: str = "",
+        top_logprobs: int = 0,
     ) -> None:
         self.cache, self._runtime = cache, cache.runtime
-        self.batch_sampler = BatchSampler(sampling, self._runtime.banned)
+        self.batch_sampler = BatchSampler(sampling, self._runtime.banned, n_top=top_logprobs)
         self._seed = seed
         self.max_tokens, self.stage_tokens = max_tokens, stage_tokens or max_tokens
         self.budget, self.stop, self._judge = budget, stop, judge
@@ -285,7 +286,8 @@ class _Draft:
         ):
             # Only in free text: a stage's grammar forbids the end of the turn.
             last = drawn.token in self.runtime.stop_tokens
-            text = stream.add(drawn, self.runtime.piece(drawn.token), last=last)
+            top = tuple((self.runtime.piece(token), logprob) for token, logprob in drawn.top)
+            text = stream.add(drawn, self.runtime.piece(drawn.token), last=last, top=top)
             if stream.ending is None:
                 stream.ending = drafter.limit(stream)
             if text:
@@ -410,4 +412,5 @@ class _Draft:
             min_logprob=stream.min_logprob,
             ending=stream.ending,
             milliseconds=(time.perf_counter() - self.started) * 1000,
+            tokens=tuple(stream.told),
         )

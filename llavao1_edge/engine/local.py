@@ -211,6 +211,7 @@ class LocalAttempt:
         sequence, n_cached = self.slot.fork()
         pending = self.slot.history[n_cached:] + self.prompt
         self.counters.prefill_tokens += len(pending)
+        self.counters.cached_tokens += n_cached
         return drafter.root(BranchState(sequence, self.slot.start + n_cached, pending))
 
     def _open_drafter(self, cache: BranchCache) -> BatchDrafter:
@@ -236,6 +237,7 @@ class LocalAttempt:
             stop=self.stop,
             judge=self._judge,
             form=request.form,
+            top_logprobs=request.top_logprobs,
         )
         return self._drafter
 
@@ -248,7 +250,10 @@ class LocalAttempt:
     def _place(self, cache: BranchCache) -> None:
         """Computes what stands before the questions, unless it is in the cache already."""
         root = self.slot.root
-        if root is None or self._is_placed:
+        if root is None:
+            return
+        if self._is_placed:
+            self.counters.cached_tokens += root.place.cells
             return
         if root.sequence is not None:
             self.runtime.release(root.sequence)  # another picture came after a question that failed
@@ -269,7 +274,7 @@ class LocalAttempt:
                     continue
                 raise
             self.runtime.decode_calls += 1
-            self.counters.prefill_tokens += len(root.tokens)
+            self.counters.prefill_tokens += place.cells
             root.sequence, root.place = sequence, place
             root.pictures = tuple(picture.key for picture in self.pictures)
             return

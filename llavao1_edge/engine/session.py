@@ -135,8 +135,14 @@ class Session(Closing):
         budget: BudgetSettings | None = None,
         answer_format: AnswerFormat | None = None,
         stop: Stop | None = None,
+        top_logprobs: int = 0,
+        remember: bool = True,
     ) -> Generator[Event, None, None]:
         """The same as events; the last is `Answered`. Closing the iterator ends the answer.
+
+        top_logprobs: how many of the likeliest tokens are told beside each (`Candidate.tokens`).
+        remember: whether the conversation goes on from this answer; without it the same question
+        can be asked again as if for the first time.
 
         One answer is written at a time: another question from the same thread raises UsageError
         until this stream is finished or closed, other threads wait.
@@ -148,6 +154,8 @@ class Session(Closing):
             sampling or SamplingSettings(),
             budget or BudgetSettings(),
             answer_format,
+            top_logprobs,
+            remember,
         )
         control = _Control(stop)
         stream = self._stream(asked, control)

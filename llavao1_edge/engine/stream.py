@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from llavao1_edge.engine.branches import BranchState
 from llavao1_edge.llama.sampler import Drawn, Sampler
 from llavao1_edge.scoring import Part
-from llavao1_edge.search import Branch, Ending, Unit
+from llavao1_edge.search import Branch, Ending, TokenLogprob, Unit
 from llavao1_edge.stages import Stage
 from llavao1_edge.stages.stage import GAP
 
@@ -35,6 +35,7 @@ class CandidateStream:
     sampler: Sampler
     sequence: int | None = None
     tokens: list[int] = field(default_factory=list)
+    told: list[TokenLogprob] = field(default_factory=list)
     n_decoded: int = 0
     text: str = ""
     shown: int = 0
@@ -62,9 +63,18 @@ class CandidateStream:
         assert self.sequence is not None
         return self.sequence
 
-    def add(self, drawn: Drawn, piece: bytes, *, last: bool) -> str:
-        """Takes a token; returns text that may be shown. `last`: it ends the turn."""
+    def add(
+        self,
+        drawn: Drawn,
+        piece: bytes,
+        *,
+        last: bool,
+        top: tuple[tuple[bytes, float], ...] = (),
+    ) -> str:
+        """Takes a token; returns text that may be shown. `last`: it ends the turn. top: see
+        `TokenLogprob`."""
         self.tokens.append(drawn.token)
+        self.told.append(TokenLogprob(piece, drawn.logprob, top))
         self.logprob += drawn.logprob
         self.min_logprob = min(self.min_logprob, drawn.logprob)
         self.text += self.decoder.decode(piece, final=last)

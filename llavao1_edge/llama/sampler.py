@@ -45,10 +45,12 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A token and its log-probability under the model (bans applied, no temperature)."""
+    """A token and its log-probability under the model (bans applied, no temperature); top: the
+    likeliest tokens with theirs."""
 
     token: int
     logprob: float
+    top: tuple[tuple[int, float], ...] = ()
 
 
 class Grammar:
@@ -139,9 +141,9 @@ class Sampler:
 class BatchSampler:
     """Draws for all candidates of a step at once: what they have in common is computed once."""
 
-    def __init__(self, settings: Sampling, banned: NDArray[np.int64]) -> None:
-        """banned: ids that must never be drawn."""
-        self._settings, self._banned = settings, banned
+    def __init__(self, settings: Sampling, banned: NDArray[np.int64], *, n_top: int = 0) -> None:
+        """banned: ids that must never be drawn; n_top: how many of the likeliest are told."""
+        self._settings, self._banned, self._n_top = settings, banned, n_top
         self._weights = np.empty((0, 0), dtype=np.float32)
         self._tempered = self._weights
 
@@ -185,8 +187,17 @@ class BatchSampler:
                 sampler.grammar_misses += 1
                 token = self._choose(_masked(row, sampler), temperature, chance)
             sampler.accept(token)
-            drawn.append(Drawn(token, float(row[token]) - math.log(totals[i])))
+            total = math.log(totals[i])
+            drawn.append(Drawn(token, float(row[token]) - total, self._likeliest(row, total)))
         return drawn
+
+    def _likeliest(self, row: NDArray[np.float32], total: float) -> tuple[tuple[int, float], ...]:
+        n = min(self._n_top, len(row))
+        if not n:
+            return ()
+        best = np.argpartition(row, -n)[-n:]
+        ordered = sorted(best.tolist(), key=lambda token: (-row[token], token))
+        return tuple((token, float(row[token]) - total) for token in ordered)
 
     def _scratch(
         self, logits: NDArray[np.float32]

@@ -29,6 +29,7 @@ from llavao1_edge.search.seam import (
     Drafter,
     Ending,
     Token,
+    TokenLogprob,
     Unit,
 )
 from llavao1_edge.search.sentence_beam import SentenceBeam
@@ -77,6 +78,7 @@ __all__ = [
     "Staged",
     "Strategy",
     "Token",
+    "TokenLogprob",
     "Unit",
     "make_strategy",
     "options_of",

@@ -16,7 +16,8 @@ from llavao1_edge.stages import STAGES
 class Counters:
     """What an answer cost. Times in milliseconds.
 
-    prefill_tokens: of the question and of history not cached yet. sampled_tokens: of candidates
+    prefill_tokens: of the question, of a picture that stands in the context, and of history not
+    cached yet; cached_tokens: of what was there already. sampled_tokens: of candidates
     and of written judgements. forced_tokens: tags.
     decode_steps: calls into the model, prefill and judge included. restored_tokens: computed again
     because room was short. judge_calls: questions to the judge; judge_tokens: what it read, shared
@@ -25,6 +26,7 @@ class Counters:
 
     vision_passes: int = 0
     prefill_tokens: int = 0
+    cached_tokens: int = 0
     sampled_tokens: int = 0
     forced_tokens: int = 0
     restored_tokens: int = 0

@@ -48,12 +48,23 @@ class Branch:
 
 
 @dataclass(frozen=True)
+class TokenLogprob:
+    """A token that was drawn: its bytes, its log-probability under the model (nats, without
+    temperature), and the likeliest tokens there with theirs, where they were asked for."""
+
+    piece: bytes
+    logprob: float
+    top: tuple[tuple[bytes, float], ...] = ()
+
+
+@dataclass(frozen=True)
 class Candidate:
     """One way to go on from the branch with key `parent`: `branch` is the new point.
 
     number: of the draw, counted for each parent. text: what it wrote, without tags. n_tokens,
     logprob (sum, nats), min_logprob: of its own tokens, forced ones excluded. milliseconds: from
-    the start of the draft until it stopped.
+    the start of the draft until it stopped. tokens: those it wrote, its closing tag included, where
+    the drafter tells them.
     """
 
     branch: Branch
@@ -66,6 +77,7 @@ class Candidate:
     min_logprob: float
     ending: Ending
     milliseconds: float = 0.0
+    tokens: tuple[TokenLogprob, ...] = ()
 
     @property
     def mean_logprob(self) -> float:

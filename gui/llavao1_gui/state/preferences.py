@@ -15,6 +15,7 @@ from llavao1_edge.errors import LlavaError, UsageError
 from llavao1_edge.files import write_whole
 from llavao1_edge.scoring import SCORERS
 from llavao1_edge.search import STRATEGIES, options_of
+from llavao1_edge.search.presets import PRESETS
 from llavao1_edge.settings import (
     BudgetSettings,
     RuntimeSettings,
@@ -22,8 +23,9 @@ from llavao1_edge.settings import (
     SearchSettings,
     ranges,
 )
-from llavao1_gui.state.presets import EXPERT, PRESETS
 
+EXPERT = "expert"
+"""Instead of a preset's name: the settings' own strategy and options."""
 GROUPS: dict[str, Any] = {
     "search": SearchSettings,
     "sampling": SamplingSettings,

@@ -6,7 +6,8 @@ from PySide6.QtCore import QMimeData, QSignalBlocker, QSize, Qt, Signal
 from PySide6.QtGui import QKeyEvent, QTextOption
 from PySide6.QtWidgets import QComboBox, QFrame, QLineEdit, QPlainTextEdit, QSizePolicy, QWidget
 
-from llavao1_gui.state.presets import EXPERT, PRESETS
+from llavao1_edge.search.presets import PRESETS
+from llavao1_gui.state.preferences import EXPERT
 from llavao1_gui.widgets.given import is_text
 from llavao1_gui.widgets.layouts import (
     IconButton,

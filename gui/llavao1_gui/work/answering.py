@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from llavao1_edge.errors import Cancelled, LlavaError
 from llavao1_edge.images import Picture, open_picture
+from llavao1_edge.lifetime import Kept
 from llavao1_edge.search import (
     Answered,
     CandidateFinished,
@@ -36,8 +37,8 @@ from llavao1_gui.state import messages as m
 from llavao1_gui.work.channel import Channel
 
 TEXT_EVERY_S = 1 / 30
-WIDEST = 8  # candidates of the widest preset
 MAX_SESSIONS = 8  # conversations that are kept ready
+WIDEST = 8  # candidates of the widest preset
 
 
 class Session(Protocol):
@@ -112,7 +113,7 @@ class AnswerWorker:
         self.channel, self.script = channel, script
         self.engine: Any = None
         self._model: tuple[str, str] | None = None
-        self._sessions: dict[str, Session] = {}
+        self._sessions: Kept[Session] = Kept(MAX_SESSIONS)
         self._pictures: dict[tuple[str, str], Picture] = {}
 
     def answer(self, ask: m.Ask) -> None:
@@ -224,7 +225,7 @@ class AnswerWorker:
 
     def _session(self, ask: m.Ask, picture: Picture | None) -> Session:
         """The conversation the question belongs to, told again where this process has it not."""
-        known = self._sessions.pop(_key(ask, ask.earlier), None)
+        known = self._sessions.take(_key(ask, ask.earlier))
         if ask.earlier and known is not None:
             return known
         more = [open_picture(Path(path)) for path in ask.more]
@@ -234,9 +235,7 @@ class AnswerWorker:
         return session
 
     def _keep(self, ask: m.Ask, stages: dict[str, str], session: Session) -> None:
-        self._sessions[_key(ask, (*ask.earlier, (ask.question, stages)))] = session
-        while len(self._sessions) > MAX_SESSIONS:
-            self._sessions.pop(next(iter(self._sessions))).close()
+        self._sessions.keep(_key(ask, (*ask.earlier, (ask.question, stages))), session)
 
     def close(self) -> None:
         self._sessions.clear()

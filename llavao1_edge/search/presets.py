@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Preset:
-    """strategy and its options; `name` is what history and preferences remember.
+    """strategy and its options; `name` is what people choose, in the window and in a request.
 
     temperature: for the first seed, where the user has set none; None: the model's own.
     """
@@ -25,10 +25,8 @@ FAST = Preset("fast", "staged", {}, temperature=0)
 CAREFUL = Preset("careful", "stage-beam", {"candidates": 4})
 THOROUGH = Preset("thorough", "stage-beam", {"candidates": 8, "scorer": "judge"})
 PRESETS = (FAST, CAREFUL, THOROUGH)
-EXPERT = "expert"
-"""The settings' own strategy and options."""
 
 
 def preset(name: str) -> Preset | None:
-    """None for `expert` and for anything unknown."""
+    """None for anything unknown."""
     return next((known for known in PRESETS if known.name == name), None)

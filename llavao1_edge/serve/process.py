@@ -1,0 +1,269 @@
+"""Keeps the engine's process alive, and the queue in front of it: one answer at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+from llavao1_edge.errors import BackendError, LlavaError
+from llavao1_edge.program import command
+from llavao1_edge.serve import wire
+from llavao1_edge.serve.metrics import Metrics
+from llavao1_edge.serve.problem import Failure, Problem
+
+LOGGER = logging.getLogger(__name__)
+MODULE = "llavao1_edge.serve.worker"
+TICK_S = 0.25  # between looks at whether an answer takes too long
+GRACE_S = 15.0  # until an engine that does not stop is ended
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0  # between tries to open a model that does not open
+REMEMBERED = 20  # answers whose times tell how long the next will take
+
+
+class Job:
+    """One question on its way. `replies` yields messages, the last is `Done` or `Failed`."""
+
+    def __init__(self, ask: wire.Ask, process: EngineProcess) -> None:
+        self.ask, self._process = ask, process
+        self.replies: asyncio.Queue[wire.Message] = asyncio.Queue()
+        self.stopped = False
+        self.ended = False
+
+    def stop(self) -> None:
+        """Nobody waits for it any more. May be called several times."""
+        if not self.stopped and not self.ended:
+            self.stopped = True
+            self._process.stop(self)
+
+
+class EngineProcess:
+    """Owns the process. Use it inside one event loop: `start`, `submit`, `close`.
+
+    arguments: for `worker.open_engine`. most_waiting: questions in the queue; timeout: seconds that
+    an answer may take once it has begun.
+    """
+
+    def __init__(
+        self, arguments: Mapping[str, Any], *, most_waiting: int, timeout: float, metrics: Metrics
+    ) -> None:
+        self._arguments, self._most, self._timeout = dict(arguments), most_waiting, timeout
+        self.metrics = metrics
+        self.about: Mapping[str, Any] = {}
+        self._process: asyncio.subprocess.Process | None = None
+        self._inbox: asyncio.Queue[wire.Message | None] = asyncio.Queue()
+        self._waiting: deque[Job] = deque()
+        self._wake = asyncio.Event()
+        self._running: Job | None = None
+        self._numbers = itertools.count(1)
+        self._seconds: deque[float] = deque(maxlen=REMEMBERED)
+        self._pause = FIRST_PAUSE_S
+        self._try_after = 0.0
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # --- life ---------------------------------------------------------------------------------
+    async def start(self) -> None:
+        """Opens the model. Raises LlavaError where that fails."""
+        await self._open()
+        self._tasks.append(asyncio.create_task(self._work()))
+
+    async def close(self) -> None:
+        """Ends answers that are being written, and the process."""
+        for job in [*self._waiting, *([self._running] if self._running else [])]:
+            self._end(job, Failure.STOPPED, "the server is shutting down")
+        self._waiting.clear()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+        await self._give_up(after=GRACE_S)
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process is not None and self._process.returncode is None
+
+    @property
+    def pid(self) -> int:
+        """0 where no process runs."""
+        return self._process.pid if self._process is not None and self.is_alive else 0
+
+    async def _open(self) -> None:
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+            "PYTHONSAFEPATH": "1",
+        }
+        self._inbox = asyncio.Queue()
+        self._process = await asyncio.create_subprocess_exec(
+            *command(MODULE, json.dumps(self._arguments)),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            limit=wire.MOST_LINE,
+        )
+        self._tasks = [task for task in self._tasks if not task.done()]
+        self._tasks.append(asyncio.create_task(self._listen(self._process, self._inbox)))
+        said = await self._inbox.get()
+        if isinstance(said, wire.Ready):
+            self.about, self._pause = said.about, FIRST_PAUSE_S
+            return
+        await self._give_up(after=1.0)
+        if isinstance(said, wire.Broken):
+            error = LlavaError(said.message, hint=said.hint)
+            error.exit_code = said.exit_code
+            raise error
+        code = None if self._process is None else self._process.returncode
+        raise BackendError(
+            f"the engine ended while it opened the model (exit code {code})",
+            hint="LLAVAO1_LOG=debug shows what llama.cpp says.",
+        )
+
+    async def _listen(
+        self, process: asyncio.subprocess.Process, inbox: asyncio.Queue[wire.Message | None]
+    ) -> None:
+        assert process.stdout is not None
+        with contextlib.suppress(ValueError, OSError):  # an endless line; a broken pipe
+            while line := await process.stdout.readline():
+                inbox.put_nowait(wire.decode(line, []))
+        inbox.put_nowait(None)
+
+    async def _give_up(self, *, after: float) -> None:
+        """Ends the process: by closing its input, then by force."""
+        process = self._process
+        if process is None or process.stdin is None:
+            return
+        process.stdin.close()
+        try:
+            await asyncio.wait_for(process.wait(), after)
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+    # --- the queue ----------------------------------------------------------------------------
+    def submit(self, fields: Mapping[str, Any], pictures: tuple[bytes, ...]) -> Job:
+        """Raises Problem where the queue is full."""
+        if len(self._waiting) >= self._most:
+            self.metrics.refused.inc()
+            raise Problem(
+                429,
+                f"{len(self._waiting)} questions wait already: try again later",
+                code="queue_full",
+                headers={"Retry-After": str(self.expected_wait_s)},
+            )
+        job = Job(wire.Ask(next(self._numbers), pictures, **fields), self)
+        self._waiting.append(job)
+        self.metrics.waiting.set(len(self._waiting))
+        self._wake.set()
+        return job
+
+    @property
+    def expected_wait_s(self) -> int:
+        """Until a place in the queue is free, from the answers before."""
+        mean = sum(self._seconds) / len(self._seconds) if self._seconds else 1.0
+        return max(1, round(mean))
+
+    def stop(self, job: Job) -> None:
+        if job in self._waiting:
+            self._waiting.remove(job)
+            self.metrics.waiting.set(len(self._waiting))
+        elif job is self._running:
+            self._send(wire.Stop(job.ask.number))
+
+    def _send(self, message: wire.Message) -> None:
+        if self._process is not None and self._process.stdin is not None and self.is_alive:
+            with contextlib.suppress(OSError, RuntimeError):  # it is going away; `_listen` tells
+                self._process.stdin.write(wire.encode(message))
+
+    async def _work(self) -> None:
+        while True:
+            while not self._waiting:
+                self._wake.clear()
+                await self._wake.wait()
+            job = self._running = self._waiting.popleft()
+            self.metrics.waiting.set(len(self._waiting))
+            self.metrics.running.set(1)
+            started = time.monotonic()
+            try:
+                await self._answer(job)
+            finally:
+                self._running = None
+                self.metrics.running.set(0)
+            if not job.stopped:
+                self._seconds.append(time.monotonic() - started)
+
+    async def _answer(self, job: Job) -> None:
+        await self._bury()
+        if not self.is_alive and not await self._reopen(job):
+            return
+        self._send(job.ask)
+        deadline = time.monotonic() + self._timeout
+        ends_by: float | None = None  # once it was told to stop
+        while True:
+            now = time.monotonic()
+            if ends_by is not None and now > ends_by:
+                LOGGER.warning("the engine does not stop: it is ended")
+                await self._give_up(after=0.0)
+            elif ends_by is None and (job.stopped or now > deadline):
+                if not job.stopped:
+                    said = f"the answer took longer than {self._timeout:g} s"
+                    self._end(job, Failure.TIMEOUT, said)
+                    self._send(wire.Stop(job.ask.number))
+                ends_by = now + GRACE_S
+            try:
+                message = await asyncio.wait_for(self._inbox.get(), TICK_S)
+            except TimeoutError:
+                continue
+            if message is None:
+                await self._died()
+                self._end(job, Failure.DIED, "the engine died while it answered: ask again")
+                return
+            if getattr(message, "number", None) != job.ask.number:
+                continue
+            ended = isinstance(message, wire.Done | wire.Failed)
+            if not job.ended:
+                job.ended = ended
+                job.replies.put_nowait(message)
+            if ended:
+                return
+
+    async def _bury(self) -> None:
+        """A process that died while nobody asked."""
+        while not self._inbox.empty():
+            if self._inbox.get_nowait() is None:
+                await self._died()
+
+    async def _died(self) -> None:
+        self.metrics.deaths.inc()
+        LOGGER.warning("the engine died; it is opened again with the next question")
+        await self._give_up(after=1.0)
+
+    async def _reopen(self, job: Job) -> bool:
+        """False: it cannot be opened, and the job has its failure."""
+        pause = self._try_after - time.monotonic()
+        if pause > 0:
+            self._end(job, Failure.ENGINE, f"the model does not open; next try in {pause:.0f} s")
+            return False
+        try:
+            await self._open()
+        except (LlavaError, OSError) as error:
+            self._try_after = time.monotonic() + self._pause
+            self._pause = min(2 * self._pause, LONGEST_PAUSE_S)
+            LOGGER.warning("the model does not open: %s", error)
+            self._end(job, Failure.ENGINE, f"the model does not open: {error}")
+            return False
+        return True
+
+    @staticmethod
+    def _end(job: Job, failure: Failure, message: str) -> None:
+        if not job.ended:
+            job.ended = True
+            job.replies.put_nowait(wire.Failed(job.ask.number, failure, message))

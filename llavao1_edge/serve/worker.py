@@ -1,0 +1,210 @@
+"""The engine's process: `python -m llavao1_edge.serve.worker JSON`. Messages come and go on pipes.
+
+Standard output belongs to messages alone: whatever else writes there (native libraries do) is sent
+to standard error. When the server goes away, so does this process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from llavao1_edge.engine import Engine
+from llavao1_edge.engine.formats import schema_format
+from llavao1_edge.engine.session import Session
+from llavao1_edge.errors import Cancelled, ContextFullError, LlavaError, PictureError, UsageError
+from llavao1_edge.images import Picture, open_picture
+from llavao1_edge.lifetime import Kept
+from llavao1_edge.search import Answered, make_strategy
+from llavao1_edge.search.answer import Answer
+from llavao1_edge.search.presets import CAREFUL
+from llavao1_edge.serve import wire
+from llavao1_edge.serve.problem import Failure
+from llavao1_edge.serve.telling import Telling, conclusion_tokens
+from llavao1_edge.settings import BudgetSettings, RuntimeSettings, SamplingSettings
+from llavao1_edge.stages import CONCLUSION
+
+GRACE_S = 5.0  # until a process whose server is gone ends itself, whatever it does
+MAX_SESSIONS = 8  # conversations that are kept ready
+OPENED = 4  # pictures that are kept ready
+FAILURES = (
+    (PictureError, Failure.PICTURE),
+    (ContextFullError, Failure.CONTEXT),
+    (UsageError, Failure.INVALID),
+    (Cancelled, Failure.STOPPED),
+)
+
+
+class Pipe:
+    """`inbox` yields questions, None at the end; whoever is in `stopped` wants no answer."""
+
+    def __init__(self, source: BinaryIO, sink: BinaryIO) -> None:
+        self.inbox: queue.Queue[wire.Ask | None] = queue.Queue()
+        self.closed = threading.Event()
+        self.stopped: set[int] = set()
+        self._source, self._sink = source, sink
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        while (message := wire.read(self._source)) is not None:
+            if isinstance(message, wire.Stop):
+                self.stopped.add(message.number)
+            elif isinstance(message, wire.Ask):
+                self.inbox.put(message)
+        self.closed.set()
+        self.inbox.put(None)
+        threading.Timer(GRACE_S, os._exit, (0,)).start()
+
+    def send(self, message: wire.Message) -> None:
+        try:
+            self._sink.write(wire.encode(message))
+            self._sink.flush()
+        except OSError:
+            self.closed.set()
+
+
+class Answerer:
+    """Answers one question after the other with one engine."""
+
+    def __init__(self, engine: Engine, pipe: Pipe) -> None:
+        self.engine, self.pipe = engine, pipe
+        self._sessions: Kept[Session] = Kept(MAX_SESSIONS)
+        self._pictures: OrderedDict[bytes, Picture] = OrderedDict()
+
+    def answer(self, ask: wire.Ask) -> None:
+        """Sends deltas and choices, at last `Done` or `Failed`."""
+        try:
+            self._answer(ask)
+        except LlavaError as error:
+            kinds = (failure for kind, failure in FAILURES if isinstance(error, kind))
+            failure = next(kinds, Failure.ENGINE)
+            self.pipe.send(wire.Failed(ask.number, failure, error.message, error.hint))
+        except MemoryError:
+            problem = "there is not enough memory"
+            self.pipe.send(wire.Failed(ask.number, Failure.ENGINE, problem))
+        except Exception as error:
+            message = f"unexpected {type(error).__name__}: {error}"
+            hint = "This is a bug; please report it."
+            self.pipe.send(wire.Failed(ask.number, Failure.ENGINE, message, hint))
+        else:
+            self.pipe.send(wire.Done(ask.number))
+
+    def _answer(self, ask: wire.Ask) -> None:
+        pictures = [self._open(data) for data in ask.pictures]
+        about = tuple(picture.key for picture in pictures)
+        session = self._sessions.take((about, ask.turns)) or self._begun(ask, pictures)
+        said: tuple[tuple[str, str], ...] = ask.turns
+        try:
+            for choice in range(ask.n):
+                last = choice == ask.n - 1
+                conclusion = self._choose(ask, choice, session, remember=last)
+            said = (*ask.turns, (ask.question, conclusion))
+        finally:
+            self._sessions.keep((about, said), session)  # after an error it is as it was
+
+    def _open(self, data: bytes) -> Picture:
+        picture = self._pictures.pop(data, None) or open_picture(data, name="the picture")
+        self._pictures[data] = picture
+        while len(self._pictures) > OPENED:
+            self._pictures.popitem(last=False)
+        return picture
+
+    def _begun(self, ask: wire.Ask, pictures: list[Picture]) -> Session:
+        """The conversation as the client tells it."""
+        session = self.engine.session(*pictures)
+        for question, conclusion in ask.turns:
+            session.recall(question, {CONCLUSION.name: conclusion})
+        return session
+
+    def _choose(self, ask: wire.Ask, choice: int, session: Session, *, remember: bool) -> str:
+        strategy = make_strategy(ask.strategy, ask.options)
+
+        def tell(is_reasoning: bool, text: str) -> None:
+            self.pipe.send(wire.Delta(ask.number, choice, is_reasoning, text))
+
+        def stop() -> bool:
+            return ask.number in self.pipe.stopped or self.pipe.closed.is_set()
+
+        telling = Telling(strategy, ask.stop, tell)
+        form = schema_format(ask.schema, name="response_format") if ask.schema else None
+        for event in session.stream(
+            ask.question,
+            search=strategy,
+            seed=ask.seed + choice,
+            sampling=SamplingSettings(**ask.sampling),
+            budget=BudgetSettings(**ask.budget),
+            answer_format=form,
+            stop=stop,
+            top_logprobs=ask.top_logprobs,
+            remember=remember,
+        ):
+            telling.feed(event)
+            if isinstance(event, Answered):
+                answer = event.answer
+        if answer.cancelled:
+            raise Cancelled("stopped")
+        conclusion = telling.finish(answer)
+        self.pipe.send(self._chosen(ask, choice, answer, conclusion))
+        return conclusion
+
+    def _chosen(self, ask: wire.Ask, choice: int, answer: Answer, conclusion: str) -> wire.Chosen:
+        tokens = conclusion_tokens(answer, conclusion)
+        path = [node.candidate for node in answer.trace.nodes if node.chosen]
+        ends = bool(conclusion) and not (path and path[-1].truncated)
+        return wire.Chosen(
+            ask.number,
+            choice,
+            conclusion,
+            answer.in_order(),
+            truncated=not ends,
+            notes=answer.notes,
+            trace=answer.trace.as_dict(),
+            n_conclusion=len(tokens),
+            tokens=tuple(tokens) if ask.logprobs else (),
+        )
+
+
+def open_engine(given: dict[str, Any]) -> Engine:
+    """As the command line of the server says. Raises LlavaError."""
+    if given.get("script"):
+        from llavao1_edge.testing import Script, ScriptedEngine
+
+        return ScriptedEngine(Script.read(Path(given["script"])))
+    strategy = make_strategy(given["strategy"], given["options"])
+    careful = make_strategy(CAREFUL.strategy, CAREFUL.options)
+    return Engine.open(
+        text=given["text"],
+        mmproj=given["mmproj"],
+        settings=RuntimeSettings(**given["settings"]),
+        search=max(strategy, careful, key=lambda one: one.width),
+    )
+
+
+def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is the server's to answer
+    sink = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    pipe = Pipe(sys.stdin.buffer, sink)
+    try:
+        engine = open_engine(json.loads(sys.argv[1]))
+    except LlavaError as error:
+        pipe.send(wire.Broken(error.message, error.hint, error.exit_code))
+        return
+    with engine:
+        found = engine.about
+        about = {"context": found.context, "kind": found.kind, "device": found.device}
+        pipe.send(wire.Ready({**about, "identity": found.identity, "memory": found.memory}))
+        answerer = Answerer(engine, pipe)
+        while (ask := pipe.inbox.get()) is not None:
+            answerer.answer(ask)
+
+
+if __name__ == "__main__":
+    main()

@@ -14,6 +14,7 @@ from llavao1_edge.images import Picture
 from llavao1_edge.search import Branch, Budget, Drafter, PictureReady
 from llavao1_edge.search.answer import Counters
 from llavao1_edge.settings import BudgetSettings, SamplingSettings
+from llavao1_edge.stages import AnswerFormat
 
 Stop = Callable[[], bool]
 
@@ -43,15 +44,14 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class Request:
-    """A question and how its candidates are drawn. form: of the conclusion, compiled by
-    `engine.formats`; empty for none. top_logprobs: how many of the likeliest tokens are told beside
-    each that was drawn."""
+    """A question and how its candidates are drawn. form: of the conclusion. top_logprobs: how many
+    of the likeliest tokens are told beside each that was drawn."""
 
     question: str
     seed: int = 0
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
     budget: BudgetSettings = field(default_factory=BudgetSettings)
-    form: str = ""
+    form: AnswerFormat | None = None
     top_logprobs: int = 0
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from llavao1_edge.cli import options as shared
 from llavao1_edge.errors import Cancelled, LlavaError, UsageError
-from llavao1_edge.locate import model_paths
 
 if TYPE_CHECKING:
     from llavao1_edge.cli.job import Job
@@ -26,6 +25,7 @@ examples:
   llavao1-edge ask --replay answer.json
   llavao1-edge ask before.jpg after.jpg -q "What has changed?" --model qwen2-vl.gguf
   curl -s https://example.org/a.jpg | llavao1-edge ask - "What is this?" --model …
+  llavao1-edge ask photo.jpg "What is this?" --server http://127.0.0.1:8080
   llavao1-edge ask none "What is the capital of Japan?" --model LLaVA-CoT-Q8_0.gguf
 """
 DEMO = "The demo model answers: it knows coloured shapes only. --model FILE takes another one."
@@ -63,6 +63,7 @@ def add_parser(commands: Any) -> None:
     )
     shared.add_answer_options(parser)
     shared.add_model_options(parser)
+    shared.add_server_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -101,22 +102,23 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _answer(job: Job) -> tuple[Answer, dict[str, Any]]:
+    from llavao1_edge.cli.opening import opened
     from llavao1_edge.cli.progress import Progress, stop_on_interrupt
     from llavao1_edge.cli.record import as_json
-    from llavao1_edge.engine import Engine, check_pictures
     from llavao1_edge.search import Answered
 
     with Progress() as progress, stop_on_interrupt() as stop:
-        if job.model_name == "demo":
+        if job.server is None and job.model_name == "demo":
             progress.say(DEMO)
-        progress.write("loading the model")
-        text, mmproj = model_paths(job.model_name, job.mmproj_name)
-        check_pictures(text, mmproj, len(job.pictures))
-        with Engine.open(
-            text=text,
-            mmproj=mmproj,
+        progress.write("loading the model" if job.server is None else "asking the server")
+        with opened(
+            job.model_name,
+            job.mmproj_name,
+            server=job.server,
+            server_model=job.server_model,
             settings=job.settings,
             search=job.strategy,
+            n_pictures=len(job.pictures),
             stop=stop.is_set,
         ) as engine:
             session = engine.session(*job.pictures)

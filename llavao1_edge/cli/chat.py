@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from llavao1_edge.cli import options as shared
 from llavao1_edge.cli.ask import ONE_PICTURE, no_conclusion
 from llavao1_edge.errors import Cancelled, LlavaError, PictureError, UsageError
-from llavao1_edge.locate import model_paths
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,6 +42,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("more", nargs="*", default=[], help=argparse.SUPPRESS)
     shared.add_answer_options(parser)
     shared.add_model_options(parser)
+    shared.add_server_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
         )
     if options.picture == "-":
         raise UsageError("a chat reads its questions from stdin", hint="Give the picture's path.")
-    settings = shared.runtime_settings(options)
+    settings, server = shared.runtime_settings(options), shared.server(options)
     # Wrong options are named before anything is loaded.
     asking: dict[str, Any] = {
         "search": shared.strategy(options),
@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
         "answer_format": shared.answer_format(options),
     }
     from llavao1_edge.cli.job import read_source
-    from llavao1_edge.engine import Engine
+    from llavao1_edge.cli.opening import opened
     from llavao1_edge.images import open_picture
 
     source = read_source(options.picture)
@@ -73,16 +73,18 @@ def run(options: argparse.Namespace) -> int:
         print(f"note: {picture.source}: {picture.note}", file=sys.stderr)
     from llavao1_edge.cli.progress import stop_on_interrupt
 
-    text, mmproj = model_paths(options.model, options.mmproj)
     with stop_on_interrupt() as stop:
-        opened = Engine.open(
-            text=text,
-            mmproj=mmproj,
+        found = opened(
+            options.model,
+            options.mmproj,
+            server=server,
+            server_model=options.server_model,
             settings=settings,
             search=asking["search"],
+            n_pictures=1,
             stop=stop.is_set,
         )
-    with opened as engine:
+    with found as engine:
         failures = _Conversation(engine, engine.session(picture), asking).run()
     return 1 if failures and not sys.stdin.isatty() else 0
 

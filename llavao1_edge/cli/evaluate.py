@@ -16,7 +16,8 @@ from llavao1_edge.errors import Cancelled, UsageError
 from llavao1_edge.locate import model_paths
 
 if TYPE_CHECKING:
-    from llavao1_edge.evaluation.runs import Plan, Progress, Questions, Rows, Variant
+    from llavao1_edge.evaluation.rows import Rows
+    from llavao1_edge.evaluation.runs import Plan, Progress, Questions, Variant
 
 EPILOG = """\
 examples:
@@ -25,11 +26,15 @@ examples:
       --strategy stage-beam --candidates 2 --candidates 4 --scorer combined --scorer logprob
   llavao1-edge eval big.tsv --shard 2/4 --out runs/2     (the second of four machines)
   llavao1-edge eval big.tsv --merge runs/1 runs/2 runs/3 runs/4 --out runs/all
+  llavao1-edge eval big.tsv --server http://gpu-box:8000 --parallel 16 --strategy stage-beam
   llavao1-edge eval MMVet.tsv --export xlsx          (for VLMEvalKit's own scorer)
 
 Known files: VLMEvalKit's .tsv, .jsonl, .csv; see docs/evaluation.md. Killed or stopped, the same
 command resumes where it stopped.
 """
+
+
+MOST_PARALLEL = 256
 
 
 def add_parser(commands: Any) -> None:
@@ -57,11 +62,19 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--export", choices=("tsv", "xlsx"), help="predictions for VLMEvalKit")
     parser.add_argument("--no-pages", action="store_true", help="no page for each wrong answer")
     shared.add_evaluation_options(parser)
+    shared.add_server_options(parser)
+    parser.add_argument(
+        "--parallel",
+        metavar="N",
+        default="1",
+        help="questions at a time, with --server",
+    )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    from llavao1_edge.evaluation.runs import Rows, questions
+    from llavao1_edge.evaluation.rows import Rows
+    from llavao1_edge.evaluation.runs import questions
 
     plan = make_plan(options)
     found = questions(plan)
@@ -93,12 +106,22 @@ def run(options: argparse.Namespace) -> int:
 
 def make_plan(options: argparse.Namespace) -> Plan:
     """Raises UsageError for options that do not fit together."""
-    from llavao1_edge.evaluation.runs import Pair, Plan
+    from llavao1_edge.evaluation.runs import Pair, Plan, Served
 
-    pairs = []
-    for name in options.model or ["demo"]:
+    pairs: list[Pair | Served] = []
+    server = shared.server(options)
+    if server is not None:
+        pairs.append(Served(options.server_model or "served", server, options.server_model))
+    for name in (options.model or ["demo"]) if server is None else []:
         text, mmproj = model_paths(name, None)
         pairs.append(Pair(shared.model_name(name, text), text, mmproj))
+    parallel = shared.whole("--parallel", options.parallel, low=1)
+    if parallel > 1 and server is None:
+        raise UsageError(
+            "--parallel needs --server", hint="A model on this machine answers one at a time."
+        )
+    if parallel > MOST_PARALLEL:
+        raise UsageError(f"--parallel is {parallel}", hint=f"It must be at most {MOST_PARALLEL}.")
     if len({pair.name for pair in pairs}) < len(pairs):
         raise UsageError("a model was given twice", hint="Give each one once.")
     return Plan(
@@ -114,6 +137,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
         budget=shared.budget_settings(options),
         runtime=shared.runtime_settings(options),
         answer_format=shared.answer_format(options),
+        parallel=parallel,
     )
 
 

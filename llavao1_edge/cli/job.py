@@ -19,7 +19,8 @@ from llavao1_edge.stages import AnswerFormat
 @dataclass
 class Job:
     """One question with everything that decides its answer. more_names: of further pictures, for
-    models that take several; expected: the record to compare."""
+    models that take several; server, server_model: where the model is, if not here; expected: the
+    record to compare."""
 
     picture_name: str
     question: str
@@ -32,6 +33,8 @@ class Job:
     model_name: str
     mmproj_name: str | None
     more_names: tuple[str, ...] = ()
+    server: str | None = None
+    server_model: str | None = None
     expected: dict[str, Any] | None = None
     pictures: tuple[Picture, ...] = ()
 
@@ -65,6 +68,8 @@ def from_options(options: argparse.Namespace) -> Job:
         settings=shared.runtime_settings(options),
         model_name=options.model,
         mmproj_name=options.mmproj,
+        server=shared.server(options),
+        server_model=options.server_model,
     )
 
 

@@ -49,6 +49,37 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_server_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("a model on a server, in place of one on this machine")
+    group.add_argument(
+        "--server",
+        metavar="URL",
+        help="of OpenAI's protocol (llama.cpp, vLLM, SGLang, llavao1-edge serve): pictures and "
+        "questions are sent there; a key is taken from LLAVAO1_SERVER_KEY",
+    )
+    group.add_argument(
+        "--server-model", metavar="NAME", help="its name there; default: the only one"
+    )
+
+
+def server(options: argparse.Namespace) -> str | None:
+    """Raises UsageError for options that a server leaves without a meaning."""
+    if options.server is None:
+        if options.server_model is not None:
+            raise UsageError("--server-model needs --server", hint="Give the server's address.")
+        return None
+    given = [name for name, _ in ranges(RuntimeSettings) if name != "stage_prompt"]
+    given = [name for name in given if getattr(options, name) is not None]
+    if options.model not in (None, "demo") or getattr(options, "mmproj", None):
+        given.append("model")
+    if given:
+        raise UsageError(
+            f"--{given[0].replace('_', '-')} was given together with --server",
+            hint="The server decides how its model runs.",
+        )
+    return str(options.server)
+
+
 def add_evaluation_options(parser: argparse.ArgumentParser) -> None:
     """Like the others, but models, strategies, scorers and numbers of candidates may repeat."""
     from llavao1_edge.scoring import SCORERS

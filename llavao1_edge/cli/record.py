@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llavao1_edge import __version__
+from llavao1_edge.backend import ModelInfo
 from llavao1_edge.cli import options as shared
 from llavao1_edge.cli.job import Job, given
 from llavao1_edge.errors import UsageError
@@ -48,15 +49,18 @@ def as_json(answer: Answer, job: Job, engine: Engine) -> dict[str, Any]:
             else {"name": form.name, "grammar": form.grammar, "schema": form.schema},
             "model": job.model_name,
             "mmproj": job.mmproj_name,
+            "server": job.server,
+            "server_model": job.server_model,
             "pair_id": about.identity,
-            "runtime": {
-                **asdict(job.settings),
-                "context": about.context,
-                "threads": about.n_threads,
-            },
+            "runtime": asdict(job.settings) | (_here(about) if job.server is None else {}),
         },
         "trace": answer.trace.as_dict(),
     }
+
+
+def _here(about: ModelInfo) -> dict[str, Any]:
+    """What was chosen by this machine."""
+    return {"context": about.context, "threads": about.n_threads}
 
 
 def from_record(path: Path, options: argparse.Namespace) -> Job:
@@ -77,8 +81,11 @@ def from_record(path: Path, options: argparse.Namespace) -> Job:
         _check_compared(record)
         names, question = _asked(request, options)
         model, mmproj = request["model"], request["mmproj"]
+        server, server_model = request.get("server"), request.get("server_model")
         if options.model != "demo":
-            model, mmproj = options.model, options.mmproj
+            model, mmproj, server = options.model, options.mmproj, None
+        if options.server is not None:
+            server, server_model = shared.server(options), options.server_model
         return Job(
             picture_name=names[0],
             more_names=tuple(names[1:]),
@@ -91,6 +98,8 @@ def from_record(path: Path, options: argparse.Namespace) -> Job:
             settings=RuntimeSettings(**_known(request["runtime"], RuntimeSettings)),
             model_name=model,
             mmproj_name=mmproj,
+            server=server,
+            server_model=server_model,
             expected=record,
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:

@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 from llavao1_edge.backend import Attempt, Conversation, Request, Stop
-from llavao1_edge.engine.formats import check_fits, compiled, problem
+from llavao1_edge.engine.formats import check_fits, problem
 from llavao1_edge.engine.turns import Latch
 from llavao1_edge.errors import Cancelled
 from llavao1_edge.scoring.decision import Reason
@@ -54,10 +54,8 @@ class Answering:
         self.asked, self.stop = asked, Latch(stop)
         self.recorder = Recorder()
         self.budget = Budget(asked.budget.token_budget, asked.budget.time_budget)
-        form = compiled(asked.answer_format) if asked.answer_format else ""
-        request = Request(
-            asked.question, asked.seed, asked.sampling, asked.budget, form, asked.top_logprobs
-        )
+        form, top = asked.answer_format, asked.top_logprobs
+        request = Request(asked.question, asked.seed, asked.sampling, asked.budget, form, top)
         self.attempt: Attempt = conversation.attempt(request, budget=self.budget, stop=self.stop)
 
     def run(self) -> Iterator[Event]:

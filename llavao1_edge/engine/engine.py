@@ -62,6 +62,25 @@ class Engine(Closing):
         chosen = settings or RuntimeSettings()
         return cls(LocalBackend(Runtime(text_path, mmproj_path, chosen, width=width, stop=stop)))
 
+    @classmethod
+    def connect(
+        cls,
+        url: str,
+        *,
+        model: str | None = None,
+        settings: RuntimeSettings | None = None,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Engine:
+        """A model on a server that speaks OpenAI's protocol: llama.cpp's, vLLM, SGLang, or our own
+        `serve`. The search stays here; pictures and questions leave this machine.
+
+        model: its name there, None for the only one. A key is taken from LLAVAO1_SERVER_KEY. Of the
+        settings, `stage_prompt` counts. Raises UsageError, BackendError, Cancelled.
+        """
+        from llavao1_edge import remote
+
+        return cls(remote.connect(url, model=model, settings=settings, stop=stop))
+
     @property
     def about(self) -> ModelInfo:
         """What is open, and where. Raises UsageError after `close`."""

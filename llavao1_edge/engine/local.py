@@ -11,6 +11,7 @@ from llavao1_edge.backend import Attempt, ModelInfo, Request, Stop
 from llavao1_edge.engine.branches import BranchCache, BranchState
 from llavao1_edge.engine.diagnosis import PromptLogits, prompt_logits
 from llavao1_edge.engine.drafter import BatchDrafter
+from llavao1_edge.engine.formats import compiled
 from llavao1_edge.engine.judging import LocalJudge
 from llavao1_edge.engine.runtime import Runtime
 from llavao1_edge.engine.slots import Root, Slots
@@ -129,6 +130,7 @@ class LocalAttempt:
         self.runtime, self.slot = conversation.runtime, conversation.slot
         self.pictures, self.prompt = conversation.pictures, prompt
         self.request, self.budget, self.stop = request, budget, stop
+        self._form = compiled(request.form) if request.form is not None else ""
         self.counters = Counters()
         self._sight: Any = None
         self._calls = self.runtime.decode_calls
@@ -236,7 +238,7 @@ class LocalAttempt:
             budget=self.budget,
             stop=self.stop,
             judge=self._judge,
-            form=request.form,
+            form=self._form,
             top_logprobs=request.top_logprobs,
         )
         return self._drafter

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import codecs
-import re
 from dataclasses import dataclass, field, replace
 
 from llavao1_edge.engine.branches import BranchState
 from llavao1_edge.llama.sampler import Drawn, Sampler
 from llavao1_edge.scoring import Part
 from llavao1_edge.search import Branch, Ending, TokenLogprob, Unit
-from llavao1_edge.stages import Stage
+from llavao1_edge.stages import Stage, before_tag, ends_sentence
 from llavao1_edge.stages.stage import GAP
-
-# A full stop after a digit may be a decimal point or a list's number, so it ends no sentence.
-_SENTENCE = re.compile(r"(?:[^\d\s][.!?][\"')\]]*|\n)\s*$")
-SHORTEST_SENTENCE = 8
 
 
 @dataclass
@@ -50,7 +45,7 @@ class CandidateStream:
         self.text = self.base.open_text
         self.shown = len(self.text)
         if self.stage is not None:  # the stage may have been left in the middle of its closing tag
-            self.shown = _before_tag(self.text, self.stage.closing, 0)
+            self.shown = before_tag(self.text, self.stage.closing, 0)
         self.decoder.setstate(self.base.decoder_state)
 
     @property
@@ -80,19 +75,15 @@ class CandidateStream:
         self.text += self.decoder.decode(piece, final=last)
         if last or (self.stage is not None and self.stage.closing in self.text[self.shown :]):
             self.ending = Ending.CLOSED
-        elif self.unit is Unit.SENTENCE and self._at_sentence_end():
+        elif self.unit is Unit.SENTENCE and ends_sentence(self.text, len(self.base.open_text)):
             self.ending = Ending.SENTENCE
         return self.ready()
-
-    def _at_sentence_end(self) -> bool:
-        written = self.text[len(self.base.open_text) :].strip()
-        return len(written) >= SHORTEST_SENTENCE and _SENTENCE.search(self.text[-16:]) is not None
 
     def ready(self) -> str:
         """New text, except for what can still become the closing tag."""
         end = len(self.text)
         if self.stage is not None:
-            end = _before_tag(self.text, self.stage.closing, self.shown)
+            end = before_tag(self.text, self.stage.closing, self.shown)
         text, self.shown = self.text[self.shown : end], max(self.shown, end)
         return text
 
@@ -101,14 +92,14 @@ class CandidateStream:
         """What stands in the stage, without its tags."""
         if self.stage is None:
             return self.text.strip()
-        return self.text[: _before_tag(self.text, self.stage.closing, 0)].strip()
+        return self.text[: before_tag(self.text, self.stage.closing, 0)].strip()
 
     @property
     def own_text(self) -> str:
         """What this candidate wrote of it."""
         if self.stage is None:
             return self.text.strip()
-        end = _before_tag(self.text, self.stage.closing, 0)
+        end = before_tag(self.text, self.stage.closing, 0)
         return self.text[min(end, len(self.base.open_text)) : end].strip()
 
     @property
@@ -169,12 +160,3 @@ class CandidateStream:
             return f" {self.stage.closing}{GAP}"
         after = self.text.partition(self.stage.closing)[2]
         return GAP[len(after) - len(after.lstrip("\n")) :]
-
-
-def _before_tag(text: str, tag: str, start: int) -> int:
-    """Where text that is certainly not part of `tag` ends."""
-    at = text.find(tag, start)
-    if at >= 0:
-        return at
-    at = text.rfind("<", max(start, len(text) - len(tag)))
-    return at if at >= 0 and tag.startswith(text[at:]) else len(text)

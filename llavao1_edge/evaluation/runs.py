@@ -7,10 +7,12 @@ search, the pair and the seed, so a run that was killed goes on without repeatin
 from __future__ import annotations
 
 import hashlib
-import json
-import os
+import queue
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,14 +22,15 @@ from llavao1_edge.errors import Cancelled, LlavaError, UsageError
 from llavao1_edge.evaluation.datasets import Malformed, read_dataset
 from llavao1_edge.evaluation.items import Item, rotations, shard_of
 from llavao1_edge.evaluation.matching import match
-from llavao1_edge.files import write_whole
+from llavao1_edge.evaluation.rows import Row, Rows
+from llavao1_edge.lifetime import Closing
 from llavao1_edge.search import Strategy, make_strategy
 from llavao1_edge.settings import BudgetSettings, RuntimeSettings, SamplingSettings
 from llavao1_edge.stages.answers import AnswerFormat
 
-Row = dict[str, Any]
 Stop = Callable[[], bool]
 
+AHEAD = 4  # questions that may be answered before an earlier one, for each at a time
 PROMPT_SETTINGS = ("chat_format", "stage_prompt", "picture_tokens")
 
 
@@ -56,13 +59,43 @@ class Pair:
     text: Path
     mmproj: Path
 
+    def open(self, plan: Plan, stop: Stop) -> Engine:
+        return Engine.open(
+            text=self.text,
+            mmproj=self.mmproj,
+            settings=plan.runtime,
+            search=plan.widest,
+            stop=stop,
+        )
+
+    def identity(self, engine: Engine) -> str:
+        """Names the model in rows."""
+        return f"{engine.about.identity} {self.text.name}"
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model on a server. model: its name there, None for the only one."""
+
+    name: str
+    url: str
+    model: str | None = None
+
+    def open(self, plan: Plan, stop: Stop) -> Engine:
+        return Engine.connect(self.url, model=self.model, settings=plan.runtime, stop=stop)
+
+    def identity(self, engine: Engine) -> str:
+        """By its name alone: another server with the same model goes on with a run."""
+        return f"{engine.about.identity.rpartition('#')[2]} (served)"
+
 
 @dataclass(frozen=True)
 class Plan:
-    """What to run. limit: questions at most; shard: (number from 0, of how many)."""
+    """What to run. limit: questions at most; shard: (number from 0, of how many); parallel:
+    questions at a time, for models on servers."""
 
     dataset: Path
-    pairs: tuple[Pair, ...]
+    pairs: tuple[Pair | Served, ...]
     cells: tuple[Variant, ...]
     seed: int = 0
     limit: int | None = None
@@ -73,6 +106,11 @@ class Plan:
     budget: BudgetSettings = field(default_factory=BudgetSettings)
     runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
     answer_format: AnswerFormat | None = None
+    parallel: int = 1
+
+    @property
+    def widest(self) -> Strategy:
+        return max((cell.search() for cell in self.cells), key=lambda search: search.width)
 
 
 @dataclass(frozen=True)
@@ -144,107 +182,13 @@ def row_id(item: Item, cell: Variant, pair_id: str, plan: Plan) -> str:
 
 def _words(runtime: RuntimeSettings) -> str:
     """What of the machine's settings changes a prompt; empty where nothing was set."""
-    usual, names = RuntimeSettings(), ("chat_format", "stage_prompt", "picture_tokens")
+    usual = RuntimeSettings()
     given = [
-        f"{n}={getattr(runtime, n)}" for n in names if getattr(runtime, n) != getattr(usual, n)
+        f"{name}={getattr(runtime, name)}"
+        for name in PROMPT_SETTINGS
+        if getattr(runtime, name) != getattr(usual, name)
     ]
     return " ".join(given)
-
-
-class Rows:
-    """The file of rows: read at the start, then only added to, by one run at a time.
-
-    A line that was being written when a run was killed is taken away. Any other line that cannot
-    be read is kept in a file beside it (`damaged`: how many), and the rows around it count.
-    Raises UsageError for a file that is not ours, and where another run writes there.
-    """
-
-    def __init__(self, path: Path) -> None:
-        from filelock import FileLock, Timeout
-
-        self.path, self.damaged = path, 0
-        self.known: dict[str, Row] = {}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(path.with_suffix(".lock"))
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise UsageError(
-                f"another run is writing into {path.parent}",
-                hint="Wait for its end, or choose another folder with --out.",
-            ) from None
-        try:
-            self._read()
-            self._file = path.open("a", encoding="utf-8")
-        except BaseException:
-            self._lock.release()
-            raise
-
-    def _read(self) -> None:
-        data = self.path.read_bytes() if self.path.exists() else b""
-        good, bad = [], []
-        for line in data.splitlines(keepends=True):
-            row = _row(line)
-            if row is not None:
-                good.append(line)
-                self.known[row["id"]] = row
-            else:
-                bad.append(line)
-        torn = bool(bad) and not data.endswith(b"\n") and _begins_like_a_row(bad[-1])
-        if torn:
-            bad.pop()
-        if bad and not good:
-            raise UsageError(
-                f"{self.path} is not a file of rows of an evaluation",
-                hint="Choose another folder with --out; nothing was changed.",
-            )
-        if bad:
-            self.damaged = len(bad)
-            write_whole(self.path.with_suffix(f".damaged-{time.time_ns()}.jsonl"), b"".join(bad))
-        if bad or torn:
-            write_whole(self.path, b"".join(good))
-
-    def add(self, row: Row) -> None:
-        self._file.write(json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n")
-        self._file.flush()
-        self.known[row["id"]] = row
-
-    def take(self, path: Path) -> int:
-        """Rows of another run's file that are not known here; how many. Raises UsageError."""
-        try:
-            lines = path.read_bytes().splitlines(keepends=True)
-        except OSError as error:
-            raise UsageError(
-                f"cannot read {path}: {error.strerror}", hint="Give the folders of other runs."
-            ) from None
-        found = [row for line in lines if (row := _row(line)) is not None]
-        if lines and not found:
-            raise UsageError(
-                f"{path} is not a file of rows of an evaluation", hint="Check the folders."
-            )
-        new = [row for row in found if row["id"] not in self.known]
-        for row in new:
-            self.add(row)
-        return len(new)
-
-    def close(self) -> None:
-        os.fsync(self._file.fileno())
-        self._file.close()
-        self._lock.release()
-
-
-def _row(line: bytes) -> Row | None:
-    """None for what is not a whole line, or not a row."""
-    try:
-        row = json.loads(line) if line.endswith(b"\n") else {}
-        return row if isinstance(row["id"], str) and isinstance(row["question"], str) else None
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
-
-
-def _begins_like_a_row(line: bytes) -> bool:
-    start = b'{"answered": '
-    return line.startswith(start) or start.startswith(line)
 
 
 def run(
@@ -253,35 +197,80 @@ def run(
     """Answers what has no row yet. Ends early, without an error, once `stop` says so."""
     total = len(found.items) * len(plan.cells)
     for pair in plan.pairs:
-        widest = max((cell.search() for cell in plan.cells), key=lambda search: search.width)
-        with Engine.open(
-            text=pair.text, mmproj=pair.mmproj, settings=plan.runtime, search=widest, stop=stop
-        ) as engine:
-            pair_id = f"{engine.about.identity} {pair.text.name}"
-            done = right = counted = 0
-            for item in found.items:
-                # All searches of a question follow each other: its picture is read once.
-                for cell in plan.cells:
-                    if stop():
-                        return
-                    identity = row_id(item, cell, pair_id, plan)
-                    row = rows.known.get(identity)
-                    started = time.monotonic()
-                    if row is None:
-                        row = _answer(engine, plan, pair, cell, item, stop)
-                        if row is None:
-                            return
-                        rows.add({"id": identity, **row})
-                    done += 1
-                    if row["right"] is not None:
-                        counted, right = counted + 1, right + bool(row["right"])
-                    yield Progress(
-                        pair.name, cell.name, done, total, right, counted,
-                        time.monotonic() - started,
-                    )  # fmt: skip
+        with Answerers(plan, pair, stop) as answerers:
+            right = counted = 0
+            # All searches of a question follow each other: its picture is read once.
+            todo = ((item, cell) for item in found.items for cell in plan.cells)
+            answered = answerers.rows(todo, rows.known)
+            for done, (cell, identity, row, seconds) in enumerate(answered, start=1):
+                if row is None:
+                    return
+                if identity not in rows.known:
+                    rows.add({"id": identity, **row})
+                if row["right"] is not None:
+                    counted, right = counted + 1, right + bool(row["right"])
+                yield Progress(pair.name, cell.name, done, total, right, counted, seconds)
 
 
-def _about(item: Item, pair: Pair, cell: Variant) -> Row:
+Asked = tuple[Variant, str, Row | None, float]
+"""A search, the row's id, the row (None: stopped), and the seconds it took."""
+
+
+class Answerers(Closing):
+    """As many engines as questions are answered at a time. Rows come in the order of the questions,
+    however long each takes."""
+
+    def __init__(self, plan: Plan, pair: Pair | Served, stop: Stop) -> None:
+        self._plan, self._pair, self._stop = plan, pair, stop
+        self._stack = ExitStack()
+        self._free: queue.SimpleQueue[Engine] = queue.SimpleQueue()
+        with ExitStack() as opening:
+            for _ in range(plan.parallel):
+                engine = opening.enter_context(pair.open(plan, stop))
+                self._identity = pair.identity(engine)
+                self._free.put(engine)
+            self._stack = opening.pop_all()
+
+    def close(self) -> None:
+        self._stack.close()
+
+    def rows(
+        self, todo: Iterable[tuple[Item, Variant]], known: Mapping[str, Row]
+    ) -> Iterator[Asked]:
+        """Those that are known are not asked again."""
+        if self._plan.parallel == 1:
+            for item, cell in todo:
+                yield self._asked(item, cell, known)
+            return
+        ahead: deque[Future[Asked]] = deque()
+        with ThreadPoolExecutor(self._plan.parallel) as pool:
+            try:
+                for item, cell in todo:
+                    ahead.append(pool.submit(self._asked, item, cell, known))
+                    if len(ahead) > AHEAD * self._plan.parallel:
+                        yield ahead.popleft().result()
+                while ahead:
+                    yield ahead.popleft().result()
+            finally:
+                for future in ahead:
+                    future.cancel()
+
+    def _asked(self, item: Item, cell: Variant, known: Mapping[str, Row]) -> Asked:
+        started = time.monotonic()
+        identity = row_id(item, cell, self._identity, self._plan)
+        row = known.get(identity)
+        if row is None and not self._stop():
+            engine = self._free.get()
+            try:
+                row = _answer(engine, self._plan, self._pair, cell, item, self._stop)
+            finally:
+                self._free.put(engine)
+        elif self._stop():
+            row = None
+        return cell, identity, row, time.monotonic() - started
+
+
+def _about(item: Item, pair: Pair | Served, cell: Variant) -> Row:
     """What a row says before there is an answer."""
     return {
         "question": item.key,
@@ -300,7 +289,7 @@ def _about(item: Item, pair: Pair, cell: Variant) -> Row:
 
 
 def _answer(
-    engine: Engine, plan: Plan, pair: Pair, cell: Variant, item: Item, stop: Stop
+    engine: Engine, plan: Plan, pair: Pair | Served, cell: Variant, item: Item, stop: Stop
 ) -> Row | None:
     """A row; an error is a row too. None: stopped."""
     row = _about(item, pair, cell)

@@ -5,6 +5,7 @@ Knows no tokens and no models.
 
 from llavao1_edge.stages.answers import AnswerFormat, answer_kind, choices
 from llavao1_edge.stages.grammar import stage_grammar
+from llavao1_edge.stages.growing import before_tag, ends_sentence
 from llavao1_edge.stages.parser import ParsedAnswer, StageParser, TextPiece
 from llavao1_edge.stages.stage import (
     CAPTION,
@@ -31,6 +32,8 @@ __all__ = [
     "StageParser",
     "TextPiece",
     "answer_kind",
+    "before_tag",
     "choices",
+    "ends_sentence",
     "stage_grammar",
 ]

@@ -242,3 +242,11 @@ def _first_rules(alternatives: _Alternatives, nullable: set[str]) -> list[_Item]
             if not _item_empty(item, nullable):
                 break
     return found
+
+
+_WORDS = re.compile(r'"(?:\\.|[^"\\])*"|\[(?:\\.|[^\]\\])*\]|#[^\n]*|[A-Za-z][\w-]*')
+
+
+def renamed(grammar: str, name: str) -> str:
+    """The same grammar with its `root` rule called `name`, to stand inside another one."""
+    return _WORDS.sub(lambda found: name if found[0] == "root" else found[0], grammar)

@@ -14,9 +14,11 @@ letter ::= [Ss] [^Uu<] | [Cc] [^AaOo<] | [Rr] [^Ee<]
 """
 
 
-def stage_grammar(stage: Stage) -> str:
+def stage_grammar(stage: Stage, *, newlines: bool = True) -> str:
     """The grammar that a stage's text follows after its opening tag.
 
-    Newlines after the closing tag are allowed because a token may hold both.
+    newlines: allowed after the closing tag, because a token may hold both; without them, a model
+    that follows the grammar to its end stops there.
     """
-    return f'root ::= text "{stage.closing}" "\\n"*\n{TEXT.strip()}\n'
+    after = ' "\\n"*' if newlines else ""
+    return f'root ::= text "{stage.closing}"{after}\n{TEXT.strip()}\n'

@@ -17,7 +17,7 @@ from llavao1_edge.cli.main import main
 from llavao1_edge.errors import UsageError
 from llavao1_edge.evaluation.datasets import LONGEST_ROW, Malformed, read_dataset
 from llavao1_edge.evaluation.items import CHOICE, Item
-from llavao1_edge.evaluation.runs import Rows
+from llavao1_edge.evaluation.rows import Rows
 
 SAMPLE = demo.samples()[0]
 
@@ -168,7 +168,7 @@ def test_a_foreign_file_is_left_alone(content: str, tmp_path: Path) -> None:
 def test_one_run_at_a_time_writes_into_a_folder(tmp_path: Path) -> None:
     first = Rows(tmp_path / "rows.jsonl")
     code = (
-        "import sys; from pathlib import Path; from llavao1_edge.evaluation.runs import Rows; "
+        "import sys; from pathlib import Path; from llavao1_edge.evaluation.rows import Rows; "
         "Rows(Path(sys.argv[1]))"
     )
     other = [sys.executable, "-c", code, str(tmp_path / "rows.jsonl")]

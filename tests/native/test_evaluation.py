@@ -129,7 +129,7 @@ def test_ctrl_c_writes_the_report_of_what_is_done(tmp_path: Path) -> None:
     path = files.jsonl(tmp_path)
     code = """
 import os, signal, sys
-from llavao1_edge.evaluation.runs import Rows
+from llavao1_edge.evaluation.rows import Rows
 from llavao1_edge.cli.main import main
 signal.signal(signal.SIGINT, signal.default_int_handler)
 add = Rows.add

@@ -6,6 +6,7 @@
 #   make format  apply the formatter            make clean   remove .venv and caches
 #   make translations  texts of the window into the catalogues, and compile them
 #   make screenshots   every state of the window into docs/images
+#   make servers    build llama.cpp's server and test searches through it
 #   make plugin-rpc    build llama.cpp's RPC backend as a plug-in and add it (seconds)
 #   make plugin-vulkan build the Vulkan backend as a plug-in and add it (five minutes)
 #   make bundle        the app without Python and compiler: a .deb and a .tar.xz in dist/
@@ -19,7 +20,7 @@ SAMPLES := llavao1_edge/demo/samples
 TESTS ?=
 
 .PHONY: demo gui test check format oracle translations screenshots clean help
-.PHONY: needs-window plugin-rpc plugin-vulkan bundle bare test-vulkan
+.PHONY: needs-window servers plugin-rpc plugin-vulkan bundle bare test-vulkan
 
 help:
 	@sed -n '2,13s/^# *//p' Makefile
@@ -80,6 +81,11 @@ plugin-rpc plugin-vulkan: plugin-%: $(VENV)/plugins
 $(VENV)/plugins: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[plugins]'
 	@touch $@
+
+# Searches through a real llama.cpp server: it is built first (some ten minutes, once).
+servers: $(VENV)/testing $(VENV)/plugins
+	LLAMA_SERVER=$$(PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python packaging/servers/llama_server.py) \
+		$(BIN)/python -m pytest -q tests/remote/test_real_servers.py
 
 bundle: $(VENV)/plugins
 	$(BIN)/python packaging/plugins/build.py rpc

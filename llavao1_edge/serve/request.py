@@ -115,6 +115,7 @@ class ChatRequest:
             "n": self.n,
             "logprobs": self.logprobs,
             "top_logprobs": self.top_logprobs,
+            "stream": self.stream,
         }
 
 

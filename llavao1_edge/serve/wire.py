@@ -16,7 +16,7 @@ class Ask:
 
     pictures: files, as they were sent; turns: (question, conclusion) of what was said before;
     schema: JSON that the conclusion must follow, empty for none; stop: texts that end the
-    conclusion.
+    conclusion; stream: whether deltas are wanted.
     """
 
     number: int
@@ -33,6 +33,7 @@ class Ask:
     n: int = 1
     logprobs: bool = False
     top_logprobs: int = 0
+    stream: bool = True
 
 
 @dataclass(frozen=True)

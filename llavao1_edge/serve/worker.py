@@ -127,7 +127,8 @@ class Answerer:
         strategy = make_strategy(ask.strategy, ask.options)
 
         def tell(is_reasoning: bool, text: str) -> None:
-            self.pipe.send(wire.Delta(ask.number, choice, is_reasoning, text))
+            if ask.stream:
+                self.pipe.send(wire.Delta(ask.number, choice, is_reasoning, text))
 
         def stop() -> bool:
             return ask.number in self.pipe.stopped or self.pipe.closed.is_set()
@@ -145,7 +146,8 @@ class Answerer:
             top_logprobs=ask.top_logprobs,
             remember=remember,
         ):
-            telling.feed(event)
+            if ask.stream:
+                telling.feed(event)
             if isinstance(event, Answered):
                 answer = event.answer
         if answer.cancelled:

@@ -6,13 +6,17 @@ import ast
 import re
 import shutil
 import subprocess
+from contextlib import ExitStack
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from llavao1_edge import demo
 from llavao1_edge.cli.main import build_parser
 from llavao1_edge.contract.native import FAMILIES, UNTRIED
 from llavao1_edge.ggml import plugins
+from llavao1_edge.serve.request import OWN, REFUSED
 from llavao1_edge.settings import (
     BudgetSettings,
     RuntimeSettings,
@@ -20,6 +24,8 @@ from llavao1_edge.settings import (
     SearchSettings,
     ranges,
 )
+from tests.remote.scripted import Script, scripted
+from tests.serve.running import serving
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = ("README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
@@ -60,9 +66,33 @@ def snippets() -> list[tuple[str, str]]:
 def test_every_piece_of_python_runs(
     page: str, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On the demo model."""
+    """On the demo model, and on servers that answer from a script."""
     monkeypatch.chdir(tmp_path)
-    exec(compile(code, page, "exec"), {"__name__": "snippet"})
+    for name in ("photo.png", "photo.jpg"):
+        shutil.copy(demo.samples()[0].picture, tmp_path / name)
+    with ExitStack() as servers:
+        if "http://127.0.0.1:8080" in code:
+            made = serving(script={}, folder=tmp_path)
+            code = code.replace("http://127.0.0.1:8080", servers.enter_context(made).address)
+        if "http://gpu-box:30000" in code:
+            address = servers.enter_context(scripted(Script(owner="sglang")))
+            code = code.replace("http://gpu-box:30000", address)
+        exec(compile(code, page, "exec"), {"__name__": "snippet"})
+
+
+def test_the_fields_of_a_request_are_those_that_are_read() -> None:
+    text = (ROOT / "docs/serving.md").read_text(encoding="utf-8")
+    table = text.partition("### Fields of a request")[2].partition("###")[0]
+    rows = [line.split("|")[1:3] for line in table.splitlines() if line.startswith("| `")]
+    named = {name for left, _ in rows for name in re.findall(r"`(\w+)`", left)}
+    source = (ROOT / "llavao1_edge/serve/request.py").read_text(encoding="utf-8")
+    for name in named:
+        assert f'"{name}"' in source, name
+    assert {"tools", "audio", "frequency_penalty"} <= named & set(REFUSED)
+    (own,) = (right for left, right in rows if "`llavao1`" in left)
+    wanted = {one.name for kind in (SearchSettings, BudgetSettings) for one in fields(kind)}
+    assert wanted | OWN - {"stages", "trace"} == set(re.findall(r"`(\w+)`", own)) - {"true"}
+    assert all(f"`{name}: true`" in own for name in ("stages", "trace"))
 
 
 def test_where_to_make_a_change_names_what_is_there() -> None:

@@ -6,6 +6,7 @@
 #   make format  apply the formatter            make clean   remove .venv and caches
 #   make translations  texts of the window into the catalogues, and compile them
 #   make screenshots   every state of the window into docs/images
+#   make cluster    test a data set on a Ray cluster of two nodes, one of which is lost
 #   make servers    build llama.cpp's server and test searches through it
 #   make plugin-rpc    build llama.cpp's RPC backend as a plug-in and add it (seconds)
 #   make plugin-vulkan build the Vulkan backend as a plug-in and add it (five minutes)
@@ -20,7 +21,7 @@ SAMPLES := llavao1_edge/demo/samples
 TESTS ?=
 
 .PHONY: demo gui test check format oracle translations screenshots clean help
-.PHONY: needs-window servers plugin-rpc plugin-vulkan bundle bare test-vulkan
+.PHONY: needs-window cluster servers plugin-rpc plugin-vulkan bundle bare test-vulkan
 
 help:
 	@sed -n '2,13s/^# *//p' Makefile
@@ -81,6 +82,11 @@ plugin-rpc plugin-vulkan: plugin-%: $(VENV)/plugins
 $(VENV)/plugins: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[plugins]'
 	@touch $@
+
+# A data set on a Ray cluster of two nodes, one of which is lost (640 MB are fetched).
+cluster: $(VENV)/testing
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[ray]'
+	$(BIN)/python -m pytest -q tests/remote/test_cluster.py
 
 # Searches through a real llama.cpp server: it is built first (some ten minutes, once).
 servers: $(VENV)/testing $(VENV)/plugins

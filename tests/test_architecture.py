@@ -129,6 +129,7 @@ FENCES: dict[str, set[str]] = {
     "PySide6": {"gui models", "gui widgets", "gui work", "gui translate", "llavao1_gui"},
     "huggingface_hub": {"store"},
     "httpx": {"remote", "serve", "store"},
+    "ray": {"evaluation/cluster.py"},
     "starlette": {"serve", "cli"},
     "uvicorn": {"cli"},
     "prometheus_client": {"serve"},

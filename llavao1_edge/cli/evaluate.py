@@ -16,8 +16,9 @@ from llavao1_edge.errors import Cancelled, UsageError
 from llavao1_edge.locate import model_paths
 
 if TYPE_CHECKING:
+    from llavao1_edge.evaluation.plan import Plan, Variant
     from llavao1_edge.evaluation.rows import Rows
-    from llavao1_edge.evaluation.runs import Plan, Progress, Questions, Variant
+    from llavao1_edge.evaluation.runs import Progress, Questions
 
 EPILOG = """\
 examples:
@@ -69,6 +70,9 @@ def add_parser(commands: Any) -> None:
         default="1",
         help="questions at a time, with --server",
     )
+    parser.add_argument(
+        "--ray", metavar="ADDRESS", help="answer on a Ray cluster; local for one on this machine"
+    )
     parser.set_defaults(run=run)
 
 
@@ -106,7 +110,7 @@ def run(options: argparse.Namespace) -> int:
 
 def make_plan(options: argparse.Namespace) -> Plan:
     """Raises UsageError for options that do not fit together."""
-    from llavao1_edge.evaluation.runs import Pair, Plan, Served
+    from llavao1_edge.evaluation.plan import Pair, Plan, Served
 
     pairs: list[Pair | Served] = []
     server = shared.server(options)
@@ -119,6 +123,10 @@ def make_plan(options: argparse.Namespace) -> Plan:
     if parallel > 1 and server is None:
         raise UsageError(
             "--parallel needs --server", hint="A model on this machine answers one at a time."
+        )
+    if parallel > 1 and options.ray is not None:
+        raise UsageError(
+            "--parallel was given together with --ray", hint="The cluster decides how many."
         )
     if parallel > MOST_PARALLEL:
         raise UsageError(f"--parallel is {parallel}", hint=f"It must be at most {MOST_PARALLEL}.")
@@ -138,6 +146,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
         runtime=shared.runtime_settings(options),
         answer_format=shared.answer_format(options),
         parallel=parallel,
+        ray=options.ray,
     )
 
 
@@ -152,7 +161,7 @@ def _shard(text: str | None) -> tuple[int, int]:
 
 def _cells(options: argparse.Namespace) -> Iterator[Variant]:
     """Every strategy with every scorer and number of candidates that it can have."""
-    from llavao1_edge.evaluation.runs import Variant
+    from llavao1_edge.evaluation.plan import Variant
     from llavao1_edge.search import STRATEGIES, make_strategy, options_of
 
     counts = [shared.whole("--candidates", n, low=1) for n in options.candidates or []]

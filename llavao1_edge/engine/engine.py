@@ -9,7 +9,7 @@ from weakref import finalize
 
 from llavao1_edge.backend import Backend, ModelInfo
 from llavao1_edge.contract.naming import is_mmproj, mmproj_for
-from llavao1_edge.contract.pair import Kind, kind_of, read_pair
+from llavao1_edge.contract.pair import Kind, identity, kind_of, read_pair
 from llavao1_edge.engine.diagnosis import PromptLogits
 from llavao1_edge.engine.local import LocalBackend
 from llavao1_edge.engine.runtime import Runtime
@@ -137,6 +137,11 @@ class Engine(Closing):
 
 def _opened(picture: PictureSource) -> Picture:
     return picture if isinstance(picture, Picture) else open_picture(picture)
+
+
+def pair_identity(text: Path, mmproj: Path) -> str:
+    """Names the model of two files, as `Engine.about` does. Raises ModelFileError, PairError."""
+    return identity(*read_pair(text, mmproj))
 
 
 def check_pictures(text: Path, mmproj: Path, n: int) -> None:

@@ -16,7 +16,8 @@ import pytest
 
 from llavao1_edge import RuntimeSettings
 from llavao1_edge.cli.main import main
-from llavao1_edge.evaluation.runs import Plan, Variant, questions, row_id
+from llavao1_edge.evaluation.plan import Plan, Variant, row_id
+from llavao1_edge.evaluation.runs import questions
 from tests import benchmark_files as files
 
 QUICK = ["--gpu-layers", "0", "--context", "1024", "--temperature", "0"]

@@ -22,6 +22,7 @@ from llavao1_gui.pictures import Pictures
 from llavao1_gui.state import messages as m
 from llavao1_gui.state import preferences as stored
 from llavao1_gui.state.history import Exchange, History
+from llavao1_gui.state.servers import host, is_server
 from llavao1_gui.state.tips import tip
 from llavao1_gui.translate import Language
 from llavao1_gui.widgets import theme
@@ -289,6 +290,8 @@ class App(QObject):
     def _show_model(self) -> None:
         name = self.preferences.model
         shown = self.tr("Demo model") if name == "demo" else Path(name).stem
+        if is_server(name):
+            shown = self.tr("Pictures are sent to {0}").format(host(name))
         if self.loaded is not None and self.loaded.model == name:
             shown = f"{shown} · {self.loaded.device}"
             self.window.model_label.setToolTip(tip("\n".join(self.loaded.memory)))

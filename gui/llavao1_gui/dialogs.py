@@ -17,6 +17,7 @@ from llavao1_gui.state import messages as m
 from llavao1_gui.state.export import file_name, write
 from llavao1_gui.state.history import Exchange, History
 from llavao1_gui.state.preferences import Preferences
+from llavao1_gui.state.servers import host, is_server
 from llavao1_gui.widgets.batch_dialog import BatchDialog
 from llavao1_gui.widgets.candidates import CandidatesDialog
 from llavao1_gui.widgets.help_dialogs import AboutDialog, ShortcutsDialog
@@ -164,7 +165,11 @@ class ModelsDesk:
             problems = store.problems()
         except LlavaError as error:
             problems = [str(error)]
-        self.dialog.show_models(rows, self.app.preferences.model)
+        current = self.app.preferences.model
+        if is_server(current):
+            text = QCoreApplication.translate("Dialogs", "A server: pictures are sent to {0}.")
+            rows.append(ModelRow(current, 0, text.format(host(current))))
+        self.dialog.show_models(rows, current)
         if problems:
             self.dialog.show_problem("\n".join(problems))
 
@@ -208,6 +213,11 @@ class ModelsDesk:
     def look(self, name: str) -> None:
         """Reads what a model is and needs, in a process; once at a time for each."""
         if name in self.looking:
+            return
+        if is_server(name):
+            found = self.dialog.rows[name]
+            details = (found.source, *self._in_use(name))
+            self.dialog.show_details(replace(found, details=details))
             return
         link = Link("llavao1_gui.work.fetching", ["describe", name], self.app.window)
         self.looking[name] = link

@@ -39,7 +39,7 @@ examples:
   llavao1-edge doctor
 
 LLAVAO1_LOG=debug shows what llama.cpp says.
-Only `models pull` and `convert owner/name` use the network.
+Only `models pull`, `convert owner/name` and --server use the network; `serve` listens on it.
 """
 
 

@@ -19,6 +19,7 @@ from PySide6.QtWidgets import (
     QAbstractItemView,
     QComboBox,
     QLineEdit,
+    QMessageBox,
     QPlainTextEdit,
     QTextBrowser,
     QWidget,
@@ -33,6 +34,7 @@ from llavao1_gui.widgets import theme
 from llavao1_gui.widgets.actions import ACTIONS
 from tests.gui.conftest import OTHER, SHAPES, Window
 from tests.hub import BadDay, Hub
+from tests.remote.scripted import Script, scripted
 
 Make = Callable[..., Window]
 
@@ -520,3 +522,44 @@ def test_a_computer_that_is_too_small_for_it_says_so(make_window: Make) -> None:
     small = replace(desk.dialog.foreseen, free=4_000_000_000)
     desk.dialog.show_foresight(small)
     assert "It does not fit here now" in desk.dialog.real_facts.text()
+
+
+# --- a model on a server --------------------------------------------------------------------------
+def test_a_model_on_a_server(make_window: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is sent before somebody has said so; then the window works as with any other."""
+    said: list[str] = []
+    choice = [1]
+
+    def answer(box: QMessageBox) -> int:
+        said.append(box.text())
+        monkeypatch.setattr(box, "clickedButton", lambda: box.buttons()[choice[0]])
+        return 0
+
+    monkeypatch.setattr(QMessageBox, "exec", answer)
+    script = Script()
+    with scripted(script) as url:
+        window = make_window(None)
+        desk = dialogs.models(window.app)
+        for text in ("localhost:8080", "", url):
+            desk.dialog.server.setText(text)
+            window.qtbot.mouseClick(desk.dialog.server_button, Qt.MouseButton.LeftButton)
+        assert "http://HOST:PORT" in desk.dialog.problem.text()
+        assert [url.removeprefix("http://") in one for one in said] == [True]
+        assert window.app.preferences.model == "demo"
+        assert not script.headers
+        choice[0] = 0
+        window.qtbot.mouseClick(desk.dialog.server_button, Qt.MouseButton.LeftButton)
+        assert window.app.preferences.model == url
+        assert "Pictures are sent to 127.0.0.1:" in window.window.model_label.text()
+        assert "A server: pictures are sent to" in desk.dialog.details.text()
+        assert not desk.dialog.remove_button.isEnabled()
+        window.open(SHAPES)
+        exchange = window.ask("How many?")
+        assert exchange.stages["conclusion"] in ("3", "2")
+        assert script.answers[-1]["messages"][0]["content"][0]["type"] == "image_url"
+        script.broken = "cut"
+        window.type("And now?")
+        window.wait(lambda: bool(window.talk.exchanges[-1].error))
+        assert "ended the reply early" in window.talk.exchanges[-1].error
+    desk.use("demo")
+    assert "Pictures are sent" not in window.window.model_label.text()

@@ -304,6 +304,10 @@
         <translation>데모 모델</translation>
     </message>
     <message>
+        <source>Pictures are sent to {0}</source>
+        <translation>사진을 {0}(으)로 보냅니다</translation>
+    </message>
+    <message>
         <source>Ready</source>
         <translation>준비됨</translation>
     </message>
@@ -570,6 +574,10 @@
         <translation>내장 모델. 색 도형만 알고 다른 것은 모릅니다.</translation>
     </message>
     <message>
+        <source>A server: pictures are sent to {0}.</source>
+        <translation>서버입니다. 사진을 {0}(으)로 보냅니다.</translation>
+    </message>
+    <message>
         <source>This computer could not be measured: {0}</source>
         <translation>이 컴퓨터를 측정하지 못했습니다: {0}</translation>
     </message>
@@ -711,20 +719,44 @@
         <translation>Ollama에서 변환</translation>
     </message>
     <message>
-        <source>Only fetching uses the network. The 11B model takes about 8 GB on disk (Q4_K_M) and as much memory.</source>
-        <translation>내려받을 때만 네트워크를 씁니다. 11B 모델은 디스크 약 8 GB(Q4_K_M)와 그만한 메모리가 필요합니다.</translation>
+        <source>Address of a server</source>
+        <translation>서버 주소</translation>
+    </message>
+    <message>
+        <source>A server of OpenAI&apos;s protocol: llama.cpp&apos;s, vLLM, SGLang, or llavao1-edge serve. The search stays here. After # its model&apos;s name, where it has several. A key is taken from LLAVAO1_SERVER_KEY.</source>
+        <translation>OpenAI 프로토콜을 쓰는 서버: llama.cpp 서버, vLLM, SGLang, llavao1-edge serve. 탐색은 이 컴퓨터에서 합니다. 모델이 여럿이면 # 뒤에 모델 이름을 적습니다. 키는 LLAVAO1_SERVER_KEY에서 가져옵니다.</translation>
+    </message>
+    <message>
+        <source>Use a server…</source>
+        <translation>서버 쓰기…</translation>
     </message>
     <message>
         <source>Cancel</source>
         <translation>취소</translation>
     </message>
     <message>
+        <source>Your pictures and questions will be sent to {0}.</source>
+        <translation>사진과 질문을 {0}(으)로 보내게 됩니다.</translation>
+    </message>
+    <message>
         <source>Needs {0} of memory; {1} are free.</source>
         <translation>메모리 {0} 필요, {1} 사용 가능.</translation>
     </message>
     <message>
+        <source>Only fetching and a server use the network. The 11B model takes about 8 GB on disk (Q4_K_M) and as much memory.</source>
+        <translation>내려받기와 서버만 네트워크를 씁니다. 11B 모델은 디스크에 약 8GB(Q4_K_M), 메모리에도 그만큼을 차지합니다.</translation>
+    </message>
+    <message>
         <source>Needs {0} of memory, only {1} are free: it will not fit.</source>
         <translation>메모리 {0} 필요, {1}만 사용 가능: 들어가지 않습니다.</translation>
+    </message>
+    <message>
+        <source>A server&apos;s address is http://HOST:PORT or https://…</source>
+        <translation>서버 주소는 http://HOST:PORT 또는 https://… 입니다</translation>
+    </message>
+    <message>
+        <source>Send them there</source>
+        <translation>보내기</translation>
     </message>
     <message>
         <source>Remove {0} and free {1}?</source>

@@ -18,6 +18,8 @@ from PySide6.QtWidgets import (
 )
 
 from llavao1_gui.state.messages import Foreseen, Progress
+from llavao1_gui.state.servers import host, is_server
+from llavao1_gui.state.tips import tip
 from llavao1_gui.widgets.layouts import (
     RetranslatedDialog,
     button,
@@ -146,6 +148,10 @@ class ModelsDialog(RetranslatedDialog):
         self.import_button = button(clicked=self._import)
         self.ollama_button = button(clicked=self._convert_ollama)
         self.about = label(role="faint", wrap=True)
+        self.server = QLineEdit()
+        self.server.setPlaceholderText("http://HOST:PORT")
+        self.server_button = button(clicked=self._use_server)
+        self.server.returnPressed.connect(self._use_server)
         made = QWidget()
         made.setLayout(
             column(
@@ -153,6 +159,7 @@ class ModelsDialog(RetranslatedDialog):
                 row(self.folder_button, self.file_button, self.import_button,
                     self.ollama_button, None),
                 self.about,
+                row(self.server, self.server_button),
             )
         )  # fmt: skip
         return made
@@ -187,10 +194,21 @@ class ModelsDialog(RetranslatedDialog):
         self.ollama_button.setText(self.tr("Convert from Ollama"))
         self.about.setText(
             self.tr(
-                "Only fetching uses the network. The 11B model takes about 8 GB on "
+                "Only fetching and a server use the network. The 11B model takes about 8 GB on "
                 "disk (Q4_K_M) and as much memory."
             )
         )
+        self.server.setAccessibleName(self.tr("Address of a server"))
+        self.server.setToolTip(
+            tip(
+                self.tr(
+                    "A server of OpenAI's protocol: llama.cpp's, vLLM, SGLang, or llavao1-edge "
+                    "serve. The search stays here. After # its model's name, where it has several. "
+                    "A key is taken from LLAVAO1_SERVER_KEY."
+                )
+            )
+        )
+        self.server_button.setText(self.tr("Use a server…"))
         self.cancel_button.setText(self.tr("Cancel"))
         self._show_real_model()
         self._show()
@@ -201,7 +219,8 @@ class ModelsDialog(RetranslatedDialog):
         self.list.clear()
         for found in rows:
             mark = "✓ " if found.name == current else ""
-            item = QListWidgetItem(f"{mark}{found.name}\n{size_text(found.n_bytes)}")
+            size = size_text(found.n_bytes) if found.n_bytes else ""
+            item = QListWidgetItem(f"{mark}{found.name}\n{size}")
             item.setData(Qt.ItemDataRole.UserRole, found.name)
             self.list.addItem(item)
         names = [found.name for found in rows]
@@ -243,6 +262,23 @@ class ModelsDialog(RetranslatedDialog):
         found = self.chosen()
         if found is not None and found.name != self.current:
             self.used.emit(found.name)
+
+    def _use_server(self) -> None:
+        """Asked first: until now nothing has left this computer."""
+        name = self.server.text().strip()
+        if not is_server(name):
+            self.show_problem(self.tr("A server's address is http://HOST:PORT or https://…"))
+            return
+        asked = QMessageBox(self)
+        asked.setIcon(QMessageBox.Icon.Warning)
+        text = self.tr("Your pictures and questions will be sent to {0}.")
+        asked.setText(text.format(host(name)))
+        yes = asked.addButton(self.tr("Send them there"), QMessageBox.ButtonRole.AcceptRole)
+        asked.addButton(self.tr("Cancel"), QMessageBox.ButtonRole.RejectRole)
+        asked.exec()
+        if asked.clickedButton() is yes:
+            self.server.clear()
+            self.used.emit(name)
 
     def _remove(self) -> None:
         found = self.chosen()

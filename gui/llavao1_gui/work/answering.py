@@ -34,6 +34,7 @@ from llavao1_edge.search import (
 )
 from llavao1_edge.settings import BudgetSettings, RuntimeSettings, SamplingSettings
 from llavao1_gui.state import messages as m
+from llavao1_gui.state.servers import is_server, parts
 from llavao1_gui.work.channel import Channel
 
 TEXT_EVERY_S = 1 / 30
@@ -186,6 +187,12 @@ class AnswerWorker:
             from llavao1_edge.testing import Script, ScriptedEngine
 
             self.engine = ScriptedEngine(Script.read(self.script))
+        elif is_server(ask.model):
+            from llavao1_edge.engine import Engine
+
+            url, name = parts(ask.model)
+            settings = RuntimeSettings(**ask.runtime)
+            self.engine = Engine.connect(url, model=name, settings=settings, stop=stop)
         else:
             from llavao1_edge.engine import Engine
             from llavao1_edge.locate import model_paths

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -177,7 +177,8 @@ class Server:
         except BaseException:
             job.stop()
             raise
-        return EventStream(self._events(job, reply, first, started), job)
+        gone = self.engine.metrics.requests.labels(GONE)
+        return EventStream(self._events(job, reply, first, started), job, gone.inc)
 
     async def _all(self, job: Job, started: float) -> list[wire.Chosen]:
         """All choices of an answer. Raises Problem."""
@@ -257,10 +258,11 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncIterator[bytes], job: Job) -> None:
+    def __init__(self, events: AsyncIterator[bytes], job: Job, left: Callable[[], None]) -> None:
+        """left: called where the reader went away before the end."""
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
-        self._events, self._job = events, job
+        self._events, self._job, self._left = events, job, left
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         writing = asyncio.create_task(self._write(send))
@@ -268,6 +270,8 @@ class EventStream(Response):
         try:
             await asyncio.wait((writing, leaving), return_when=asyncio.FIRST_COMPLETED)
         finally:
+            if not writing.done():
+                self._left()
             for task in (writing, leaving):
                 task.cancel()
             await asyncio.gather(writing, leaving, return_exceptions=True)

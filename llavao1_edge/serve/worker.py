@@ -62,6 +62,10 @@ class Pipe:
         self.inbox.put(None)
         threading.Timer(GRACE_S, os._exit, (0,)).start()
 
+    def forget_before(self, number: int) -> None:
+        """Answers come in the order of their numbers: who stopped an earlier one has been heard."""
+        self.stopped.difference_update([one for one in tuple(self.stopped) if one < number])
+
     def send(self, message: wire.Message) -> None:
         try:
             self._sink.write(wire.encode(message))
@@ -80,6 +84,7 @@ class Answerer:
 
     def answer(self, ask: wire.Ask) -> None:
         """Sends deltas and choices, at last `Done` or `Failed`."""
+        self.pipe.forget_before(ask.number)
         try:
             self._answer(ask)
         except LlavaError as error:

@@ -10,6 +10,7 @@ LlavaError                  what a caller may catch; carries a hint and the exit
 ├── BackendError            llama.cpp or ggml refused or failed
 │   ├── OutOfMemory         a buffer could not be had
 │   ├── UnsupportedOperation   a device cannot compute a part of the model
+│   ├── ServerError         a server that holds the model refused or failed
 │   └── PluginError         a plug-in file does not fit this ggml, or cannot be loaded
 ├── ContextFullError        the conversation no longer fits the context
 └── Cancelled               the caller asked to stop (exit code 130)
@@ -79,6 +80,21 @@ class OutOfMemory(BackendError):  # noqa: N818 (a state, which callers answer to
 
 class UnsupportedOperation(BackendError):  # noqa: N818 (a state, which callers answer to)
     """A device lacks an operation that the model needs; on the CPU it works."""
+
+
+class ServerError(BackendError):
+    """A server that holds the model refused or failed. status: of HTTP, 0 where there was none."""
+
+    def __init__(
+        self, message: str, *, hint: str = "Ask again; its log may say why.", status: int = 0
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+
+    @property
+    def is_about_the_request(self) -> bool:
+        """Whether the same would happen again: the picture is too large, the context too short."""
+        return self.status in (400, 413, 422)
 
 
 class PluginError(BackendError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from llavao1_edge.engine import Engine
-from llavao1_edge.errors import Cancelled, LlavaError
+from llavao1_edge.errors import Cancelled, LlavaError, ServerError
 from llavao1_edge.evaluation.items import Item
 from llavao1_edge.evaluation.matching import match
 from llavao1_edge.evaluation.plan import Pair, Plan, Served, Stop, Variant
@@ -54,6 +54,8 @@ def answer(
     except Cancelled:
         return None
     except (LlavaError, ValueError) as error:
+        if isinstance(error, ServerError) and not error.is_about_the_request:
+            raise  # the question is not to blame: it is asked again when the run goes on
         return row | {"right": False, "answered": None, "conclusion": "", "error": str(error)}
     if answer.cancelled:
         return None

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import httpx
 
-from llavao1_edge.errors import BackendError, Cancelled, UsageError
+from llavao1_edge.errors import Cancelled, ServerError, UsageError
 from llavao1_edge.lifetime import Closing
 from llavao1_edge.store.client import trust
 
@@ -33,16 +33,6 @@ TICK_S = 0.05
 T = TypeVar("T")
 Sink = Callable[[dict[str, Any]], None]
 """Told every event of a stream, from another thread."""
-
-
-class ServerError(BackendError):
-    """The server refused or failed. status: of HTTP, 0 where there was none."""
-
-    def __init__(
-        self, message: str, *, hint: str = "Ask again; its log may say why.", status: int = 0
-    ) -> None:
-        super().__init__(message, hint=hint)
-        self.status = status
 
 
 def base_url(text: str) -> httpx.URL:

@@ -14,7 +14,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from llavao1_edge.remote.client import TICK_S, ServerError
+from llavao1_edge.errors import ServerError
+from llavao1_edge.remote.client import TICK_S
 from llavao1_edge.remote.context import Context
 from llavao1_edge.remote.dialect import grammar_fields
 from llavao1_edge.remote.growing import Growing, State, told_tokens

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from llavao1_edge.errors import BackendError
+from llavao1_edge.errors import ServerError
 from llavao1_edge.search import Branch, Ending, TokenLogprob, Unit
 from llavao1_edge.stages import Stage, before_tag, ends_sentence
 
@@ -86,7 +86,7 @@ class Growing:
             self.ending = Ending.LENGTH
 
     def finish(self, reason: str) -> None:
-        """Why the server stopped. Raises BackendError for a reason that gives no candidate."""
+        """Why the server stopped. Raises ServerError for a reason that gives no candidate."""
         self.finished = True
         if not self._begun and self._raw not in ("", self.prefix):
             self._begun = True
@@ -98,7 +98,7 @@ class Growing:
         elif reason in ("stop", "stop_sequence", "eos"):
             self.ending = Ending.CLOSED
         else:
-            raise BackendError(f"the server ended a candidate: {reason}", hint="Ask again.")
+            raise ServerError(f"the server ended a candidate: {reason}")
 
     def ready(self) -> str:
         """New text, except for what can still become the closing tag."""

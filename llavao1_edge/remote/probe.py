@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from llavao1_edge.errors import UsageError
-from llavao1_edge.remote.client import Client, ServerError
+from llavao1_edge.errors import ServerError, UsageError
+from llavao1_edge.remote.client import Client
 from llavao1_edge.remote.dialect import OURS, Dialect, dialect_of, grammar_fields
 
 PATH = "/chat/completions"

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import TimeoutError as NotYet
 from typing import Any
 
-from llavao1_edge.errors import UsageError
-from llavao1_edge.remote.client import TICK_S, ServerError
+from llavao1_edge.errors import ServerError, UsageError
+from llavao1_edge.remote.client import TICK_S
 from llavao1_edge.remote.dialect import OURS
 from llavao1_edge.remote.drafter import RemoteDrafter
 from llavao1_edge.remote.growing import State, Written, told_tokens

@@ -28,7 +28,8 @@ OPENED = re.compile(r"<([A-Z]+)>(?!.*</\1>)", re.DOTALL)
 @dataclass
 class Script:
     """owner: what it calls itself. echoes: it repeats the prefix. broken: the name of a fault, in
-    answers (not while it is probed); status: of the next replies, one after the other."""
+    answers (not while it is probed); status: of the next replies, one after the other; fails_from:
+    how many answers are good before the rest is cut off."""
 
     owner: str = "llamacpp"
     models: list[str] = field(default_factory=lambda: ["llava-cot"])
@@ -40,6 +41,7 @@ class Script:
     broken: str = ""
     status: list[int] = field(default_factory=list)
     key: str = ""
+    fails_from: int | None = None
     asked: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     hung_up: int = 0
@@ -190,7 +192,11 @@ class Handler(BaseHTTPRequestHandler):
     def break_down(self, at: int) -> None:
         if at != 1:
             return
-        match self.script.broken:
+        many = self.script.fails_from
+        broken = self.script.broken
+        if many is not None and len(self.script.answers) >= many:
+            broken = "cut"
+        match broken:
             case "cut":
                 self.close_connection = True
                 raise BrokenPipeError

@@ -536,6 +536,35 @@ def test_eval_in_parallel_is_the_same_report_and_is_gone_on_with(
     assert len(texts) == 14  # of 24 questions ten were known
 
 
+@pytest.mark.parametrize("parallel", ["1", "4"])
+def test_a_server_that_fails_ends_the_run_and_costs_no_question(
+    parallel: str, script: Script, url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = questions(tmp_path / "q.jsonl", 16)
+    asked = ["eval", str(file), "--server", url, "--no-pages", "--parallel", parallel, "--out"]
+    script.fails_from = 30  # a question takes four requests
+    assert main([*asked, str(tmp_path / "out")]) == 1
+    assert "ended the reply early" in capsys.readouterr().err
+    rows = (tmp_path / "out" / "rows.jsonl").read_text().splitlines()
+    assert 2 < len(rows) < 12
+    assert all(json.loads(row)["error"] is None for row in rows)
+    script.fails_from = None
+    assert main([*asked, str(tmp_path / "out")]) == 0
+    assert main([*asked, str(tmp_path / "whole")]) == 0
+    reports = [(tmp_path / name / "report.md").read_bytes() for name in ("out", "whole")]
+    assert reports[0] == reports[1]
+
+
+def test_a_question_that_a_server_cannot_take_is_a_row(
+    script: Script, url: str, tmp_path: Path
+) -> None:
+    file = questions(tmp_path / "q.jsonl", 2)
+    script.status = [413]
+    assert main(["eval", str(file), "--server", url, "--out", str(tmp_path / "out")]) == 0
+    rows = [json.loads(row) for row in (tmp_path / "out" / "rows.jsonl").read_text().splitlines()]
+    assert ["413" in (row["error"] or "") for row in rows] == [True, False]
+
+
 def test_parallel_needs_a_server(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = questions(tmp_path / "q.jsonl", 2)
     assert main(["eval", str(file), "--parallel", "2"]) == 2

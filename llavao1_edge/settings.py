@@ -5,6 +5,7 @@ Values are frozen and validated where they are made; a bad one raises UsageError
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
@@ -85,7 +86,8 @@ def _check(name: str, value: Any, limits: Range) -> None:
     fits = (
         isinstance(value, int | float) if limits.kind is float else isinstance(value, limits.kind)
     )
-    if not fits or isinstance(value, bool):
+    endless = isinstance(value, float) and not math.isfinite(value)
+    if not fits or endless or isinstance(value, bool):
         kinds = {int: "a whole number", float: "a number", str: "text"}
         raise UsageError(f"{name} is {value!r}", hint=f"It must be {kinds[limits.kind]}.")
     if limits.kind is str:

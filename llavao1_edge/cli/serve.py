@@ -148,6 +148,7 @@ def _settings(options: argparse.Namespace) -> Options:
         keys=keys,
         allowed_urls=[one.strip() for one in (options.allow_urls or "").split(",") if one.strip()],
         origins=options.cors_origin or [],
+        names=[options.host],
     )
 
 

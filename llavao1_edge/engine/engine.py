@@ -122,6 +122,8 @@ class Engine(Closing):
     def close(self) -> None:
         """Frees everything. Conversations cannot be used afterwards; an open stream ends."""
         self.turns.abandon()
+        if self.is_open:
+            self.backend.interrupt()
         with self.turns.take():
             self._finalizer()
 

@@ -104,9 +104,8 @@ def _check_sizes(part: Any, *, name: str) -> None:
         for key in ("minItems", "minLength", "minProperties"):
             least = part.get(key)
             if isinstance(least, int | float) and not least <= LONGEST_TEXT:
-                raise UsageError(
-                    f"{name}: {key} is {least:g}", hint=f"At most {LONGEST_TEXT} can be followed."
-                )
+                hint = f"At most {LONGEST_TEXT} can be followed."
+                raise UsageError(f"{name}: {key} is {str(least)[:20]}", hint=hint)
         numbers = [part.get(key) for key in ("minimum", "maximum", "multipleOf")]
         if any(isinstance(n, float) and not math.isfinite(n) for n in numbers):
             raise UsageError(f"{name} has an infinite number", hint="It must be a JSON schema.")
@@ -151,12 +150,15 @@ def problem(form: AnswerFormat, conclusion: str, *, closed: bool) -> str:
     if not form.schema:
         return ""
     from jsonschema import Draft202012Validator, validators
+    from jsonschema_specifications import REGISTRY
 
     schema = json.loads(form.schema, parse_float=Decimal)
     try:
         value = json.loads(conclusion, parse_float=Decimal)
         kind = validators.validator_for(schema, default=Draft202012Validator)
-        errors = kind(schema, format_checker=kind.FORMAT_CHECKER).iter_errors(value)
+        # With a registry of its own nothing is fetched, whatever a reference leads to.
+        checker = kind(schema, registry=REGISTRY, format_checker=kind.FORMAT_CHECKER)
+        errors = checker.iter_errors(value)
         first = next(iter(errors), None)
     except (ValueError, RecursionError) as error:
         return f"the answer is not JSON ({str(error)[:80]})"

@@ -17,6 +17,7 @@ from llavao1_edge.engine.runtime import Runtime
 from llavao1_edge.engine.slots import Root, Slots
 from llavao1_edge.errors import Cancelled, ContextFullError
 from llavao1_edge.images import Picture
+from llavao1_edge.llama.context import Row
 from llavao1_edge.llama.sampler import Sampling
 from llavao1_edge.mllama.model import MllamaModel
 from llavao1_edge.search import Branch, Budget, Drafter, PictureReady
@@ -24,6 +25,7 @@ from llavao1_edge.search.answer import Counters
 from llavao1_edge.stages import GAP, STAGES
 from llavao1_edge.vision import Preview
 
+TOLD = 8  # tokens; fewer are what the last answer left pending
 RESERVE = 64  # tokens an answer must at least have room for
 
 
@@ -33,6 +35,9 @@ class LocalBackend:
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
         self.slots = Slots(runtime)
+
+    def interrupt(self) -> None:
+        """A step takes no long time, and whoever reads the stream closes it."""
 
     def close(self) -> None:
         self.runtime.close()
@@ -210,6 +215,7 @@ class LocalAttempt:
         drafter = self._open_drafter(cache)
         cache.reserves.append(self.slot.evict_another)
         self._place(cache)
+        self._catch_up(cache)
         sequence, n_cached = self.slot.fork()
         pending = self.slot.history[n_cached:] + self.prompt
         self.counters.prefill_tokens += len(pending)
@@ -248,6 +254,25 @@ class LocalAttempt:
         given = {name: getattr(self.request.sampling, name) for name in names}
         stated = {name: value for name, value in given.items() if value is not None}
         return replace(self.runtime.default_sampling(), **stated)
+
+    def _catch_up(self, cache: BranchCache) -> None:
+        """Turns that were told, not answered here, are computed once, for all that comes after."""
+        slot = self.slot
+        pending = slot.history[slot.n_cached :]
+        if len(pending) < TOLD or self.runtime.n_free_sequences < 2:
+            return
+        sequence, n_cached = slot.fork()
+        start = slot.start + n_cached
+        try:
+            cache.decode([Row(token, start + i, sequence) for i, token in enumerate(pending)])
+        except BaseException as error:
+            self.runtime.release(sequence)
+            if isinstance(error, ContextFullError):
+                return  # the question makes its room itself
+            raise
+        self.counters.prefill_tokens += len(pending)
+        self.counters.cached_tokens -= len(pending)  # it will be found there, but cost its time
+        slot.keep(sequence, history=slot.history, n_cached=len(slot.history))
 
     def _place(self, cache: BranchCache) -> None:
         """Computes what stands before the questions, unless it is in the cache already."""

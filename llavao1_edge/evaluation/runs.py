@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import queue
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -23,8 +22,6 @@ from llavao1_edge.evaluation.items import Item, rotations, shard_of
 from llavao1_edge.evaluation.plan import Asked, Pair, Plan, Served, Stop, Variant, row_id
 from llavao1_edge.evaluation.rows import Row, Rows
 from llavao1_edge.lifetime import Closing
-
-AHEAD = 4  # questions that may be answered before an earlier one, for each at a time
 
 
 @dataclass(frozen=True)
@@ -94,8 +91,8 @@ def run(
             todo = ((item, cell) for item in found.items for cell in plan.cells)
             answered = answerers.rows(todo, rows.known)
             for done, (cell, identity, row, seconds) in enumerate(answered, start=1):
-                if row is None:
-                    return
+                if row is None:  # stopped; others may be done
+                    continue
                 if identity not in rows.known:
                     rows.add({"id": identity, **row})
                 if row["right"] is not None:
@@ -110,8 +107,7 @@ def _answerers(plan: Plan, pair: Pair | Served, stop: Stop) -> Answerers | Clust
 
 
 class Answerers(Closing):
-    """As many engines as questions are answered at a time. Rows come in the order of the questions,
-    however long each takes."""
+    """As many engines as questions are answered at a time."""
 
     def __init__(self, plan: Plan, pair: Pair | Served, stop: Stop) -> None:
         self._plan, self._pair, self._stop = plan, pair, stop
@@ -129,23 +125,32 @@ class Answerers(Closing):
     def rows(
         self, todo: Iterable[tuple[Item, Variant]], known: Mapping[str, Row]
     ) -> Iterator[Asked]:
-        """Those that are known are not asked again."""
+        """As they are done; those that are known are not asked again. Raises what an answer raises,
+        when those beside it are done."""
         if self._plan.parallel == 1:
             for item, cell in todo:
+                if self._stop():
+                    return
                 yield self._asked(item, cell, known)
             return
-        ahead: deque[Future[Asked]] = deque()
+        problem: BaseException | None = None
+        running: set[Future[Asked]] = set()
+        questions = iter(todo)
         with ThreadPoolExecutor(self._plan.parallel) as pool:
-            try:
-                for item, cell in todo:
-                    ahead.append(pool.submit(self._asked, item, cell, known))
-                    if len(ahead) > AHEAD * self._plan.parallel:
-                        yield ahead.popleft().result()
-                while ahead:
-                    yield ahead.popleft().result()
-            finally:
-                for future in ahead:
-                    future.cancel()
+            while True:
+                while problem is None and len(running) < 2 * self._plan.parallel:
+                    if self._stop() or (question := next(questions, None)) is None:
+                        break
+                    running.add(pool.submit(self._asked, *question, known))
+                if not running:
+                    break
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    problem = problem or future.exception()
+                    if future.exception() is None:
+                        yield future.result()
+        if problem is not None:
+            raise problem
 
     def _asked(self, item: Item, cell: Variant, known: Mapping[str, Row]) -> Asked:
         started = time.monotonic()

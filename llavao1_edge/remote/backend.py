@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from threading import Event
 
 from llavao1_edge.backend import Attempt, ModelInfo, Request, Stop
 from llavao1_edge.errors import UsageError
@@ -51,6 +52,7 @@ class RemoteBackend:
 
     def __init__(self, client: Client, server: Server, before: str) -> None:
         self.client, self.server, self.before = client, server, before
+        self.ending = Event()
 
     @property
     def about(self) -> ModelInfo:
@@ -63,6 +65,10 @@ class RemoteBackend:
             memory=server.missing,
             max_pictures=None,
         )
+
+    def interrupt(self) -> None:
+        """A server may be silent for minutes: nobody waits for it any more."""
+        self.ending.set()
 
     def conversation(self) -> RemoteConversation:
         return RemoteConversation(self)
@@ -109,13 +115,17 @@ class RemoteAttempt:
     ) -> None:
         self.conversation, self.counters = conversation, Counters()
         backend = conversation.backend
+
+        def ended() -> bool:
+            return backend.ending.is_set() or stop()
+
         self._context = Context(
             backend.client,
             backend.server,
             conversation.messages,
             request,
             budget,
-            stop,
+            ended,
             self.counters,
             list(backend.server.missing),
         )

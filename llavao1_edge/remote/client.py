@@ -26,8 +26,7 @@ KEY = "LLAVAO1_SERVER_KEY"
 SERVICE = "llavao1-edge"  # in the system's keyring
 CONNECT_S, SILENCE_S = 10.0, 600.0  # a large picture may take minutes before the first token
 ASKED_AGAIN, LONGEST_WAIT_S = 4, 30.0
-BUSY = (429, 502, 503)
-MOST_REPLY, MOST_LINE = 64 << 20, 8 << 20
+MOST_REPLY, MOST_LINE, MOST_REFUSAL = 64 << 20, 8 << 20, 64 << 10
 TICK_S = 0.05
 
 T = TypeVar("T")
@@ -98,8 +97,12 @@ class Client(Closing):
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._http: httpx.AsyncClient = self._run(self._opened(headers))
         self._closed = False
+        try:
+            self._http: httpx.AsyncClient = self._run(self._opened(headers))
+        except BaseException:
+            self._end_thread()
+            raise
 
     async def _opened(self, headers: Mapping[str, str]) -> httpx.AsyncClient:
         try:
@@ -120,6 +123,9 @@ class Client(Closing):
             return
         self._closed = True
         self._run(self._http.aclose())
+        self._end_thread()
+
+    def _end_thread(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -214,11 +220,10 @@ class Client(Closing):
             except httpx.HTTPError as error:
                 raise self._failure(error) from error
             try:
-                if reply.status_code in BUSY and left:
+                if left and _is_busy(reply):
                     wait = _wait(reply.headers.get("retry-after", ""), ASKED_AGAIN - 1 - left)
                 elif reply.status_code >= 300:
-                    await reply.aread()
-                    raise self._refusal(reply)
+                    raise await self._refusal(reply)
                 else:
                     yield reply
                     return
@@ -267,10 +272,14 @@ class Client(Closing):
             hint = "Ask again; its log may say why."
         return ServerError(f"{self.name}: {text}", hint=hint)
 
-    def _refusal(self, reply: httpx.Response) -> ServerError:
-        said = ""
+    async def _refusal(self, reply: httpx.Response) -> ServerError:
+        said, data = "", b""
+        async for chunk in reply.aiter_bytes():
+            data += chunk
+            if len(data) > MOST_REFUSAL:
+                break
         with contextlib.suppress(ValueError, RecursionError):
-            said = _said(reply.json())
+            said = _said(json.loads(data))
         status = reply.status_code
         hints = {
             401: f"Put its key into the environment: {KEY}=…",
@@ -292,6 +301,11 @@ def _said(body: Any) -> str:
             if name in body:
                 return _said(body[name])
     return str(body).strip()[:300]
+
+
+def _is_busy(reply: httpx.Response) -> bool:
+    """Whether it has not begun, and says so: another 503 may be the end of an engine."""
+    return reply.status_code == 429 or (reply.status_code == 503 and "retry-after" in reply.headers)
 
 
 def _wait(stated: str, tried: int) -> float:

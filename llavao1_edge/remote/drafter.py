@@ -11,14 +11,14 @@ import queue
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from llavao1_edge.errors import ServerError
 from llavao1_edge.remote.client import TICK_S
 from llavao1_edge.remote.context import Context
 from llavao1_edge.remote.dialect import grammar_fields
-from llavao1_edge.remote.growing import Growing, State, told_tokens
+from llavao1_edge.remote.growing import Growing, State, told_tokens, whole_text
 from llavao1_edge.remote.judge import RemoteJudge
 from llavao1_edge.remote.probe import PATH
 from llavao1_edge.remote.requests import sampling_fields
@@ -40,6 +40,8 @@ class _Job:
     body: dict[str, Any]
     future: Future[None] | None = None
     ends_itself: bool = False
+    over: bool = False
+    usage: dict[str, Any] = field(default_factory=dict)
 
     @property
     def has_ended(self) -> bool:
@@ -51,8 +53,7 @@ class _Job:
         is heard to its end."""
         closed = self.ends_itself and all(one.ending is Ending.CLOSED for one in self.growing)
         ends = closed or all(one.finished for one in self.growing)
-        heard = self.future is None or self.future.done()
-        return self.has_ended and (heard or not ends)
+        return self.has_ended and (self.over or not ends)
 
 
 class RemoteDrafter:
@@ -199,10 +200,11 @@ class RemoteDrafter:
                 stopped = self.context.stop()
                 for done in [one for one in running if one.is_done or (one.has_ended and stopped)]:
                     running.remove(done)
+                    self._count(done.usage)
                     if done.future is not None:
                         done.future.cancel()
                     for one in done.growing:
-                        if one.n_tokens:
+                        if one.n_tokens or one.ending not in (Ending.BUDGET, Ending.CANCELLED):
                             yield CandidateFinished(one.number, self._candidate(one, started))
         finally:
             for job in running:
@@ -230,7 +232,7 @@ class RemoteDrafter:
     def _feed(self, job: _Job, event: dict[str, Any], *, greedy: bool) -> Iterator[Growing]:
         usage = event.get("usage")
         if isinstance(usage, dict):
-            self._count(usage)
+            job.usage = usage  # some tell it again with every piece
         choices = event.get("choices")
         for choice in choices if isinstance(choices, list) else []:
             index = choice.get("index", 0) if isinstance(choice, dict) else -1
@@ -241,11 +243,11 @@ class RemoteDrafter:
             text = delta.get("content") if isinstance(delta, dict) else None
             if one.ending is None and (text or choice.get("logprobs")):
                 told = told_tokens(choice)
-                n = len(told) if self.context.server.logprobs else 1
+                n = len(told) or 1
                 if not greedy and self.context.budget.take(n) < n:
                     one.ending = Ending.BUDGET
                 self.context.counters.sampled_tokens += n
-                one.add(str(text or ""), told, n)
+                one.add(whole_text(text), told, n)
                 yield one
             if choice.get("finish_reason"):
                 one.finish(str(choice["finish_reason"]))
@@ -255,8 +257,8 @@ class RemoteDrafter:
         details = usage.get("prompt_tokens_details")
         cached = details.get("cached_tokens") if isinstance(details, dict) else 0
         prompt = usage.get("prompt_tokens")
-        if type(prompt) is int:
-            known = cached if type(cached) is int else 0
+        if type(prompt) is int and prompt >= 0:
+            known = min(cached, prompt) if type(cached) is int and cached > 0 else 0
             self.context.counters.cached_tokens += known
             self.context.counters.prefill_tokens += max(0, prompt - known)
 
@@ -271,6 +273,7 @@ class RemoteDrafter:
     def _check_over(self, job: _Job) -> None:
         """A request has ended, after all it sent. Raises ServerError where that was too early."""
         assert job.future is not None
+        job.over = True
         if job.has_ended or job.future.cancelled():
             return
         job.future.result()

@@ -9,6 +9,8 @@ from llavao1_edge.errors import ServerError
 from llavao1_edge.search import Branch, Ending, TokenLogprob, Unit
 from llavao1_edge.stages import Stage, before_tag, ends_sentence
 
+MOST_LOGPROB = 1e6  # servers write huge ones for what cannot be
+
 
 @dataclass
 class State:
@@ -140,19 +142,29 @@ def told_tokens(choice: dict[str, Any]) -> list[TokenLogprob]:
     entries = told.get("content") if isinstance(told, dict) else None
     found = []
     for entry in entries if isinstance(entries, list) else []:
-        if isinstance(entry, dict) and isinstance(entry.get("logprob"), int | float):
+        if _is_token(entry):
             tops = entry.get("top_logprobs")
             top = tuple(
                 (_piece(one), float(one["logprob"]))
                 for one in (tops if isinstance(tops, list) else [])
-                if isinstance(one, dict) and isinstance(one.get("logprob"), int | float)
+                if _is_token(one)
             )
             found.append(TokenLogprob(_piece(entry), float(entry["logprob"]), top))
     return found
+
+
+def _is_token(entry: Any) -> bool:
+    value = entry.get("logprob") if isinstance(entry, dict) else None
+    return isinstance(value, int | float) and abs(value) < MOST_LOGPROB
+
+
+def whole_text(text: Any) -> str:
+    """Text of a reply: halves of characters, which JSON can hold, are none."""
+    return str(text or "").encode("utf-8", "replace").decode()
 
 
 def _piece(entry: dict[str, Any]) -> bytes:
     raw = entry.get("bytes")
     if isinstance(raw, list) and all(type(one) is int and 0 <= one < 256 for one in raw):
         return bytes(raw)
-    return str(entry.get("token", "")).encode()
+    return str(entry.get("token", "")).encode("utf-8", "replace")

@@ -11,7 +11,7 @@ from typing import Any
 from llavao1_edge.errors import Cancelled
 from llavao1_edge.remote.client import TICK_S
 from llavao1_edge.remote.context import Context
-from llavao1_edge.remote.growing import told_tokens
+from llavao1_edge.remote.growing import told_tokens, whole_text
 from llavao1_edge.remote.probe import PATH
 from llavao1_edge.remote.requests import sampling_fields
 from llavao1_edge.scoring import Ask
@@ -112,7 +112,7 @@ def _choice(reply: dict[str, Any] | None) -> dict[str, Any]:
 def _content(reply: dict[str, Any] | None) -> str:
     message = _choice(reply).get("message")
     content = message.get("content") if isinstance(message, dict) else None
-    return content if isinstance(content, str) else ""
+    return whole_text(content) if isinstance(content, str) else ""
 
 
 def _weights(reply: dict[str, Any] | None, options: tuple[str, ...]) -> tuple[float, ...] | None:

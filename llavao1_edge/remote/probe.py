@@ -35,7 +35,10 @@ def probe(client: Client, model: str | None, stop: Callable[[], bool]) -> Server
     """model: None for the only one there is. Raises ServerError, UsageError, Cancelled."""
     entry = _entry(client, model, stop)
     name, dialect = str(entry["id"]), dialect_of(str(entry.get("owned_by", "")))
-    length = entry.get("max_model_len") or (entry.get("meta") or {}).get("n_ctx_train") or 0
+    meta = entry.get("meta")
+    length = entry.get("max_model_len") or (
+        meta.get("n_ctx_train") if isinstance(meta, dict) else 0
+    )
     context = length if type(length) is int else 0
     if dialect is OURS:
         return Server(dialect, name, logprobs=True, context=context)

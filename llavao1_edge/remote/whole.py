@@ -15,7 +15,7 @@ from llavao1_edge.errors import ServerError, UsageError
 from llavao1_edge.remote.client import TICK_S
 from llavao1_edge.remote.dialect import OURS
 from llavao1_edge.remote.drafter import RemoteDrafter
-from llavao1_edge.remote.growing import State, Written, told_tokens
+from llavao1_edge.remote.growing import State, Written, told_tokens, whole_text
 from llavao1_edge.remote.probe import PATH
 from llavao1_edge.remote.requests import sampling_fields
 from llavao1_edge.scoring import Part
@@ -130,9 +130,9 @@ class WholeDrafter(RemoteDrafter):
         if isinstance(usage, dict):
             self._count(usage)
         own = reply.get("llavao1")
-        if isinstance(own, dict) and isinstance(own.get("trace"), list):
-            return self._traced(own["trace"][0])
-        text, tokens = str(message.get("content") or ""), told_tokens(choice)
+        if isinstance(own, dict) and own.get("trace"):
+            return self._traced(own["trace"])
+        text, tokens = whole_text(message.get("content")), told_tokens(choice)
         ending = Ending.LENGTH if choice.get("finish_reason") == "length" else Ending.CLOSED
         if not self._spend(len(tokens) or len(text.split())):
             ending = Ending.BUDGET
@@ -149,16 +149,17 @@ class WholeDrafter(RemoteDrafter):
             made = [
                 Written(
                     next(stage for stage in STAGES if stage.name == one["stage"]),
-                    str(one["text"]),
+                    whole_text(one["text"]),
                     int(one["tokens"]),
                     float(one["mean_logprob"]) * int(one["tokens"]),
                     float(one["min_logprob"]),
                     Ending(one["ending"]),
                 )
-                for one in trace["candidates"]
+                for one in trace[0]["candidates"]
                 if one["chosen"]
             ]
-        except (KeyError, TypeError, ValueError, StopIteration) as error:
+            _ = made[0]
+        except (LookupError, TypeError, ValueError, ArithmeticError, StopIteration) as error:
             name = self.context.client.name
             raise ServerError(
                 f"{name} sends an odd trace ({type(error).__name__}: {error})",

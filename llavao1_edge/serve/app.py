@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
@@ -21,13 +22,14 @@ from starlette.types import Receive, Scope, Send
 
 from llavao1_edge import __version__
 from llavao1_edge.serve import wire
-from llavao1_edge.serve.guard import Guard, answer, too_large
+from llavao1_edge.serve.guard import Guard, answer
 from llavao1_edge.serve.pictures import Fetcher, Uploads, gather
-from llavao1_edge.serve.problem import Failure, Problem, failed
+from llavao1_edge.serve.problem import Failure, Problem, failed, too_large, written
 from llavao1_edge.serve.process import EngineProcess, Job
 from llavao1_edge.serve.reply import KEEP_ALIVE, Reply, event
-from llavao1_edge.serve.request import Defaults, chat_request
+from llavao1_edge.serve.request import ChatRequest, Defaults, chat_request
 
+LOGGER = logging.getLogger(__name__)
 BODY_S = 60.0  # a body must have come by then
 FIRST_S = 5.0  # an error within this time still has its status; then the stream begins
 ALIVE_S = 15.0  # between signs of life in a stream that says nothing
@@ -37,12 +39,14 @@ GONE = 499  # the status, in the metrics, of requests whose client went away
 
 @dataclass(frozen=True)
 class Options:
-    """What the operator decides. keys: none for everybody; origins: of web pages that may ask."""
+    """What the operator decides. keys: none for everybody; origins: of web pages that may ask;
+    names: what this server is called besides the names of this machine."""
 
     defaults: Defaults
     keys: Sequence[str] = ()
     allowed_urls: Sequence[str] = ()
     origins: Sequence[str] = ()
+    names: Sequence[str] = ()
     most_body: int = MOST_BODY
 
 
@@ -60,7 +64,13 @@ class Server:
 
     def app(self) -> Starlette:
         middleware = [
-            Middleware(Guard, keys=self.options.keys, most_body=self.options.most_body),
+            Middleware(
+                Guard,
+                keys=self.options.keys,
+                most_body=self.options.most_body,
+                names=self.options.names,
+                origins=self.options.origins,
+            ),
         ]
         if self.options.origins:
             middleware.insert(
@@ -69,7 +79,7 @@ class Server:
                     CORSMiddleware,
                     allow_origins=list(self.options.origins),
                     allow_methods=["GET", "POST", "DELETE"],
-                    allow_headers=["authorization", "content-type"],
+                    allow_headers=["*"],
                 ),
             )
         return Starlette(
@@ -83,14 +93,14 @@ class Server:
                 Route("/v1/chat/completions", self.chat, methods=["POST"]),
             ],
             middleware=middleware,
-            exception_handlers={Problem: _problem, HTTPException: _unknown},
+            exception_handlers={Problem: _problem, HTTPException: _unknown, Exception: _bug},
         )
 
     # --- what there is ------------------------------------------------------------------------
     async def health(self, _: Request) -> Response:
-        alive = self.engine.is_alive
-        status = {"status": "ok" if alive else "engine_died", "version": __version__}
-        return JSONResponse(status, 200 if alive else 503)
+        state = self.engine.state
+        status = {"status": state, "version": __version__}
+        return JSONResponse(status, 200 if state == "ok" else 503)
 
     async def metrics(self, _: Request) -> Response:
         return Response(self.engine.metrics.text(), media_type="text/plain; version=0.0.4")
@@ -119,15 +129,16 @@ class Server:
     async def upload(self, request: Request) -> Response:
         """A picture that several requests name. Kept in memory until others need the room."""
         body = await self._body(request)
-        form = Request(request.scope, _whole(body))
+        sent = Request(request.scope, _whole(body))
         try:
-            fields = await form.form(max_part_size=self.options.most_body)
+            async with sent.form(max_files=4, max_fields=16) as fields:
+                file = fields.get("file")
+                if file is None or isinstance(file, str):
+                    raise Problem(400, "the form has no file", param="file")
+                data, name = await file.read(), written(file.filename or "picture")
         except (HTTPException, ValueError) as error:
             raise Problem(400, f"the form cannot be read: {error}") from None
-        file = fields.get("file")
-        if file is None or isinstance(file, str):
-            raise Problem(400, "the form has no file", param="file")
-        made = self.uploads.add(await file.read(), file.filename or "picture", int(time.time()))
+        made = self.uploads.add(data, name, int(time.time()))
         return JSONResponse(
             {
                 "id": made.name,
@@ -164,8 +175,11 @@ class Server:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":  # what a web page may send anywhere is refused
             raise Problem(415, "the content type must be application/json", code="content_type")
-        wanted = chat_request(_json(await self._body(request)), self.options.defaults)
-        pictures = await gather(wanted.pictures, self.uploads, self.fetcher)
+        body = await self._body(request)
+        # In a thread: a large body, or a schema that is compiled, must not hold up the others.
+        wanted = await asyncio.to_thread(self._read, body)
+        most = self.options.most_body
+        pictures = await gather(wanted.pictures, self.uploads, self.fetcher, most)
         job = self.engine.submit(wanted.ask(), pictures)
         reply = Reply(wanted)
         if not wanted.stream:
@@ -179,6 +193,9 @@ class Server:
             raise
         gone = self.engine.metrics.requests.labels(GONE)
         return EventStream(self._events(job, reply, first, started), job, gone.inc)
+
+    def _read(self, body: bytes) -> ChatRequest:
+        return chat_request(_json(body), self.options.defaults)
 
     async def _all(self, job: Job, started: float) -> list[wire.Chosen]:
         """All choices of an answer. Raises Problem."""
@@ -274,8 +291,10 @@ class EventStream(Response):
                 self._left()
             for task in (writing, leaving):
                 task.cancel()
-            await asyncio.gather(writing, leaving, return_exceptions=True)
+            ended = await asyncio.gather(writing, leaving, return_exceptions=True)
             self._job.stop()
+            if isinstance(ended[0], Exception):
+                LOGGER.error("a stream broke off", exc_info=ended[0])
 
     async def _write(self, send: Send) -> None:
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
@@ -337,6 +356,12 @@ def _json(body: bytes) -> Any:
 async def _problem(_: Request, problem: Exception) -> Response:
     assert isinstance(problem, Problem)
     return answer(problem)
+
+
+async def _bug(_: Request, error: Exception) -> Response:
+    """Nothing of ours: told as an error of the server, and logged with its trace by uvicorn."""
+    message = f"unexpected {type(error).__name__}; the server's log says more"
+    return answer(Problem(500, message, code="internal_error"))
 
 
 async def _unknown(request: Request, error: Exception) -> Response:

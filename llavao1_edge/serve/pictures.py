@@ -11,18 +11,19 @@ import hashlib
 import ipaddress
 import socket
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import httpx
 
 from llavao1_edge.errors import DownloadError
-from llavao1_edge.serve.problem import Failure, Problem, wrong
+from llavao1_edge.serve.problem import Failure, Problem, too_large, wrong
 from llavao1_edge.serve.request import Remote, Source, Uploaded
 from llavao1_edge.store.client import trust
 
 FETCH_S = 20.0
 MOST_FETCHED = 32 << 20
+MOST_UPLOADS = 1000
 MOST_UPLOADED = 256 << 20  # bytes of all uploads that are kept; the oldest go first
 
 
@@ -41,17 +42,19 @@ class Uploads:
 
     def __init__(self, most: int = MOST_UPLOADED) -> None:
         self._most, self._kept = most, OrderedDict[str, Upload]()
+        self._n_bytes = 0
 
     def add(self, data: bytes, filename: str, created: int) -> Upload:
         name = f"file-{hashlib.sha256(data).hexdigest()[:32]}"
-        self._kept.pop(name, None)
+        if name in self._kept:
+            self.remove(name)
         made = self._kept[name] = Upload(name, filename, data, created)
-        while len(self._kept) > 1 and sum(len(one.data) for one in self) > self._most:
-            self._kept.popitem(last=False)
+        self._n_bytes += len(data)
+        while len(self._kept) > 1 and (
+            self._n_bytes > self._most or len(self._kept) > MOST_UPLOADS
+        ):
+            self.remove(next(iter(self._kept)))
         return made
-
-    def __iter__(self) -> Iterator[Upload]:
-        return iter(self._kept.values())
 
     def get(self, name: str) -> Upload:
         """Raises Problem."""
@@ -63,7 +66,7 @@ class Uploads:
 
     def remove(self, name: str) -> None:
         """Raises Problem."""
-        self.get(name)
+        self._n_bytes -= len(self.get(name).data)
         del self._kept[name]
 
 
@@ -94,7 +97,7 @@ class Fetcher:
                 return await self._fetch(parsed, await public_address(host, parsed.port or 443))
         except TimeoutError:
             raise _unfetched(url, f"took longer than {FETCH_S:g} s") from None
-        except (httpx.HTTPError, DownloadError, OSError) as error:
+        except (httpx.HTTPError, DownloadError, OSError, UnicodeError) as error:
             raise _unfetched(url, f"cannot be fetched ({error or type(error).__name__})") from None
 
     def _is_allowed(self, host: str) -> bool:
@@ -126,13 +129,28 @@ class Fetcher:
                 await response.aclose()
 
 
+EMBEDDING = [ipaddress.ip_network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/48", "::/96")]
+
+
+def is_public(address: str) -> bool:
+    """Whether an address is of the open internet, also where an older one is part of it."""
+    found = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(found, ipaddress.IPv6Address):
+        if found.teredo is not None or any(found in network for network in EMBEDDING):
+            return False
+        inner = found.ipv4_mapped or found.sixtofour
+        if inner is not None:
+            return is_public(str(inner))
+    return found.is_global and not found.is_multicast
+
+
 async def public_address(host: str, port: int) -> str:
     """The first address of a name, all of which must be public. Raises Problem, OSError."""
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     addresses = [str(one[4][0]) for one in found]
     for address in addresses:
-        if not ipaddress.ip_address(address.partition("%")[0]).is_global:
+        if not is_public(address):
             message = f"{host} leads into a private network ({address})"
             raise Problem(403, message, code="url_not_allowed", param="messages")
     if not addresses:
@@ -145,10 +163,10 @@ def _unfetched(url: str, why: str) -> Problem:
 
 
 async def gather(
-    sources: Sequence[Source], uploads: Uploads, fetcher: Fetcher
+    sources: Sequence[Source], uploads: Uploads, fetcher: Fetcher, most: int
 ) -> tuple[bytes, ...]:
-    """The files, in their order. Raises Problem."""
-    found = []
+    """The files, in their order; together no more than one body holds. Raises Problem."""
+    found: list[bytes] = []
     for source in sources:
         match source:
             case Remote(url):
@@ -157,4 +175,6 @@ async def gather(
                 found.append(uploads.get(name).data)
             case bytes():
                 found.append(source)
+        if sum(map(len, found)) > most:
+            raise too_large(most)
     return tuple(found)

@@ -43,8 +43,14 @@ class Problem(Exception):  # noqa: N818 (becomes a reply, not a crash)
 
     def body(self) -> dict[str, Any]:
         kind = "invalid_request_error" if self.status < 500 else "server_error"
-        error = {"message": self.message, "type": kind, "param": self.param, "code": str(self.code)}
-        return {"error": error}
+        param = None if self.param is None else written(self.param)
+        message = written(self.message)
+        return {"error": {"message": message, "type": kind, "param": param, "code": str(self.code)}}
+
+
+def written(text: str) -> str:
+    """Text that may be sent: halves of characters, which JSON can hold, are shown as such."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def wrong(param: str, message: str) -> Problem:
@@ -55,3 +61,7 @@ def wrong(param: str, message: str) -> Problem:
 def failed(failure: Failure, message: str, hint: str = "") -> Problem:
     """What the engine said."""
     return Problem(STATUS[failure], f"{message}. {hint}" if hint else message, failure)
+
+
+def too_large(most: int) -> Problem:
+    return Problem(413, f"the body is larger than {most >> 20} MB", code="body_too_large")

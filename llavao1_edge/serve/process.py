@@ -23,6 +23,7 @@ from llavao1_edge.serve.problem import Failure, Problem
 
 LOGGER = logging.getLogger(__name__)
 MODULE = "llavao1_edge.serve.worker"
+LOADING_S = 900.0  # a model that takes longer to open does not open
 TICK_S = 0.25  # between looks at whether an answer takes too long
 GRACE_S = 15.0  # until an engine that does not stop is ended
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0  # between tries to open a model that does not open
@@ -68,6 +69,7 @@ class EngineProcess:
         self._pause = FIRST_PAUSE_S
         self._try_after = 0.0
         self._tasks: list[asyncio.Task[None]] = []
+        self._opening = self._closing = False
 
     # --- life ---------------------------------------------------------------------------------
     async def start(self) -> None:
@@ -77,6 +79,7 @@ class EngineProcess:
 
     async def close(self) -> None:
         """Ends answers that are being written, and the process."""
+        self._closing = True
         for job in [*self._waiting, *([self._running] if self._running else [])]:
             self._end(job, Failure.STOPPED, "the server is shutting down")
         self._waiting.clear()
@@ -85,6 +88,13 @@ class EngineProcess:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
         await self._give_up(after=GRACE_S)
+
+    @property
+    def state(self) -> str:
+        """`ok`, or why nothing is answered now."""
+        if self._closing:
+            return "shutting_down"
+        return "loading" if self._opening else "ok" if self.is_alive else "engine_died"
 
     @property
     def is_alive(self) -> bool:
@@ -96,6 +106,13 @@ class EngineProcess:
         return self._process.pid if self._process is not None and self.is_alive else 0
 
     async def _open(self) -> None:
+        self._opening = True
+        try:
+            await self._start()
+        finally:
+            self._opening = False
+
+    async def _start(self) -> None:
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
@@ -111,7 +128,10 @@ class EngineProcess:
         )
         self._tasks = [task for task in self._tasks if not task.done()]
         self._tasks.append(asyncio.create_task(self._listen(self._process, self._inbox)))
-        said = await self._inbox.get()
+        try:
+            said = await asyncio.wait_for(self._inbox.get(), LOADING_S)
+        except TimeoutError:
+            said = None
         if isinstance(said, wire.Ready):
             self.about, self._pause = said.about, FIRST_PAUSE_S
             return
@@ -150,7 +170,9 @@ class EngineProcess:
 
     # --- the queue ----------------------------------------------------------------------------
     def submit(self, fields: Mapping[str, Any], pictures: tuple[bytes, ...]) -> Job:
-        """Raises Problem where the queue is full."""
+        """Raises Problem where the queue is full, or the server is about to end."""
+        if self._closing:
+            raise Problem(503, "the server is shutting down", Failure.STOPPED)
         if len(self._waiting) >= self._most:
             self.metrics.refused.inc()
             raise Problem(

@@ -22,7 +22,8 @@ from llavao1_edge.serve.problem import Problem, wrong
 from llavao1_edge.settings import BudgetSettings, SamplingSettings, SearchSettings, ranges
 
 MOST_CHOICES, MOST_STOPS, MOST_TOP = 8, 4, 20
-MOST_PICTURES, MOST_MESSAGES = 16, 200
+MOST_PICTURES, MOST_MESSAGES, MOST_PARTS = 16, 200, 200
+MOST_SCHEMA = 1 << 18  # letters: compiling takes a second for every thousand properties
 SEEDS = 1 << 31
 OUTSIDE = ("temperature", "top_p", "top_k", "min_p", "repeat_penalty")
 OWN = {"strategy", "scorer", "stages", "trace"}
@@ -235,7 +236,12 @@ def _schema(body: Mapping[str, Any], strategy: Strategy) -> str:
     if kind == "json_object":
         text = '{"type": "object"}'
     elif kind == "json_schema":
-        text = json.dumps(_mapping(wanted, "json_schema"))
+        schema = _mapping(wanted, "json_schema")
+        if not isinstance(schema.get("schema"), dict):
+            raise wrong("response_format", "json_schema has no schema")
+        text = json.dumps(schema)
+        if len(text) > MOST_SCHEMA:
+            raise wrong("response_format", f"the schema has more than {MOST_SCHEMA} letters")
     else:
         raise wrong(
             "response_format",
@@ -305,8 +311,8 @@ def conversation(
     return turns[0].pictures, said, turns[-1].text
 
 
-def _joined(first: str, second: str) -> str:
-    return SEPARATOR.join(text for text in (first, second) if text)
+def _joined(*texts: str) -> str:
+    return SEPARATOR.join(text for text in texts if text)
 
 
 def _message(message: Any, where: str) -> _Turn:
@@ -325,7 +331,9 @@ def _message(message: Any, where: str) -> _Turn:
         return _Turn(role, content, (), where)
     if not isinstance(content, list):
         raise wrong(f"{where}.content", "content must be a text or a list of parts")
-    text, pictures = "", list[Source]()
+    if len(content) > MOST_PARTS:
+        raise wrong(f"{where}.content", f"{len(content)} parts are more than {MOST_PARTS}")
+    texts, pictures = list[str](), list[Source]()
     for i, part in enumerate(content):
         at = f"{where}.content[{i}]"
         if not isinstance(part, dict):
@@ -333,12 +341,12 @@ def _message(message: Any, where: str) -> _Turn:
         if part.get("type") == "text":
             if not isinstance(part.get("text"), str):
                 raise wrong(f"{at}.text", "text must be a text")
-            text = _joined(text, part["text"])
+            texts.append(part["text"])
         elif role == "user":
             pictures.append(_picture(part, at))
         else:
             raise wrong(at, f"a message of the {role} holds text only")
-    return _Turn(role, text, tuple(pictures), where)
+    return _Turn(role, _joined(*texts), tuple(pictures), where)
 
 
 def _picture(part: Mapping[str, Any], where: str) -> Source:

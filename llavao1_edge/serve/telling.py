@@ -41,7 +41,8 @@ class Telling:
         self._stage: Stage | None = None
         self._held = ""
         self._told = {True: "", False: ""}
-        self._stopped = False
+        self.stopped = False
+        """Whether a stop text came, after which nothing is told."""
 
     def feed(self, event: Event) -> None:
         if self._by_token and isinstance(event, Token):
@@ -85,11 +86,11 @@ class Telling:
 
     def _before_stop(self, text: str) -> str:
         """What of held text is no beginning of a stop text, and comes before any."""
-        if self._stopped:
+        if self.stopped:
             return ""
         before = cut(text, self._stops)
         if before != text:
-            self._stopped = True
+            self.stopped = True
             return before
         for n in range(max((len(stop) for stop in self._stops), default=1) - 1, 0, -1):
             if any(stop.startswith(text[-n:]) for stop in self._stops if n < len(stop)):

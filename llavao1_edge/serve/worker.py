@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -34,6 +35,7 @@ from llavao1_edge.stages import CONCLUSION
 GRACE_S = 5.0  # until a process whose server is gone ends itself, whatever it does
 MAX_SESSIONS = 8  # conversations that are kept ready
 OPENED = 4  # pictures that are kept ready
+MOST_PIXELS = 40_000_000  # of those, and of the pictures of each conversation that is kept
 FAILURES = (
     (PictureError, Failure.PICTURE),
     (ContextFullError, Failure.CONTEXT),
@@ -102,22 +104,34 @@ class Answerer:
             self.pipe.send(wire.Done(ask.number))
 
     def _answer(self, ask: wire.Ask) -> None:
+        most = self.engine.about.max_pictures
+        if most is not None and len(ask.pictures) > most:  # before they take memory
+            raise UsageError(
+                f"{len(ask.pictures)} pictures were sent, this model takes {most}",
+                hint="Ask about each of them.",
+            )
         pictures = [self._open(data) for data in ask.pictures]
         about = tuple(picture.key for picture in pictures)
         session = self._sessions.take((about, ask.turns)) or self._begun(ask, pictures)
         said: tuple[tuple[str, str], ...] = ask.turns
         try:
             for choice in range(ask.n):
-                last = choice == ask.n - 1
-                conclusion = self._choose(ask, choice, session, remember=last)
+                conclusion = self._choose(ask, choice, session)
+            # It goes on from what the client knows, as it would in a new conversation.
+            session.recall(ask.question, {CONCLUSION.name: conclusion})
             said = (*ask.turns, (ask.question, conclusion))
-        finally:
-            self._sessions.keep((about, said), session)  # after an error it is as it was
+        finally:  # after an error it is as it was
+            if _pixels(pictures) <= MOST_PIXELS:
+                self._sessions.keep((about, said), session)
+            else:
+                session.close()
 
     def _open(self, data: bytes) -> Picture:
         picture = self._pictures.pop(data, None) or open_picture(data, name="the picture")
         self._pictures[data] = picture
-        while len(self._pictures) > OPENED:
+        while len(self._pictures) > 1 and (
+            len(self._pictures) > OPENED or _pixels(self._pictures.values()) > MOST_PIXELS
+        ):
             self._pictures.popitem(last=False)
         return picture
 
@@ -128,17 +142,19 @@ class Answerer:
             session.recall(question, {CONCLUSION.name: conclusion})
         return session
 
-    def _choose(self, ask: wire.Ask, choice: int, session: Session, *, remember: bool) -> str:
+    def _choose(self, ask: wire.Ask, choice: int, session: Session) -> str:
         strategy = make_strategy(ask.strategy, ask.options)
 
         def tell(is_reasoning: bool, text: str) -> None:
             if ask.stream:
                 self.pipe.send(wire.Delta(ask.number, choice, is_reasoning, text))
 
-        def stop() -> bool:
-            return ask.number in self.pipe.stopped or self.pipe.closed.is_set()
-
         telling = Telling(strategy, ask.stop, tell)
+
+        def stop() -> bool:
+            gone = ask.number in self.pipe.stopped or self.pipe.closed.is_set()
+            return gone or telling.stopped
+
         form = schema_format(ask.schema, name="response_format") if ask.schema else None
         for event in session.stream(
             ask.question,
@@ -149,13 +165,12 @@ class Answerer:
             answer_format=form,
             stop=stop,
             top_logprobs=ask.top_logprobs,
-            remember=remember,
+            remember=False,
         ):
-            if ask.stream:
-                telling.feed(event)
+            telling.feed(event)
             if isinstance(event, Answered):
                 answer = event.answer
-        if answer.cancelled:
+        if answer.cancelled and not telling.stopped:
             raise Cancelled("stopped")
         conclusion = telling.finish(answer)
         self.pipe.send(self._chosen(ask, choice, answer, conclusion))
@@ -164,18 +179,23 @@ class Answerer:
     def _chosen(self, ask: wire.Ask, choice: int, answer: Answer, conclusion: str) -> wire.Chosen:
         tokens = conclusion_tokens(answer, conclusion)
         path = [node.candidate for node in answer.trace.nodes if node.chosen]
-        ends = bool(conclusion) and not (path and path[-1].truncated)
+        cut = conclusion != answer.conclusion
+        ends = cut or (bool(conclusion) and not (path and path[-1].truncated))
         return wire.Chosen(
             ask.number,
             choice,
             conclusion,
             answer.in_order(),
             truncated=not ends,
-            notes=answer.notes,
+            notes=() if cut else answer.notes,
             trace=answer.trace.as_dict(),
             n_conclusion=len(tokens),
             tokens=tuple(tokens) if ask.logprobs else (),
         )
+
+
+def _pixels(pictures: Iterable[Picture]) -> int:
+    return sum(picture.width * picture.height for picture in pictures)
 
 
 def open_engine(given: dict[str, Any]) -> Engine:

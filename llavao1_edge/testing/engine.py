@@ -158,6 +158,9 @@ class ScriptedBackend:
         self.seen: list[str] = []
         time.sleep(script.load_s)
 
+    def interrupt(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 

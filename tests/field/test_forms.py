@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -299,3 +301,31 @@ def test_exit_code_0_is_only_for_text_of_the_form(tmp_path: Path) -> None:
     assert (good.returncode, good.stderr.count("not of ")) == (0, 1), good.stderr
     assert 3 <= int(good.stdout) <= 7
     assert ask("--json-schema", "/dev/zero").returncode == 2
+
+
+@pytest.mark.parametrize("keyword", ["$ref", "$dynamicRef", "$recursiveRef"])
+@pytest.mark.parametrize("around", ["{}", '{"not": {}}', '{"allOf": [{}]}'])
+def test_a_reference_is_never_fetched(keyword: str, around: str) -> None:
+    """A schema comes from strangers: what it names may lie in this machine's own network."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(404)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        inner = json.dumps({keyword: f"http://127.0.0.1:{server.server_address[1]}/secret"})
+        schema = around.replace("{}", inner, 1) if around != "{}" else inner
+        form = AnswerFormat(name="x", schema=schema)
+        problem(form, '"a"', closed=True)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert not asked

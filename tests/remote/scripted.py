@@ -22,6 +22,7 @@ TEXTS = {
     "REASONING": ["One, two. Then three.", "One and two."],
     "CONCLUSION": ["3", "2"],
 }
+USAGE = {"prompt_tokens": 50, "prompt_tokens_details": {"cached_tokens": 40}}
 OPENED = re.compile(r"<([A-Z]+)>(?!.*</\1>)", re.DOTALL)
 
 
@@ -42,6 +43,10 @@ class Script:
     status: list[int] = field(default_factory=list)
     key: str = ""
     fails_from: int | None = None
+    comes_again: bool = True
+    streams_logprobs: bool = True
+    repeats_usage: bool = False
+    trace: Any = None
     asked: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     hung_up: int = 0
@@ -90,7 +95,8 @@ class Handler(BaseHTTPRequestHandler):
             self.probed(body)
         elif script.status:
             status = script.status.pop(0)
-            headers = {"Retry-After": "0"} if status in (429, 503) else {}
+            again = status in (429, 503) and script.comes_again
+            headers = {"Retry-After": "0"} if again else {}
             self.reply(status, {"error": {"message": "not now"}}, headers)
         elif body.get("stream"):
             with suppress(BrokenPipeError, ConnectionResetError):
@@ -150,8 +156,9 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(200, {"choices": []})
             return
         text = self.text(body, body.get("seed", 0))
-        usage = {"prompt_tokens": 50, "prompt_tokens_details": {"cached_tokens": 40}}
-        self.reply(200, {"choices": [self.choice(0, text, body)], "usage": usage})
+        own = {} if self.script.trace is None else {"llavao1": {"trace": self.script.trace}}
+        choices = [self.choice(0, text, body)]
+        self.reply(200, {"choices": choices, "usage": USAGE, **own})
 
     def streamed(self, body: dict[str, Any]) -> None:
         script = self.script
@@ -179,15 +186,15 @@ class Handler(BaseHTTPRequestHandler):
             if script.broken != "no reason":
                 end = {"index": index, "delta": {}, "finish_reason": reason}
                 self.event({"choices": [end]})
-        usage = {"prompt_tokens": 50, "prompt_tokens_details": {"cached_tokens": 40}}
-        self.event({"choices": [], "usage": usage})
+        self.event({"choices": [], "usage": USAGE})
         self.send(b"data: [DONE]\n\n")
 
     def tell(self, index: int, token: str, body: dict[str, Any]) -> None:
         chunk: dict[str, Any] = {"index": index, "delta": {"content": token}}
-        if body.get("logprobs") and self.script.logprobs:
+        if body.get("logprobs") and self.script.logprobs and self.script.streams_logprobs:
             chunk["logprobs"] = self.logprobs([token])
-        self.event({"choices": [chunk]})
+        usage = {"usage": USAGE} if self.script.repeats_usage else {}
+        self.event({"choices": [chunk], **usage})
 
     def break_down(self, at: int) -> None:
         if at != 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from typing import Any
 
 import pytest
@@ -164,6 +165,16 @@ BAD: list[tuple[dict[str, Any], str | None, str]] = [
     ({"response_format": "json"}, "response_format", "object"),
     ({"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "nothing"}}}},
      "response_format", "nothing"),
+    ({"response_format": {"type": "json_schema", "json_schema": {"name": "x"}}},
+     "response_format", "no schema"),
+    ({"response_format": {"type": "json_schema", "json_schema": {
+        "schema": {"type": "string", "minLength": 10**400}}}}, "response_format", "minLength"),
+    ({"response_format": {"type": "json_schema", "json_schema": {
+        "schema": {"enum": ["x" * 300_000]}}}}, "response_format", "letters"),
+    ({"messages": [user(*["a"] * 201)]}, "messages[0].content", "201 parts"),
+    ({"llavao1": {"\ud800": 1}}, "llavao1.\ud800", "no "),
+    ({"llavao1": {"strategy": "retrace", "threshold": -1e999}}, "llavao1", "threshold"),
+    ({"temperature": float("nan")}, "temperature", "nan"),
     ({"llavao1": []}, "llavao1", "object"),
     ({"llavao1": {"speed": 1}}, "llavao1.speed", "no speed"),
     ({"llavao1": {"strategy": "magic"}}, "llavao1", "magic"),
@@ -185,7 +196,8 @@ def test_what_cannot_be_is_named(fields: dict[str, Any], param: str | None, mess
     assert 400 <= refused.value.status < 500
     assert refused.value.param == param
     assert message in refused.value.message
-    assert refused.value.body()["error"]["type"] == "invalid_request_error"
+    error = json.loads(json.dumps(refused.value.body(), ensure_ascii=False).encode())["error"]
+    assert error["type"] == "invalid_request_error"
 
 
 @pytest.mark.parametrize("body", [None, [], "x", 5])

@@ -24,7 +24,7 @@ import pytest
 
 from llavao1_edge import Engine, RuntimeSettings, demo
 from llavao1_edge.program import command
-from llavao1_edge.serve.pictures import Fetcher, Uploads, public_address
+from llavao1_edge.serve.pictures import Fetcher, Uploads, is_public, public_address
 from llavao1_edge.serve.problem import Problem
 from tests.serve.running import PICTURE, QUESTION, Running, about_a_picture, data_url, serving
 
@@ -140,22 +140,28 @@ def test_a_schema_is_followed(client: openai.OpenAI) -> None:
 
 
 def test_a_conversation_goes_on_in_the_cache(client: openai.OpenAI) -> None:
-    messages = about_a_picture()
-    first = client.chat.completions.create(model="llavao1:fast", messages=messages)
-    messages += [
-        {"role": "assistant", "content": first.choices[0].message.content},
-        {"role": "user", "content": "How many shapes are there?"},
-    ]
-    second = client.chat.completions.create(model="llavao1:fast", messages=messages)
-    told = [{**message} for message in messages]
+    """What came before the last question is computed once."""
+    messages = about_a_picture("How many triangles are there?")
+    costs = []
+    for question in ("How many shapes are there?", "How many circles are there?", "Sure?", ""):
+        reply = client.chat.completions.create(model="llavao1:fast", messages=messages)
+        assert reply.usage is not None
+        assert reply.usage.prompt_tokens_details is not None
+        cached = reply.usage.prompt_tokens_details.cached_tokens or 0
+        costs.append((cached, reply.usage.prompt_tokens - cached))
+        messages += [
+            {"role": "assistant", "content": reply.choices[0].message.content},
+            {"role": "user", "content": question},
+        ]
+    cached_tokens, computed = zip(*costs, strict=True)
+    assert list(cached_tokens) == sorted(set(cached_tokens))  # more each time
+    assert max(computed[2:]) < 2 * computed[1]
+    told = messages[:-1]
     told[0] = about_a_picture("How many blue shapes are there?")[0]  # another beginning
-    other = client.chat.completions.create(model="llavao1:fast", messages=told)
-    cached = [
-        reply.usage.prompt_tokens_details.cached_tokens  # type: ignore[union-attr]
-        for reply in (first, second, other)
-    ]
-    assert cached[1] > 60 > cached[2]
-    assert second.choices[0].message.content
+    other = client.chat.completions.create(model="llavao1:fast", messages=told[:-1])
+    assert other.usage is not None
+    assert other.usage.prompt_tokens_details is not None
+    assert not other.usage.prompt_tokens_details.cached_tokens
 
 
 def test_what_the_model_is(client: openai.OpenAI) -> None:
@@ -210,10 +216,42 @@ def test_a_second_picture_and_too_long_a_conversation(shapes: Running) -> None:
     two[0]["content"].insert(
         0, about_a_picture(url=data_url(demo.samples()[1].picture))[0]["content"][0]
     )
-    assert "one picture" in shapes.chat(two).json()["error"]["message"]
+    assert "takes 1" in shapes.chat(two).json()["error"]["message"]
     reply = shapes.chat(about_a_picture("how many " * 5000))
     assert reply.status_code == 400
     assert reply.json()["error"]["code"] == "context_length_exceeded"
+
+
+def test_the_same_request_has_the_same_answer_also_in_a_conversation(shapes: Running) -> None:
+    """Whether it is in the cache or not: what counts is what the client tells."""
+    messages = [
+        *about_a_picture(),
+        {"role": "assistant", "content": "3"},
+        {"role": "user", "content": "How many shapes are there?"},
+    ]
+    asked = {"seed": 5, "temperature": 1.5}
+    first = shapes.chat(about_a_picture(), seed=1, temperature=0).json()
+    messages[1]["content"] = first["choices"][0]["message"]["content"]
+    answers = [shapes.chat(messages, **asked).json() for _ in range(3)]
+    thoughts = [one["choices"][0]["message"]["reasoning_content"] for one in answers]
+    assert len(set(thoughts)) == 1
+
+
+def test_a_stop_text_stops(shapes: Running) -> None:
+    whole = shapes.chat(about_a_picture(), seed=3, temperature=0).json()
+    text = whole["choices"][0]["message"]["content"]
+    cut = shapes.chat(about_a_picture(), seed=3, temperature=0, stop=text[0]).json()
+    assert cut["choices"][0]["message"]["content"] == ""
+    assert cut["choices"][0]["finish_reason"] == "stop"
+    assert cut["usage"]["completion_tokens"] < whole["usage"]["completion_tokens"]
+
+
+def test_too_many_pictures_are_refused_before_they_are_opened(shapes: Running) -> None:
+    (message,) = about_a_picture(url="data:image/png;base64,aGVsbG8=")
+    message["content"] = [message["content"][0]] * 3 + message["content"][1:]
+    reply = shapes.chat([message])
+    assert reply.status_code == 400
+    assert "3 pictures were sent" in reply.json()["error"]["message"]
 
 
 def test_curl(shapes: Running, tmp_path: Path) -> None:
@@ -247,6 +285,10 @@ def test_what_a_web_page_could_send_is_refused(shapes: Running) -> None:
     body = json.dumps({"messages": about_a_picture()})
     plain = {"Content-Type": "text/plain"}
     assert shapes.http.post("/v1/chat/completions", content=body, headers=plain).status_code == 415
+    page = {"Origin": "https://evil.example"}
+    file = {"file": ("a.png", PICTURE.read_bytes())}
+    assert shapes.http.post("/v1/files", files=file, headers=page).status_code == 403
+    assert shapes.http.get("/v1/models", headers=page).status_code == 403
     renamed = {"Host": "evil.example"}
     assert shapes.http.get("/v1/models", headers=renamed).status_code == 403
     answer = shapes.http.options(
@@ -321,7 +363,7 @@ def test_keys(tmp_path: Path) -> None:
             headers={
                 "Origin": "http://page.example",
                 "Access-Control-Request-Method": "POST",
-                "Access-Control-Request-Headers": "authorization,content-type",
+                "Access-Control-Request-Headers": "authorization,content-type,x-stainless-os",
             },
         )
         assert allowed.headers["access-control-allow-origin"] == "http://page.example"
@@ -360,6 +402,12 @@ def test_a_server_that_cannot_be(options: list[str], message: str, tmp_path: Pat
     assert "Traceback" not in said.stderr or "--script" in options
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only there all of 127.0.0.0/8 is loopback")
+def test_another_address_of_this_machine(tmp_path: Path) -> None:
+    with serving("--host", "127.0.0.2", script={"texts": TEXTS}, folder=tmp_path) as running:
+        assert running.http.get("/v1/models").status_code == 200
+
+
 def test_a_port_that_is_taken(shapes: Running) -> None:
     port = shapes.address.rpartition(":")[2]
     said = subprocess.run(
@@ -392,6 +440,20 @@ def test_no_way_into_a_private_network(url: str) -> None:
     with pytest.raises(Problem) as refused:
         asyncio.run(fetcher.fetch(url))
     assert refused.value.status in (400, 403)
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        *(("93.184.215.14", True), ("2606:4700::1111", True), ("::ffff:93.184.215.14", True)),
+        *(("127.0.0.1", False), ("::1", False), ("::ffff:127.0.0.1", False)),
+        *(("fe80::1%eth0", False), ("fc00::1", False)),
+        *(("64:ff9b::7f00:1", False), ("2002:7f00:1::", False), ("::7f00:1", False)),
+        *(("::ffff:100.64.0.1", False), ("224.0.0.1", False), ("ff02::1", False)),
+    ],
+)  # fmt: skip
+def test_addresses_of_the_open_internet(address: str, public: bool) -> None:
+    assert is_public(address) == public
 
 
 def test_all_addresses_of_a_name_must_be_public(monkeypatch: pytest.MonkeyPatch) -> None:

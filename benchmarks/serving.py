@@ -15,6 +15,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import psutil
+
 from benchmarks.machine import header
 from benchmarks.native_one_b import native_one_b
 from llavao1_edge import Direct, Engine, RuntimeSettings, SamplingSettings, Staged, demo
@@ -57,6 +59,21 @@ def small(folder: Path, rounds: int) -> None:
                 served.append(rate_served(running, search))
             a, b = statistics.median(here[1:]), statistics.median(served[1:])
             print(f"| {search.name} | {a:.1f} | {b:.1f} | **{b / a:.2f}** |")
+        print(
+            f"\nThe server's process takes {1000 * cpu_of_a_chunk(running):.2f} ms of CPU a chunk."
+        )
+
+
+def cpu_of_a_chunk(running: Running) -> float:
+    """Seconds that the server's own process computes for a chunk of a stream."""
+    process, chunks = psutil.Process(running.process.pid), 0
+    before = process.cpu_times()
+    for seed in range(REQUESTS):
+        body = {"messages": about_a_picture(), "stream": True, "seed": seed}
+        with running.http.stream("POST", "/v1/chat/completions", json=body) as reply:
+            chunks += sum(line.startswith("data: {") for line in reply.iter_lines())
+    after = process.cpu_times()
+    return (after.user + after.system - before.user - before.system) / chunks
 
 
 def rate_here(engine: Engine, search: Strategy) -> float:

@@ -24,7 +24,7 @@ $python -m venv build/bundle/venv
 bin=build/bundle/venv/bin
 $python -m pip wheel -q --no-deps -w build/bundle/wheels .
 $bin/python -m pip install -q --disable-pip-version-check pyinstaller build/portable/llama_cpp_python-"$release"-*.whl
-$bin/python -m pip install -q --disable-pip-version-check "$(echo build/bundle/wheels/llavao1_edge-*.whl)[gui,heic]"
+$bin/python -m pip install -q --disable-pip-version-check "$(echo build/bundle/wheels/llavao1_edge-*.whl)[gui,heic,serve]"
 $bin/pyinstaller --noconfirm --log-level WARN --workpath build/bundle/work --distpath build/bundle \
     packaging/bundle/llavao1-edge.spec
 made=build/bundle/llavao1-edge

@@ -173,7 +173,8 @@ class EngineProcess:
         """Raises Problem where the queue is full, or the server is about to end."""
         if self._closing:
             raise Problem(503, "the server is shutting down", Failure.STOPPED)
-        if len(self._waiting) >= self._most:
+        # The one that is answered, or will be as soon as this loop turns, does not wait.
+        if len(self._waiting) + (self._running is not None) > self._most:
             self.metrics.refused.inc()
             raise Problem(
                 429,

@@ -519,7 +519,7 @@ def test_two_hundred_requests_from_sixteen_clients(tmp_path: Path) -> None:
 
 
 def test_a_full_queue_says_when_to_come_again(tmp_path: Path) -> None:
-    script = {"texts": LONG, "token_s": 0.003}
+    script = {"texts": LONG, "token_s": 0.01}
     with serving("--queue", "1", script=script, folder=tmp_path) as running:
         with ThreadPoolExecutor(2) as clients:
             waiting = [clients.submit(running.chat, about_a_picture(), stop="3") for _ in range(2)]
@@ -597,7 +597,7 @@ def test_a_slow_reader_holds_nobody_up(tmp_path: Path) -> None:
 
 
 def test_an_engine_that_dies_takes_nobody_else_with_it(tmp_path: Path) -> None:
-    script = {"texts": LONG, "answers": {"quick": TEXTS}, "dies": "bad luck", "token_s": 0.002}
+    script = {"texts": LONG, "answers": {"quick": TEXTS}, "dies": "bad luck", "token_s": 0.05}
     with serving(script=script, folder=tmp_path) as running:
         with ThreadPoolExecutor(4) as clients:
             unlucky = clients.submit(running.chat, about_a_picture("bad luck"))
@@ -620,7 +620,7 @@ def test_an_engine_that_dies_takes_nobody_else_with_it(tmp_path: Path) -> None:
 
 def test_an_answer_that_takes_too_long(tmp_path: Path) -> None:
     script = {"texts": LONG, "answers": {"quick": TEXTS}, "token_s": 0.05}
-    with serving("--timeout", "1", script=script, folder=tmp_path) as running:
+    with serving("--timeout", "5", script=script, folder=tmp_path) as running:
         reply = running.chat(about_a_picture("slow"))
         assert reply.status_code == 504
         assert reply.json()["error"]["code"] == "timeout"

@@ -271,12 +271,13 @@ def ours(
     distinct = iter(range(1 << 30))
     same = decision.normalise if made.early_stop else lambda _: str(next(distinct))
     session = engine.session(picture)
-    passes, calls = runtime.vision.n_seen, runtime.decode_calls
+    passes, context = runtime.vision.n_seen, runtime.context
     started = time.perf_counter()
     # The strategy gets the frugal drafter; what is kept and closed is the real one.
     with (
         patch.object(LocalAttempt, "drafter", property(frugal)),
         patch.object(decision, "normalise", same),
+        patch.object(context, "decode", wraps=context.decode) as decode,
     ):
         *_, last = session.stream(
             question,
@@ -294,7 +295,7 @@ def ours(
         runtime.vision.n_seen - passes,
         counters.prefill_tokens + counters.restored_tokens + counters.judge_tokens,
         counters.sampled_tokens,
-        runtime.decode_calls - calls,
+        decode.call_count,
         counters.judge_calls,
         [last.answer.conclusion],  # type: ignore[list-item]
     )

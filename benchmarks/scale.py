@@ -50,7 +50,7 @@ def ways(folder: Path, *, with_ray: bool) -> None:
     here = ["--gpu-layers", "0", "--threads", "1"]
     show("one process", folder, few, file, [here])
     show("two shards", folder, few, file, [[*here, "--shard", f"{i}/2"] for i in (1, 2)])
-    with serving("--threads", "1", "--seed", "0", folder=folder) as running:
+    with serving("--threads", "1", "--parallel", "1", "--seed", "0", folder=folder) as running:
         for n in (1, 4):
             served = ["--server", running.address, "--parallel", str(n)]
             show(f"a server, {n} at a time", folder, few, file, [served])
@@ -101,7 +101,9 @@ def run(out: Path, file: Path, ways: Sequence[list[str]]) -> float:
 def queue(folder: Path) -> None:
     """Random arrivals at a server with one engine and a short queue."""
     print(f"{ARRIVALS} questions at random times, {QUEUE} may wait; the demo model, staged\n")
-    with serving("--threads", "1", "--queue", str(QUEUE), folder=folder) as running:
+    with serving(
+        "--threads", "1", "--parallel", "1", "--queue", str(QUEUE), folder=folder
+    ) as running:
         alone = [ask(running, seed)[0] for seed in range(30)][5:]
         engine = saturated(running)
         around = max(0.0, statistics.fmean(alone) - engine)

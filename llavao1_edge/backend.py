@@ -45,7 +45,7 @@ class ModelInfo:
 @dataclass(frozen=True)
 class Request:
     """A question and how its candidates are drawn. form: of the conclusion. top_logprobs: how many
-    of the likeliest tokens are told beside each that was drawn."""
+    of the likeliest tokens are told beside each that was drawn. width: candidates side by side."""
 
     question: str
     seed: int = 0
@@ -53,6 +53,7 @@ class Request:
     budget: BudgetSettings = field(default_factory=BudgetSettings)
     form: AnswerFormat | None = None
     top_logprobs: int = 0
+    width: int = 1
 
 
 class Attempt(Protocol):

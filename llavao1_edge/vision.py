@@ -7,7 +7,7 @@ does. Neither knows search or words.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -51,8 +51,9 @@ class Preview:
     looks: tuple[tuple[int, int], ...] = ()
 
 
-class Sight(Protocol):
-    """Pictures that were seen: what rows need to see them too. Owned by the model that made it."""
+class Sight(Hashable, Protocol):
+    """Pictures that were seen: what rows need to see them too. Sights that are equal see the same.
+    Good as long as the model that made it: what was given up meanwhile is read again."""
 
 
 class VisionModel(Protocol):
@@ -114,8 +115,8 @@ class VisionModel(Protocol):
         """
         ...
 
-    def decode(self, rows: Sequence[Row], sight: Any, *, stop: Stop) -> None:
-        """One batch of rows that see the picture (None: there is none).
+    def decode(self, rows: Sequence[Row], sights: Sequence[Any], *, stop: Stop) -> None:
+        """One batch. sights: what each of the rows sees; None: no picture.
 
         Raises Cancelled, ContextFullError, BackendError; the rows' cells must then be forgotten.
         """

@@ -16,7 +16,7 @@ from llavao1_edge.ggml.types import PLAIN
 from llavao1_edge.images import Picture, open_picture, tile_picture
 from llavao1_edge.llama.context import Row
 from llavao1_edge.llama.sampler import BatchSampler, Grammar, Sampler, Sampling
-from llavao1_edge.mllama.model import MllamaModel, Sight
+from llavao1_edge.mllama.model import MllamaModel
 from llavao1_edge.search import StageBeam
 from llavao1_edge.settings import BudgetSettings, RuntimeSettings, SamplingSettings
 from llavao1_edge.stages import REASONING, stage_grammar
@@ -112,8 +112,9 @@ class Bench:
         runtime = self.runtime
         sight, _ = runtime.vision.see(self.picture)
         begun, place, picture = runtime.take_sequence(), Place(), 0.0
-        if isinstance(sight, Sight):
-            picture = sight.states.n_bytes * sight.states.n_valid / sight.states.n_tokens
+        if isinstance(runtime.vision, MllamaModel):
+            states = runtime.vision.states(self.picture)
+            picture = states.n_bytes * states.n_valid / states.n_tokens
         else:
             place = runtime.vision.place(sight, begun, (), stop=lambda: False)
         root, start = runtime.take_sequence(), place.position

@@ -29,6 +29,7 @@ Then, from any program that speaks the OpenAI protocol: the address http://127.0
 models llavao1, llavao1:fast, llavao1:careful and llavao1:thorough. See docs/serving.md.
 """
 NAME, PORT = "llavao1", 8080
+PARALLEL, MOST_PARALLEL = 4, 32
 QUEUE, MOST_QUEUE, TIMEOUT_S = 16, 10_000, 600.0
 BACKLOG = 128
 
@@ -52,6 +53,12 @@ def add_parser(commands: Any) -> None:
         action="append",
         metavar="NAME",
         help=f"what requests call the model (default {NAME}); may be given several times",
+    )
+    group.add_argument(
+        "--parallel",
+        default=str(PARALLEL),
+        metavar="N",
+        help=f"answers written at once, token by token in the same batch (default {PARALLEL})",
     )
     group.add_argument(
         "--queue",
@@ -92,13 +99,12 @@ def run(options: argparse.Namespace) -> int:
         ) from None
     arguments = _engine(options)
     settings = _settings(options)
-    most = shared.whole("--queue", options.queue, low=0)
-    if most > MOST_QUEUE:
-        raise UsageError(f"--queue is {most}", hint=f"It must be at most {MOST_QUEUE}.")
+    parallel = _at_most("--parallel", options.parallel, MOST_PARALLEL, low=1)
+    most = _at_most("--queue", options.queue, MOST_QUEUE, low=0)
     timeout = _seconds(options.timeout)
     with contextlib.closing(listen(options.host, _port(options.port))) as socket_:
         with contextlib.suppress(asyncio.CancelledError):
-            asyncio.run(_serve(socket_, arguments, settings, most, timeout))
+            asyncio.run(_serve(socket_, arguments, settings, parallel, most, timeout))
     return 0
 
 
@@ -186,6 +192,13 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def _at_most(name: str, text: str, high: int, *, low: int) -> int:
+    found = shared.whole(name, text, low=low)
+    if found > high:
+        raise UsageError(f"{name} is {found}", hint=f"It must be at most {high}.")
+    return found
+
+
 def _seconds(text: str) -> float:
     try:
         found = float(text)
@@ -220,6 +233,7 @@ async def _serve(
     socket_: socket.socket,
     arguments: dict[str, Any],
     settings: Options,
+    parallel: int,
     most_waiting: int,
     timeout: float,
 ) -> None:
@@ -229,7 +243,13 @@ async def _serve(
     from llavao1_edge.serve.metrics import Metrics
     from llavao1_edge.serve.process import EngineProcess
 
-    engine = EngineProcess(arguments, most_waiting=most_waiting, timeout=timeout, metrics=Metrics())
+    engine = EngineProcess(
+        arguments,
+        parallel=parallel,
+        most_waiting=most_waiting,
+        timeout=timeout,
+        metrics=Metrics(),
+    )
 
     class _Stopping(uvicorn.Server):
         """Ends the answers first: each still gets its last words."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
 
 from llavao1_edge.backend import Attempt, Conversation, Request, Stop
-from llavao1_edge.engine.formats import check_fits, problem
+from llavao1_edge.engine.formats import problem
 from llavao1_edge.engine.turns import Latch
 from llavao1_edge.errors import Cancelled
 from llavao1_edge.scoring.decision import Reason
@@ -19,43 +18,30 @@ from llavao1_edge.search import (
     CandidateFinished,
     Ending,
     Event,
-    Staged,
     Strategy,
     Token,
     options_of,
 )
 from llavao1_edge.search.answer import Answer, Node, Recorder, Trace
-from llavao1_edge.settings import BudgetSettings, SamplingSettings
-from llavao1_edge.stages import CONCLUSION, AnswerFormat, StageParser
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A question and how to answer it. remember: whether the conversation goes on from the answer.
-    Raises UsageError for a form that the strategy cannot follow."""
-
-    question: str
-    strategy: Strategy = field(default_factory=Staged)
-    seed: int = 0
-    sampling: SamplingSettings = field(default_factory=SamplingSettings)
-    budget: BudgetSettings = field(default_factory=BudgetSettings)
-    answer_format: AnswerFormat | None = None
-    top_logprobs: int = 0
-    remember: bool = True
-
-    def __post_init__(self) -> None:
-        check_fits(self.strategy, self.answer_format)
+from llavao1_edge.stages import CONCLUSION, StageParser
 
 
 class Answering:
     """Answers one question in a conversation. Made and used inside a turn."""
 
-    def __init__(self, conversation: Conversation, asked: Asked, *, stop: Stop) -> None:
-        self.asked, self.stop = asked, Latch(stop)
-        self.recorder = Recorder()
-        self.budget = Budget(asked.budget.token_budget, asked.budget.time_budget)
-        form, top = asked.answer_format, asked.top_logprobs
-        request = Request(asked.question, asked.seed, asked.sampling, asked.budget, form, top)
+    def __init__(
+        self,
+        conversation: Conversation,
+        request: Request,
+        search: Strategy,
+        *,
+        remember: bool,
+        stop: Stop,
+    ) -> None:
+        """remember: whether the conversation goes on from the answer."""
+        self.request, self.search, self._remember = request, search, remember
+        self.stop, self.recorder = Latch(stop), Recorder()
+        self.budget = Budget(request.budget.token_budget, request.budget.time_budget)
         self.attempt: Attempt = conversation.attempt(request, budget=self.budget, stop=self.stop)
 
     def run(self) -> Iterator[Event]:
@@ -71,7 +57,7 @@ class Answering:
             if self.stop.closed and not path:
                 raise Cancelled("stopped before the answer began")
             cancelled = self.stop.closed
-            if not cancelled and self.asked.remember:
+            if not cancelled and self._remember:
                 attempt.keep(chosen)
         yield Answered(self._answer(chosen, path, cancelled=cancelled))
 
@@ -79,7 +65,7 @@ class Answering:
         """Runs the strategy and keeps the time: until the first token, and after it."""
         started = time.perf_counter()
         first: float | None = None
-        search = self.asked.strategy.run(root, self.attempt.drafter)
+        search = self.search.run(root, self.attempt.drafter)
         try:
             while True:
                 event = next(search)
@@ -103,11 +89,10 @@ class Answering:
             notes.append("stopped; this is the best there was")
         elif self.budget.ended and any(node.by == Reason.GREEDY for node in path):
             notes.append(f"the {self.budget.told} is used up; the best branch was finished")
-        strategy = self.asked.strategy
         trace = Trace(
-            strategy.name,
-            options_of(strategy),
-            self.asked.seed,
+            self.search.name,
+            options_of(self.search),
+            self.request.seed,
             self.attempt.counters,
             self.recorder.nodes,
             self.recorder.comparisons,
@@ -123,10 +108,10 @@ class Answering:
         stages = {stage.name: text for stage, text in chosen.stages}
         conclusion = stages.get(CONCLUSION.name, "")
         form_problem = ""
-        if self.asked.answer_format is not None:
+        if self.request.form is not None:
             last = path[-1].candidate if path else None
             closed = last is not None and last.stage is CONCLUSION and last.ending is Ending.CLOSED
-            form_problem = problem(self.asked.answer_format, conclusion, closed=closed)
+            form_problem = problem(self.request.form, conclusion, closed=closed)
             notes += [form_problem] if form_problem else []
         return Answer(conclusion, stages, trace, tuple(notes), cancelled, form_problem)
 

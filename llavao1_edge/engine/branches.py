@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from llavao1_edge.llama.context import Row
 from llavao1_edge.search.answer import Counters
 from llavao1_edge.vision import Stop
 
+T = TypeVar("T")
 Logits = NDArray[np.float32]
 NO_LOGITS: Logits = np.empty((0, 0), dtype=np.float32)
 
@@ -126,11 +127,25 @@ class BranchCache:
         needed = state is self._root or any(state is pinned for pinned in self._pinned)
         return state.sequence is not None and not needed
 
-    def take_sequence(self) -> int | None:
-        """A free sequence, parking a branch for it where needed; None where there is none."""
+    def with_room(self, work: Callable[[], T]) -> T:
+        """What `work` comes to; where that takes more room than there is, room is made, and it is
+        tried again. It must leave nothing behind where it raises ContextFullError, which is raised
+        in the end where there is nothing to free."""
+        while True:
+            try:
+                return work()
+            except ContextFullError:
+                if not self.make_room():
+                    raise
+
+    def take_sequence(self) -> int:
+        """A free sequence, parking a branch for it where needed. Raises ContextFullError."""
         while not self.runtime.n_free_sequences:
             if not self.make_room():
-                return None
+                raise ContextFullError(
+                    f"all {self.runtime.n_sequences} sequences are in use",
+                    hint="Ask for fewer candidates, or close conversations.",
+                )
         return self.runtime.take_sequence()
 
     def restore(self, state: BranchState) -> None:
@@ -146,28 +161,19 @@ class BranchCache:
 
         Raises ContextFullError.
         """
-        while True:
-            sequence = self.take_sequence()
-            if sequence is None:
-                raise ContextFullError(
-                    f"all {self.runtime.n_sequences} sequences are in use",
-                    hint="Ask for fewer candidates, or close conversations.",
-                )
-            try:
-                self.runtime.context.fork(source, sequence)
-                if tokens:
-                    self.counters.restored_tokens += len(tokens)
-                    rows = [Row(token, start + i, sequence) for i, token in enumerate(tokens)]
-                    self.decode(rows)
-            except ContextFullError:
-                self.runtime.release(sequence)
-                if not self.make_room():
-                    raise
-            except BaseException:
-                self.runtime.release(sequence)
-                raise
-            else:
-                return sequence
+        return self.with_room(lambda: self._fork(source, tokens, start))
+
+    def _fork(self, source: int, tokens: Sequence[int], start: int) -> int:
+        sequence = self.take_sequence()
+        try:
+            self.runtime.context.fork(source, sequence)
+            if tokens:
+                self.counters.restored_tokens += len(tokens)
+                self.decode([Row(token, start + i, sequence) for i, token in enumerate(tokens)])
+        except BaseException:
+            self.runtime.release(sequence)
+            raise
+        return sequence
 
     # --- computing --------------------------------------------------------------------------
     def decode(self, rows: Sequence[Row]) -> Logits:
@@ -175,15 +181,13 @@ class BranchCache:
 
         After an error the rows' cells must be forgotten. Raises ContextFullError, Cancelled.
         """
-        context, logits = self.runtime.context, []
-        for start in range(0, len(rows), context.n_batch):
-            chunk = rows[start : start + context.n_batch]
+        n_batch, logits = self.runtime.context.n_batch, []
+        for start in range(0, len(rows), n_batch):
+            chunk = rows[start : start + n_batch]
             if start and self.stop():
                 raise Cancelled("stopped")
-            self.runtime.decode(chunk, self.sight, stop=self.stop)
-            n_outputs = sum(row.output for row in chunk)
-            if n_outputs:
-                logits.append(context.outputs(n_outputs))
+            self.counters.decode_steps += 1
+            logits.append(self.runtime.step(chunk, self.sight, stop=self.stop))
         return logits[0] if len(logits) == 1 else np.concatenate(logits or [NO_LOGITS])
 
     def extend(

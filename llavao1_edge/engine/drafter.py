@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -388,8 +389,8 @@ class _Draft:
     def _candidate(self, stream: CandidateStream) -> Candidate:
         assert stream.ending is not None
         if stream.sequence is None and len(stream.tokens) == 1 and stream.base.sequence is not None:
-            stream.sequence = self.cache.take_sequence()
-            if stream.sequence is not None:
+            with suppress(ContextFullError):  # it stays parked
+                stream.sequence = self.cache.take_sequence()
                 self.runtime.context.fork(stream.base.held, stream.sequence)
         elif (
             stream.sequence is not None

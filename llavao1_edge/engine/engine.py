@@ -21,6 +21,7 @@ from llavao1_edge.lifetime import Closing
 from llavao1_edge.search import Strategy
 from llavao1_edge.settings import RuntimeSettings
 
+MOST_PARALLEL = 32  # of 64 sequences, and each answer needs two at least
 PictureSource = Any
 """A Picture, or what `open_picture` takes: a path or `file://` URL, bytes, an open file, a PIL
 image, an array (height, width, 3) of uint8."""
@@ -33,9 +34,9 @@ class Engine(Closing):
         print(engine.session("shapes.png").ask("How many red circles are there?").conclusion)
     """
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, *, turns: Turns | None = None) -> None:
         self.backend = backend
-        self.turns = Turns()
+        self.turns = turns or Turns()
         # Native things must go before the interpreter does, also where nobody called `close`.
         self._finalizer = finalize(self, backend.close)
 
@@ -48,19 +49,26 @@ class Engine(Closing):
         mmproj: str | Path | None = None,
         settings: RuntimeSettings | None = None,
         search: Strategy | None = None,
+        parallel: int = 1,
         stop: Callable[[], bool] = lambda: False,
     ) -> Engine:
         """`model`: "demo", or the path of a text file whose mmproj file lies beside it.
 
         Or give both files as `text` and `mmproj`. `search`: the context is made large enough for
         its candidates side by side, where the settings leave its size open (another search works
-        too, in waves where room is short). `stop` is asked while loading. Raises ModelFileError,
-        PairError, BackendError, Cancelled.
+        too, in waves where room is short). `parallel`: answers that several threads may have
+        written at once, in the same batches. `stop` is asked while loading. Raises ModelFileError,
+        PairError, BackendError, Cancelled, UsageError.
         """
+        if not 1 <= parallel <= MOST_PARALLEL:
+            raise UsageError(
+                f"parallel is {parallel}", hint=f"It must be between 1 and {MOST_PARALLEL}."
+            )
         text_path, mmproj_path = resolve_pair(model, text=text, mmproj=mmproj)
         width = search.width if search is not None else 1
         chosen = settings or RuntimeSettings()
-        return cls(LocalBackend(Runtime(text_path, mmproj_path, chosen, width=width, stop=stop)))
+        runtime = Runtime(text_path, mmproj_path, chosen, width=width, parallel=parallel, stop=stop)
+        return cls(LocalBackend(runtime), turns=runtime.turns)
 
     @classmethod
     def connect(
@@ -124,7 +132,7 @@ class Engine(Closing):
         self.turns.abandon()
         if self.is_open:
             self.backend.interrupt()
-        with self.turns.take():
+        with self.turns.take_all():
             self._finalizer()
 
     @property

@@ -165,7 +165,7 @@ class LocalJudge:
         before = self._counters.candidates
         replies = [""] * len(asks)
         try:
-            opened = self._open_somehow(prompts, asks[0].picture, cache)
+            opened = self._room.with_room(lambda: self._open(prompts, asks[0].picture, cache))
         except Cancelled:
             return replies
         try:
@@ -204,16 +204,6 @@ class LocalJudge:
         cache.reserves.append(self._room.make_room)
         return cache
 
-    def _open_somehow(
-        self, prompts: list[list[int]], picture: bool, cache: BranchCache
-    ) -> list[BranchState]:
-        while True:
-            try:
-                return self._open(prompts, picture, cache)
-            except ContextFullError:
-                if not self._room.make_room():
-                    raise
-
     def _open(
         self, prompts: list[list[int]], picture: bool, cache: BranchCache
     ) -> list[BranchState]:
@@ -225,8 +215,6 @@ class LocalJudge:
         n_kept = min(_n_shared([shared.tokens, prompts[0]]), n_common)
         if shared.sequence is None:
             shared.sequence, n_kept = cache.take_sequence(), 0
-            if shared.sequence is None:
-                raise ContextFullError("no sequence is free")
             if root is not None:
                 self._runtime.context.fork(root.held, shared.sequence)
         if not self._runtime.rewind(shared.sequence, base + n_kept):

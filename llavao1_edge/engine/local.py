@@ -13,6 +13,7 @@ from llavao1_edge.engine.diagnosis import PromptLogits, prompt_logits
 from llavao1_edge.engine.drafter import BatchDrafter
 from llavao1_edge.engine.formats import compiled
 from llavao1_edge.engine.judging import LocalJudge
+from llavao1_edge.engine.memory import CANDIDATE_TOKENS
 from llavao1_edge.engine.runtime import Runtime
 from llavao1_edge.engine.slots import Root, Slots
 from llavao1_edge.errors import Cancelled, ContextFullError
@@ -138,7 +139,6 @@ class LocalAttempt:
         self._form = compiled(request.form) if request.form is not None else ""
         self.counters = Counters()
         self._sight: Any = None
-        self._calls = self.runtime.decode_calls
         self._judge: LocalJudge | None = None
         self._drafter: BatchDrafter | None = None
 
@@ -152,13 +152,18 @@ class LocalAttempt:
         return self._drafter.remarks if self._drafter is not None else ()
 
     def close(self) -> None:
-        self.counters.decode_steps = self.runtime.decode_calls - self._calls
         for part in (self._judge, self._drafter):
             if part is not None:
                 part.close()
+        self.slot.in_use = False
 
     def see(self) -> PictureReady | None:
-        self._make_room()  # before the picture, which costs more
+        self.slot.in_use = True
+        n_cells = self._n_cells()
+        answer = self.request.width * min(self.request.sampling.max_tokens, CANDIDATE_TOKENS)
+        turns, n_ctx = self.runtime.turns, self.runtime.context.n_ctx
+        turns.reserve(len(self.slot.history) + n_cells + answer, of=n_ctx, stop=self.stop)
+        self.slot.make_room(n_cells)  # before the picture, which costs more
         if not self.pictures:
             return None
         vision = self.runtime.vision
@@ -196,27 +201,29 @@ class LocalAttempt:
     def _preview(self) -> Preview:
         return self.runtime.vision.preview(*self.pictures)
 
-    def _make_room(self) -> None:
-        """For the question, the picture's cells and the beginning of an answer."""
+    def _n_cells(self) -> int:
+        """Of the question, the picture and the beginning of an answer."""
         n_cells = len(self.prompt) + RESERVE
         if self.slot.root is not None and self.pictures:
             n_cells += len(self.slot.root.tokens) + self._preview.n_cells
-        self.slot.make_room(n_cells)
+        return n_cells
 
     def begin(self) -> Branch:
-        self._calls = self.runtime.decode_calls
         cache = BranchCache(
             self.runtime,
             sight=self._sight,
             stop=self.stop,
             counters=self.counters,
-            restart=lambda: self.slot.fork()[0],
+            restart=lambda: self._forked(cache)[0],
         )
         drafter = self._open_drafter(cache)
-        cache.reserves.append(self.slot.evict_another)
+        cache.reserves += [
+            self.slot.evict_another,
+            lambda: self.runtime.turns.wait_for_another(self.stop),
+        ]
         self._place(cache)
         self._catch_up(cache)
-        sequence, n_cached = self.slot.fork()
+        sequence, n_cached = self._forked(cache)
         pending = self.slot.history[n_cached:] + self.prompt
         self.counters.prefill_tokens += len(pending)
         self.counters.cached_tokens += n_cached
@@ -255,13 +262,18 @@ class LocalAttempt:
         stated = {name: value for name, value in given.items() if value is not None}
         return replace(self.runtime.default_sampling(), **stated)
 
+    def _forked(self, cache: BranchCache) -> tuple[int, int]:
+        """A sequence that continues the history, and how many of its tokens are cached."""
+        sequence = cache.take_sequence()
+        return sequence, self.slot.fork(sequence)
+
     def _catch_up(self, cache: BranchCache) -> None:
         """Turns that were told, not answered here, are computed once, for all that comes after."""
         slot = self.slot
         pending = slot.history[slot.n_cached :]
         if len(pending) < TOLD or self.runtime.n_free_sequences < 2:
             return
-        sequence, n_cached = slot.fork()
+        sequence, n_cached = self._forked(cache)
         start = slot.start + n_cached
         try:
             cache.decode([Row(token, start + i, sequence) for i, token in enumerate(pending)])
@@ -285,26 +297,20 @@ class LocalAttempt:
         if root.sequence is not None:
             self.runtime.release(root.sequence)  # another picture came after a question that failed
             root.sequence = None
-        while True:
-            sequence = cache.take_sequence()
-            if sequence is None:
-                raise ContextFullError(
-                    "no sequence is free for the picture", hint="Close some conversations."
-                )
-            try:
-                place = self.runtime.vision.place(
-                    self._sight, sequence, root.tokens, stop=self.stop
-                )
-            except BaseException as error:
-                self.runtime.release(sequence)
-                if isinstance(error, ContextFullError) and cache.make_room():
-                    continue
-                raise
-            self.runtime.decode_calls += 1
-            self.counters.prefill_tokens += place.cells
-            root.sequence, root.place = sequence, place
-            root.pictures = tuple(picture.key for picture in self.pictures)
-            return
+        root.sequence = cache.with_room(lambda: self._placed(root, cache))
+        root.pictures = tuple(picture.key for picture in self.pictures)
+
+    def _placed(self, root: Root, cache: BranchCache) -> int:
+        sequence = cache.take_sequence()
+        try:
+            place = self.runtime.vision.place(self._sight, sequence, root.tokens, stop=self.stop)
+        except BaseException:
+            self.runtime.release(sequence)
+            raise
+        self.counters.decode_steps += 1
+        self.counters.prefill_tokens += place.cells
+        root.place = place
+        return sequence
 
     def keep(self, branch: Branch) -> None:
         """Adds the turn to the conversation; its last token is decoded with the next turn."""

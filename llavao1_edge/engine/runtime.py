@@ -24,8 +24,9 @@ from llavao1_edge.engine.memory import (
     quantisation_name,
 )
 from llavao1_edge.engine.sizes import Sizes, n_states, sizes
+from llavao1_edge.engine.turns import Step, Turns
 from llavao1_edge.engine.words import mllama_words, native_words
-from llavao1_edge.errors import BackendError, ModelFileError, UsageError
+from llavao1_edge.errors import BackendError, LlavaError, ModelFileError, UsageError
 from llavao1_edge.llama.context import Context, Row
 from llavao1_edge.llama.guide import Vocabulary
 from llavao1_edge.llama.model import Model
@@ -44,20 +45,28 @@ GPU_SEQUENCES = 31
 
 
 class Runtime:
-    """Owns text model, vision model and context. Not for two threads at a time."""
+    """Owns text model, vision model and context. Not for two threads at a time: see `turns`."""
 
     def __init__(
-        self, text: Path, mmproj: Path, settings: RuntimeSettings, *, width: int, stop: Stop
+        self,
+        text: Path,
+        mmproj: Path,
+        settings: RuntimeSettings,
+        *,
+        width: int,
+        parallel: int = 1,
+        stop: Stop,
     ) -> None:
-        """width: candidates to make room for; stop: asked while the text model is loaded."""
-        self._width = width
+        """width: candidates to make room for; parallel: answers that are written at once; stop:
+        asked while the text model is loaded."""
+        self._width = max(width, parallel)
+        self.turns = Turns(parallel)
         self.settings = settings
         self.text_header, self.mmproj_header = read_pair(text, mmproj)
         self.kind = kind_of(self.text_header, self.mmproj_header)
         if settings.chat_format is not None:
             chat_format(settings.chat_format)  # before anything is loaded
         self._pieces: dict[int, bytes] = {}
-        self.decode_calls = 0
         self.chosen = choose(machine_devices(settings.servers), settings)
         try:
             self._open_all(stop)
@@ -134,6 +143,7 @@ class Runtime:
                 cpu=self.chosen.cpu,
                 n_threads=self.n_threads,
                 f32=self.f32_cache,
+                most_pictures=self.turns.at_once,
             )
         return NativeModel(
             self.mmproj_header,
@@ -282,5 +292,40 @@ class Runtime:
 
         Raises Cancelled, ContextFullError, BackendError; the rows' cells must then be forgotten.
         """
-        self.decode_calls += 1
-        self.vision.decode(rows, sight, stop=stop)
+        self.vision.decode(rows, [sight] * len(rows), stop=stop)
+
+    def step(self, rows: Sequence[Row], sight: Any, *, stop: Stop) -> NDArray[np.float32]:
+        """The same inside a turn, together with what other answers need now; a copy of the logits
+        (n, n_vocab) of the n rows with `output`."""
+        n_joined = len(rows) * self.turns.at_once
+        if self.turns.alone or n_joined > self.context.n_batch:
+            self.decode(rows, sight, stop=stop)
+            return self.context.outputs(sum(row.output for row in rows))
+        step = Step(rows, sight, stop)
+        self.turns.meet(step, self._decode_all)
+        if step.error is not None:
+            raise step.error
+        assert step.logits is not None
+        return step.logits
+
+    def _decode_all(self, steps: Sequence[Step]) -> None:
+        """Gives each its logits, or its error: where they fail together, each is tried alone."""
+        steps = sorted(steps, key=lambda step: hash(step.sight))  # what sees the same, side by side
+        rows = [row for step in steps for row in step.rows]
+        sights = [step.sight for step in steps for _ in step.rows]
+        try:
+            self.vision.decode(rows, sights, stop=lambda: all(step.stop() for step in steps))
+            logits = self.context.outputs(sum(row.output for row in rows))
+        except BaseException as error:
+            if len(steps) == 1 or not isinstance(error, LlavaError):
+                for step in steps:
+                    step.error = error
+                return
+            for step in steps:
+                self._decode_all([step])
+            return
+        start = 0
+        for step in steps:
+            n = sum(row.output for row in step.rows)
+            step.logits = logits[start : start + n]
+            start += n

@@ -8,8 +8,9 @@ from threading import Event as Flag
 from typing import Protocol
 from weakref import ref
 
-from llavao1_edge.backend import Backend, Stop
-from llavao1_edge.engine.answering import Answering, Asked
+from llavao1_edge.backend import Backend, Request, Stop
+from llavao1_edge.engine.answering import Answering
+from llavao1_edge.engine.formats import check_fits
 from llavao1_edge.engine.turns import Stream, Turns
 from llavao1_edge.errors import UsageError
 from llavao1_edge.images import Picture, open_picture
@@ -147,18 +148,19 @@ class Session(Closing):
         One answer is written at a time: another question from the same thread raises UsageError
         until this stream is finished or closed, other threads wait.
         """
-        asked = Asked(
+        strategy = search or Staged()
+        check_fits(strategy, answer_format)
+        request = Request(
             question,
-            search or Staged(),
             seed,
             sampling or SamplingSettings(),
             budget or BudgetSettings(),
             answer_format,
             top_logprobs,
-            remember,
+            strategy.width,
         )
         control = _Control(stop)
-        stream = self._stream(asked, control)
+        stream = self._stream(request, strategy, control, remember=remember)
         control.stream = ref(stream)
         if self._running is None:
             self._control = control
@@ -172,13 +174,17 @@ class Session(Closing):
         if self._control is not None:
             self._control.cancelled.set()
 
-    def _stream(self, asked: Asked, control: _Control) -> Generator[Event, None, None]:
+    def _stream(
+        self, request: Request, search: Strategy, control: _Control, *, remember: bool
+    ) -> Generator[Event, None, None]:
         if self.closed:
             raise UsageError("the conversation is closed", hint="Start a new session.")
         with self.engine.turns.take(control.stream):
             self._control = self._running = control
             try:
                 self.engine.check_open()
-                yield from Answering(self.conversation, asked, stop=control).run()
+                yield from Answering(
+                    self.conversation, request, search, remember=remember, stop=control
+                ).run()
             finally:
                 self._running = None

@@ -51,6 +51,7 @@ class Slot:
     n_cached: int = 0
     used_at: float = field(default_factory=time.monotonic)
     abandoned: bool = False
+    in_use: bool = False  # an answer is being written: it is not cleared for another
 
     @property
     def start(self) -> int:
@@ -70,15 +71,14 @@ class Slot:
         rooted = self.root is not None and self.root.sequence is not None
         return self.n_cached + (self.root.place.cells if rooted and self.root else 0)
 
-    def fork(self) -> tuple[int, int]:
-        """A sequence that continues the history, and how many of its tokens are cached."""
-        runtime = self.slots.runtime
-        sequence = runtime.take_sequence()
+    def fork(self, sequence: int) -> int:
+        """Lets a free sequence continue the history; how many of its tokens are cached."""
+        context = self.slots.runtime.context
         if self.sequence is not None:
-            runtime.context.fork(self.sequence, sequence)
+            context.fork(self.sequence, sequence)
         elif self.root is not None:
-            runtime.context.fork(self.root.held, sequence)
-        return sequence, self.n_cached
+            context.fork(self.root.held, sequence)
+        return self.n_cached
 
     def keep(self, sequence: int | None, *, history: list[int], n_cached: int) -> None:
         """The conversation goes on from `sequence`, which holds the first `n_cached` tokens (None:
@@ -125,7 +125,8 @@ class Slots:
     def sweep(self) -> None:
         """Frees the slots of conversations that were closed or that nobody holds any more."""
         with self._lock:
-            gone = [s for s in self._seats if s.abandoned or s.owner() is None]
+            seats = [slot for slot in self._seats if not slot.in_use]
+            gone = [slot for slot in seats if slot.abandoned or slot.owner() is None]
             self._seats = [slot for slot in self._seats if slot not in gone]
         for slot in gone:
             self.clear(slot)
@@ -134,7 +135,7 @@ class Slots:
         """Clears the longest unused slot but `keep`; False where none is left."""
         self.sweep()
         with self._lock:
-            others = [other for other in self._seats if other is not keep]
+            others = [other for other in self._seats if other is not keep and not other.in_use]
         held = [other for other in others if other.is_held]
         if not held:
             return False
@@ -165,5 +166,7 @@ class Slots:
             roomy = used + n_tokens <= n_ctx // 2
             if roomy and runtime.n_free_sequences >= SPARE_SEQUENCES:
                 break
+            if other.in_use:
+                continue
             used -= other.n_cells
             self.clear(other)

@@ -163,6 +163,8 @@ class Context:
 
     def outputs(self, n: int) -> NDArray[np.float32]:
         """A copy of the logits (n, n_vocab) of the last batch's `n` output rows, in their order."""
+        if not n:
+            return np.empty((0, self.n_vocab), dtype=np.float32)
         pointer = self._c.llama_get_logits(self.address)
         address = ctypes.cast(pointer, ctypes.c_void_p).value
         if not address:

@@ -117,11 +117,10 @@ class CrossLayers:
         self.forget_plans()
         self._scratch.close()
 
-    def forget_plans(self) -> None:
-        """Plans point at a picture's keys; call this before such a picture is freed."""
-        for made in self._plans.values():
-            made.plan.close()
-        self._plans.clear()
+    def forget_plans(self, states: CrossStates | None = None) -> None:
+        """Plans point at a picture's keys; call this before it is freed (None: all pictures)."""
+        for key in [key for key in self._plans if states is None or key[3] == id(states)]:
+            self._plans.pop(key).plan.close()
 
     # --- once per picture -------------------------------------------------------------------
     def states(self, vision: VisionStates, *, n_tiles: int, f32: bool) -> CrossStates:

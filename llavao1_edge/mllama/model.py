@@ -7,7 +7,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from llavao1_edge.contract.gguf import GgufHeader
@@ -27,9 +27,11 @@ MAX_PICTURES = 2  # kept encoded; a picture of the 11B model takes about 210 MB
 
 @dataclass(frozen=True)
 class Sight:
-    """A picture's keys and values, which rows from position `image_at` on see."""
+    """A picture that rows from position `image_at` on see. Its keys and values are looked up when
+    they are needed, and computed again where they were given up meanwhile."""
 
-    states: CrossStates
+    picture: Picture = field(compare=False)
+    key: str
     image_at: int = 0
 
     def at(self, position: int) -> Sight:
@@ -49,9 +51,12 @@ class MllamaModel:
         cpu: Device,
         n_threads: int,
         f32: bool,
+        most_pictures: int = 1,
     ) -> None:
-        """f32: keys and values of pictures in F32. Raises BackendError, OutOfMemory."""
+        """f32: keys and values of pictures in F32; most_pictures: that one batch may see. Raises
+        BackendError, OutOfMemory."""
         self.shape = shape
+        self._most = max(MAX_PICTURES, most_pictures)
         self._header, self._cpu, self._n_threads, self._f32 = header, cpu, n_threads, f32
         self._pictures: OrderedDict[str, CrossStates] = OrderedDict()
         self._context: Context | None = None
@@ -112,18 +117,25 @@ class MllamaModel:
 
     def see(self, *pictures: Picture, checkpoint: Checkpoint | None = None) -> tuple[Sight, float]:
         (picture,) = pictures
+        started, before = time.perf_counter(), self.n_seen
+        self.states(picture, checkpoint)
+        spent = (time.perf_counter() - started) * 1000
+        return Sight(picture, picture.key), spent if self.n_seen > before else 0.0
+
+    def states(self, picture: Picture, checkpoint: Checkpoint | None = None) -> CrossStates:
+        """A picture's keys and values, good until another picture is read."""
         kept = self._pictures.get(picture.key)
         if kept is not None:
             self._pictures.move_to_end(picture.key)
-            return Sight(kept), 0.0
-        started = time.perf_counter()
+            return kept
         states = self._read(tile_picture(picture.image, rules=self.shape.tiling), checkpoint)
         self.n_seen += 1
         self._pictures[picture.key] = states
-        while len(self._pictures) > MAX_PICTURES:
-            self.encoder.layers.forget_plans()
-            self._pictures.popitem(last=False)[1].close()
-        return Sight(states), (time.perf_counter() - started) * 1000
+        while len(self._pictures) > self._most:
+            _, oldest = self._pictures.popitem(last=False)
+            self.encoder.layers.forget_plans(oldest)
+            oldest.close()
+        return states
 
     def _read(self, tiled: TiledPicture, checkpoint: Callable[[float], None] | None) -> CrossStates:
         """A picture's states. Where memory is short: with less at a time, then on the CPU; what a
@@ -173,12 +185,12 @@ class MllamaModel:
         for start in range(0, len(before), self._context.n_batch):
             chunk = before[start : start + self._context.n_batch]
             rows = [Row(token, start + i, sequence) for i, token in enumerate(chunk)]
-            self.decode(rows, here, stop=stop)
+            self.decode(rows, [here] * len(rows), stop=stop)
         return Place().after(len(before))
 
-    def decode(self, rows: Sequence[Row], sight: Sight | None, *, stop: Stop) -> None:
+    def decode(self, rows: Sequence[Row], sights: Sequence[Sight | None], *, stop: Stop) -> None:
         assert self._context is not None
-        self.injection.begin(_segments(rows, sight), stop=stop)
+        self.injection.begin(self._segments(rows, sights), stop=stop)
         try:
             self._context.decode(rows)
         except LlavaError:
@@ -186,16 +198,19 @@ class MllamaModel:
             raise
         self.injection.check()
 
-
-def _segments(rows: Sequence[Row], sight: Sight | None) -> list[Segment]:
-    """Runs of rows that see the same."""
-    if sight is None:
-        return [Segment(len(rows), None)]
-    segments: list[Segment] = []
-    for row in rows:
-        before = row.position < sight.image_at
-        if segments and segments[-1].before_image == before:
-            segments[-1] = Segment(segments[-1].n + 1, sight.states, before)
-        else:
-            segments.append(Segment(1, sight.states, before))
-    return segments
+    def _segments(self, rows: Sequence[Row], sights: Sequence[Sight | None]) -> list[Segment]:
+        """Runs of rows that see the same. Raises OutOfMemory where not all pictures fit."""
+        segments: list[Segment] = []
+        last: tuple[str, bool] | None = None
+        for row, sight in zip(rows, sights, strict=True):
+            seen = None if sight is None else (sight.key, row.position < sight.image_at)
+            if segments and seen == last:
+                segments[-1] = replace(segments[-1], n=segments[-1].n + 1)
+            else:
+                states = None if sight is None else self.states(sight.picture)
+                segments.append(Segment(1, states, seen is not None and seen[1]))
+            last = seen
+        read = {id(states) for states in self._pictures.values()}
+        if any(one.states is not None and id(one.states) not in read for one in segments):
+            raise OutOfMemory("there is no memory for all pictures at once")
+        return segments

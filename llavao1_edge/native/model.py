@@ -7,7 +7,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,14 @@ class Seen:
 
     chunks: tuple[Chunk, ...]
     rows: tuple[NDArray[np.float32] | None, ...]
+
+
+@dataclass(frozen=True)
+class Sight:
+    """Pictures that stand before the questions."""
+
+    pictures: tuple[Picture, ...] = field(compare=False)
+    keys: tuple[str, ...]
 
 
 class NativeModel:
@@ -157,17 +165,17 @@ class NativeModel:
             )
         return columns * side, rows * side
 
-    def see(
-        self, *pictures: Picture, checkpoint: Checkpoint | None = None
-    ) -> tuple[list[Seen], float]:
+    def see(self, *pictures: Picture, checkpoint: Checkpoint | None = None) -> tuple[Sight, float]:
         started, before = time.perf_counter(), self.n_seen
-        seen = [self._see(picture, checkpoint) for picture in pictures]
+        for picture in pictures:
+            self._see(picture, checkpoint)
         spent = (time.perf_counter() - started) * 1000
         while len(self._pictures) > max(MAX_PICTURES, len(pictures)):
             self._forget_oldest()
-        return seen, spent if self.n_seen > before else 0.0
+        sight = Sight(pictures, tuple(picture.key for picture in pictures))
+        return sight, spent if self.n_seen > before else 0.0
 
-    def _see(self, picture: Picture, checkpoint: Checkpoint | None) -> Seen:
+    def _see(self, picture: Picture, checkpoint: Checkpoint | None = None) -> Seen:
         kept = self._pictures.get(picture.key)
         if kept is not None:
             self._pictures.move_to_end(picture.key)
@@ -207,11 +215,10 @@ class NativeModel:
             self._forget_oldest()
 
     # --- decoding -----------------------------------------------------------------------------
-    def place(
-        self, sight: Sequence[Seen], sequence: int, before: Sequence[int], *, stop: Stop
-    ) -> Place:
+    def place(self, sight: Sight, sequence: int, before: Sequence[int], *, stop: Stop) -> Place:
         place = self._text(before, sequence, Place(), stop=stop)
-        for seen in sight:
+        for picture in sight.pictures:
+            seen = self._see(picture)
             for chunk, rows in zip(seen.chunks, seen.rows, strict=True):
                 if isinstance(chunk, TextChunk):
                     place = self._text(chunk.tokens, sequence, place, stop=stop)
@@ -237,10 +244,10 @@ class NativeModel:
             rows = [
                 Row(token, place.position + start + i, sequence) for i, token in enumerate(chunk)
             ]
-            self.decode(rows, None, stop=stop)
+            self.decode(rows, (), stop=stop)
         return place.after(len(tokens))
 
-    def decode(self, rows: Sequence[Row], sight: Any, *, stop: Stop) -> None:  # noqa: ARG002
+    def decode(self, rows: Sequence[Row], sights: Sequence[Any], *, stop: Stop) -> None:  # noqa: ARG002
         """Every row sees what its sequence holds: there is nothing more to do."""
         assert self._context is not None
         self._context.decode(rows, stop=stop)

@@ -1,4 +1,4 @@
-"""Keeps the engine's process alive, and the queue in front of it: one answer at a time."""
+"""Keeps the engine's process alive, and the queue in front of it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from llavao1_edge.errors import BackendError, LlavaError
@@ -31,13 +31,17 @@ REMEMBERED = 20  # answers whose times tell how long the next will take
 
 
 class Job:
-    """One question on its way. `replies` yields messages, the last is `Done` or `Failed`."""
+    """One question on its way. `replies` yields messages, the last is `Done` or `Failed`.
+
+    ended: the last one was sent; over: the engine has nothing more to do with it; suspect: it was
+    in work when the engine died, and is tried once more, alone.
+    """
 
     def __init__(self, ask: wire.Ask, process: EngineProcess) -> None:
         self.ask, self._process = ask, process
         self.replies: asyncio.Queue[wire.Message] = asyncio.Queue()
-        self.stopped = False
-        self.ended = False
+        self.over = asyncio.Event()
+        self.stopped = self.ended = self.told = self.suspect = False
 
     def stop(self) -> None:
         """Nobody waits for it any more. May be called several times."""
@@ -49,45 +53,58 @@ class Job:
 class EngineProcess:
     """Owns the process. Use it inside one event loop: `start`, `submit`, `close`.
 
-    arguments: for `worker.open_engine`. most_waiting: questions in the queue; timeout: seconds that
-    an answer may take once it has begun.
+    arguments: for `worker.open_engine`; parallel: answers written at once; most_waiting: questions
+    in the queue; timeout: seconds that an answer may take once it has begun.
     """
 
     def __init__(
-        self, arguments: Mapping[str, Any], *, most_waiting: int, timeout: float, metrics: Metrics
+        self,
+        arguments: Mapping[str, Any],
+        *,
+        most_waiting: int,
+        timeout: float,
+        metrics: Metrics,
+        parallel: int = 1,
     ) -> None:
-        self._arguments, self._most, self._timeout = dict(arguments), most_waiting, timeout
+        self._arguments = {**arguments, "parallel": parallel}
+        self._parallel, self._most, self._timeout = parallel, most_waiting, timeout
         self.metrics = metrics
         self.about: Mapping[str, Any] = {}
         self._process: asyncio.subprocess.Process | None = None
-        self._inbox: asyncio.Queue[wire.Message | None] = asyncio.Queue()
         self._waiting: deque[Job] = deque()
         self._wake = asyncio.Event()
-        self._running: Job | None = None
+        self._running: dict[int, Job] = {}
         self._numbers = itertools.count(1)
         self._seconds: deque[float] = deque(maxlen=REMEMBERED)
         self._pause = FIRST_PAUSE_S
         self._try_after = 0.0
-        self._tasks: list[asyncio.Task[None]] = []
-        self._opening = self._closing = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._door = asyncio.Lock()  # one opens it, the others wait
+        self._opening = self._closing = self.is_alive = False
 
     # --- life ---------------------------------------------------------------------------------
     async def start(self) -> None:
         """Opens the model. Raises LlavaError where that fails."""
         await self._open()
-        self._tasks.append(asyncio.create_task(self._work()))
+        self._begin(self._work())
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
         """Ends answers that are being written, and the process."""
         self._closing = True
-        for job in [*self._waiting, *([self._running] if self._running else [])]:
+        for job in [*self._waiting, *self._running.values()]:
             self._end(job, Failure.STOPPED, "the server is shutting down")
         self._waiting.clear()
-        for task in self._tasks:
+        tasks = list(self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks.clear()
-        await self._give_up(after=GRACE_S)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self.is_alive = False
+        await self._give_up(self._process, after=GRACE_S)
 
     @property
     def state(self) -> str:
@@ -95,10 +112,6 @@ class EngineProcess:
         if self._closing:
             return "shutting_down"
         return "loading" if self._opening else "ok" if self.is_alive else "engine_died"
-
-    @property
-    def is_alive(self) -> bool:
-        return self._process is not None and self._process.returncode is None
 
     @property
     def pid(self) -> int:
@@ -118,46 +131,80 @@ class EngineProcess:
             "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
             "PYTHONSAFEPATH": "1",
         }
-        self._inbox = asyncio.Queue()
-        self._process = await asyncio.create_subprocess_exec(
+        process = self._process = await asyncio.create_subprocess_exec(
             *command(MODULE, json.dumps(self._arguments)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
             limit=wire.MOST_LINE,
         )
-        self._tasks = [task for task in self._tasks if not task.done()]
-        self._tasks.append(asyncio.create_task(self._listen(self._process, self._inbox)))
+        first: asyncio.Future[wire.Message | None] = asyncio.get_running_loop().create_future()
+        self._begin(self._listen(process, first))
         try:
-            said = await asyncio.wait_for(self._inbox.get(), LOADING_S)
+            said = await asyncio.wait_for(asyncio.shield(first), LOADING_S)
         except TimeoutError:
             said = None
         if isinstance(said, wire.Ready):
             self.about, self._pause = said.about, FIRST_PAUSE_S
             return
-        await self._give_up(after=1.0)
+        await self._give_up(process, after=1.0)
         if isinstance(said, wire.Broken):
             error = LlavaError(said.message, hint=said.hint)
             error.exit_code = said.exit_code
             raise error
-        code = None if self._process is None else self._process.returncode
         raise BackendError(
-            f"the engine ended while it opened the model (exit code {code})",
+            f"the engine ended while it opened the model (exit code {process.returncode})",
             hint="LLAVAO1_LOG=debug shows what llama.cpp says.",
         )
 
     async def _listen(
-        self, process: asyncio.subprocess.Process, inbox: asyncio.Queue[wire.Message | None]
+        self, process: asyncio.subprocess.Process, first: asyncio.Future[wire.Message | None]
     ) -> None:
+        """Hands messages to those who wait for them: the first one to whoever opens the model."""
         assert process.stdout is not None
         with contextlib.suppress(ValueError, OSError):  # an endless line; a broken pipe
             while line := await process.stdout.readline():
-                inbox.put_nowait(wire.decode(line, []))
-        inbox.put_nowait(None)
+                message = wire.decode(line, [])
+                if first.done():
+                    self._hear(message)
+                else:
+                    self.is_alive = isinstance(message, wire.Ready)
+                    first.set_result(message)
+        if not first.done():
+            first.set_result(None)
+        elif self.is_alive:
+            self._died()
+        await self._give_up(process, after=1.0)
 
-    async def _give_up(self, *, after: float) -> None:
+    def _hear(self, message: wire.Message) -> None:
+        job = self._running.get(getattr(message, "number", 0))
+        if job is None:
+            return
+        ended = isinstance(message, wire.Done | wire.Failed)
+        if not job.ended:
+            job.ended, job.told = ended, True
+            job.replies.put_nowait(message)
+        if ended:
+            job.over.set()
+
+    def _died(self) -> None:
+        """Of several answers any may have been the cause: those that nothing is known of yet are
+        written again, one by one."""
+        self.is_alive = False
+        self.metrics.deaths.inc()
+        LOGGER.warning("the engine died; it is opened again with the next question")
+        alone = len(self._running) == 1
+        for job in reversed(self._running.values()):
+            if alone or job.told or job.stopped or job.suspect:
+                self._end(job, Failure.DIED, "the engine died while it answered: ask again")
+            else:
+                job.suspect = True
+                self._waiting.appendleft(job)
+            job.over.set()
+
+    @staticmethod
+    async def _give_up(process: asyncio.subprocess.Process | None, *, after: float) -> None:
         """Ends the process: by closing its input, then by force."""
-        process = self._process
         if process is None or process.stdin is None:
             return
         process.stdin.close()
@@ -173,8 +220,8 @@ class EngineProcess:
         """Raises Problem where the queue is full, or the server is about to end."""
         if self._closing:
             raise Problem(503, "the server is shutting down", Failure.STOPPED)
-        # The one that is answered, or will be as soon as this loop turns, does not wait.
-        if len(self._waiting) + (self._running is not None) > self._most:
+        # Those that are answered, or will be as soon as this loop turns, do not wait.
+        if len(self._waiting) + len(self._running) >= self._most + self._parallel:
             self.metrics.refused.inc()
             raise Problem(
                 429,
@@ -192,13 +239,13 @@ class EngineProcess:
     def expected_wait_s(self) -> int:
         """Until a place in the queue is free, from the answers before."""
         mean = sum(self._seconds) / len(self._seconds) if self._seconds else 1.0
-        return max(1, round(mean))
+        return max(1, round(mean / self._parallel))
 
     def stop(self, job: Job) -> None:
         if job in self._waiting:
             self._waiting.remove(job)
             self.metrics.waiting.set(len(self._waiting))
-        elif job is self._running:
+        elif job.ask.number in self._running:
             self._send(wire.Stop(job.ask.number))
 
     def _send(self, message: wire.Message) -> None:
@@ -208,66 +255,55 @@ class EngineProcess:
 
     async def _work(self) -> None:
         while True:
-            while not self._waiting:
+            while not self._may_go_on():
                 self._wake.clear()
                 await self._wake.wait()
-            job = self._running = self._waiting.popleft()
+            job = self._waiting.popleft()
+            self._running[job.ask.number] = job
             self.metrics.waiting.set(len(self._waiting))
-            self.metrics.running.set(1)
-            started = time.monotonic()
-            try:
-                await self._answer(job)
-            finally:
-                self._running = None
-                self.metrics.running.set(0)
-            if not job.stopped:
-                self._seconds.append(time.monotonic() - started)
+            self.metrics.running.set(len(self._running))
+            self._begin(self._see_to(job))
+
+    def _may_go_on(self) -> bool:
+        if not self._waiting:
+            return False
+        if self._waiting[0].suspect or any(job.suspect for job in self._running.values()):
+            return not self._running
+        return len(self._running) < self._parallel
+
+    async def _see_to(self, job: Job) -> None:
+        started = time.monotonic()
+        try:
+            await self._answer(job)
+        finally:
+            del self._running[job.ask.number]
+            self.metrics.running.set(len(self._running))
+            self._wake.set()
+        if not job.stopped:
+            self._seconds.append(time.monotonic() - started)
 
     async def _answer(self, job: Job) -> None:
-        await self._bury()
-        if not self.is_alive and not await self._reopen(job):
-            return
-        self._send(job.ask)
+        async with self._door:
+            if not self.is_alive and not await self._reopen(job):
+                return
+            job.over.clear()
+            self._send(job.ask)
+            process = self._process
         deadline = time.monotonic() + self._timeout
         ends_by: float | None = None  # once it was told to stop
-        while True:
+        while not job.over.is_set():
             now = time.monotonic()
             if ends_by is not None and now > ends_by:
                 LOGGER.warning("the engine does not stop: it is ended")
-                await self._give_up(after=0.0)
+                await self._give_up(process, after=0.0)
             elif ends_by is None and (job.stopped or now > deadline):
                 if not job.stopped:
                     said = f"the answer took longer than {self._timeout:g} s"
                     self._end(job, Failure.TIMEOUT, said)
                     self._send(wire.Stop(job.ask.number))
                 ends_by = now + GRACE_S
-            try:
-                message = await asyncio.wait_for(self._inbox.get(), TICK_S)
-            except TimeoutError:
-                continue
-            if message is None:
-                await self._died()
-                self._end(job, Failure.DIED, "the engine died while it answered: ask again")
-                return
-            if getattr(message, "number", None) != job.ask.number:
-                continue
-            ended = isinstance(message, wire.Done | wire.Failed)
-            if not job.ended:
-                job.ended = ended
-                job.replies.put_nowait(message)
-            if ended:
-                return
-
-    async def _bury(self) -> None:
-        """A process that died while nobody asked."""
-        while not self._inbox.empty():
-            if self._inbox.get_nowait() is None:
-                await self._died()
-
-    async def _died(self) -> None:
-        self.metrics.deaths.inc()
-        LOGGER.warning("the engine died; it is opened again with the next question")
-        await self._give_up(after=1.0)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(job.over.wait(), TICK_S)
 
     async def _reopen(self, job: Job) -> bool:
         """False: it cannot be opened, and the job has its failure."""

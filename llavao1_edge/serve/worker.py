@@ -51,57 +51,71 @@ class Pipe:
         self.inbox: queue.Queue[wire.Ask | None] = queue.Queue()
         self.closed = threading.Event()
         self.stopped: set[int] = set()
+        self._open: set[int] = set()  # questions that have not been answered
+        self._lock = threading.Lock()
         self._source, self._sink = source, sink
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
         while (message := wire.read(self._source)) is not None:
-            if isinstance(message, wire.Stop):
-                self.stopped.add(message.number)
-            elif isinstance(message, wire.Ask):
-                self.inbox.put(message)
+            with self._lock:
+                if isinstance(message, wire.Stop):
+                    self.stopped |= {message.number} & self._open
+                elif isinstance(message, wire.Ask):
+                    self._open.add(message.number)
+                    self.inbox.put(message)
         self.closed.set()
         self.inbox.put(None)
         threading.Timer(GRACE_S, os._exit, (0,)).start()
 
-    def forget_before(self, number: int) -> None:
-        """Answers come in the order of their numbers: who stopped an earlier one has been heard."""
-        self.stopped.difference_update([one for one in tuple(self.stopped) if one < number])
+    def answered(self, number: int) -> None:
+        """Whoever stops it from now on comes too late."""
+        with self._lock:
+            self._open.discard(number)
+            self.stopped.discard(number)
 
     def send(self, message: wire.Message) -> None:
+        data = wire.encode(message)
         try:
-            self._sink.write(wire.encode(message))
-            self._sink.flush()
+            with self._lock:
+                self._sink.write(data)
+                self._sink.flush()
         except OSError:
             self.closed.set()
 
 
 class Answerer:
-    """Answers one question after the other with one engine."""
+    """Answers questions with one engine; each thread that works does so one after the other."""
 
     def __init__(self, engine: Engine, pipe: Pipe) -> None:
         self.engine, self.pipe = engine, pipe
+        self._lock = threading.Lock()  # of what is kept
         self._sessions: Kept[Session] = Kept(MAX_SESSIONS)
         self._pictures: OrderedDict[bytes, Picture] = OrderedDict()
 
-    def answer(self, ask: wire.Ask) -> None:
-        """Sends deltas and choices, at last `Done` or `Failed`."""
-        self.pipe.forget_before(ask.number)
+    def work(self) -> None:
+        """Until there are no more questions."""
+        while (ask := self.pipe.inbox.get()) is not None:
+            last = self.answer(ask)
+            self.pipe.answered(ask.number)
+            self.pipe.send(last)
+        self.pipe.inbox.put(None)  # for the other threads
+
+    def answer(self, ask: wire.Ask) -> wire.Done | wire.Failed:
+        """Sends deltas and choices. The last word is the result."""
         try:
             self._answer(ask)
         except LlavaError as error:
             kinds = (failure for kind, failure in FAILURES if isinstance(error, kind))
             failure = next(kinds, Failure.ENGINE)
-            self.pipe.send(wire.Failed(ask.number, failure, error.message, error.hint))
+            return wire.Failed(ask.number, failure, error.message, error.hint)
         except MemoryError:
-            problem = "there is not enough memory"
-            self.pipe.send(wire.Failed(ask.number, Failure.ENGINE, problem))
+            return wire.Failed(ask.number, Failure.ENGINE, "there is not enough memory")
         except Exception as error:
             message = f"unexpected {type(error).__name__}: {error}"
             hint = "This is a bug; please report it."
-            self.pipe.send(wire.Failed(ask.number, Failure.ENGINE, message, hint))
-        else:
-            self.pipe.send(wire.Done(ask.number))
+            return wire.Failed(ask.number, Failure.ENGINE, message, hint)
+        return wire.Done(ask.number)
 
     def _answer(self, ask: wire.Ask) -> None:
         most = self.engine.about.max_pictures
@@ -112,7 +126,9 @@ class Answerer:
             )
         pictures = [self._open(data) for data in ask.pictures]
         about = tuple(picture.key for picture in pictures)
-        session = self._sessions.take((about, ask.turns)) or self._begun(ask, pictures)
+        with self._lock:
+            kept = self._sessions.take((about, ask.turns))
+        session = kept or self._begun(ask, pictures)
         said: tuple[tuple[str, str], ...] = ask.turns
         try:
             for choice in range(ask.n):
@@ -122,17 +138,21 @@ class Answerer:
             said = (*ask.turns, (ask.question, conclusion))
         finally:  # after an error it is as it was
             if _pixels(pictures) <= MOST_PIXELS:
-                self._sessions.keep((about, said), session)
+                with self._lock:
+                    self._sessions.keep((about, said), session)
             else:
                 session.close()
 
     def _open(self, data: bytes) -> Picture:
-        picture = self._pictures.pop(data, None) or open_picture(data, name="the picture")
-        self._pictures[data] = picture
-        while len(self._pictures) > 1 and (
-            len(self._pictures) > OPENED or _pixels(self._pictures.values()) > MOST_PIXELS
-        ):
-            self._pictures.popitem(last=False)
+        with self._lock:
+            kept = self._pictures.pop(data, None)
+        picture = kept or open_picture(data, name="the picture")
+        with self._lock:
+            self._pictures[data] = picture
+            while len(self._pictures) > 1 and (
+                len(self._pictures) > OPENED or _pixels(self._pictures.values()) > MOST_PIXELS
+            ):
+                self._pictures.popitem(last=False)
         return picture
 
     def _begun(self, ask: wire.Ask, pictures: list[Picture]) -> Session:
@@ -211,6 +231,7 @@ def open_engine(given: dict[str, Any]) -> Engine:
         mmproj=given["mmproj"],
         settings=RuntimeSettings(**given["settings"]),
         search=max(strategy, careful, key=lambda one: one.width),
+        parallel=given["parallel"],
     )
 
 
@@ -219,8 +240,9 @@ def main() -> None:
     sink = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     pipe = Pipe(sys.stdin.buffer, sink)
+    given = json.loads(sys.argv[1])
     try:
-        engine = open_engine(json.loads(sys.argv[1]))
+        engine = open_engine(given)
     except LlavaError as error:
         pipe.send(wire.Broken(error.message, error.hint, error.exit_code))
         return
@@ -229,8 +251,11 @@ def main() -> None:
         about = {"context": found.context, "kind": found.kind, "device": found.device}
         pipe.send(wire.Ready({**about, "identity": found.identity, "memory": found.memory}))
         answerer = Answerer(engine, pipe)
-        while (ask := pipe.inbox.get()) is not None:
-            answerer.answer(ask)
+        threads = [threading.Thread(target=answerer.work) for _ in range(given["parallel"])]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
 
 
 if __name__ == "__main__":

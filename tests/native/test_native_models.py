@@ -111,7 +111,8 @@ def fresh(engine: Engine, tokens: list[int], *, at_a_time: int = 128) -> NDArray
 def continued(engine: Engine, session: Any) -> tuple[list[int], NDArray[np.float32]]:
     """(history after the picture, logits after it) from the sequence that the search has left."""
     slot, runtime = session.conversation.slot, engine.runtime
-    sequence, n_cached = slot.fork()
+    sequence = runtime.take_sequence()
+    n_cached = slot.fork(sequence)
     pending = slot.history[n_cached:]
     assert pending, "a branch keeps its last token pending"
     start = slot.start + n_cached
@@ -310,7 +311,7 @@ def test_a_picture_is_stopped_while_it_is_read(engine: Engine) -> None:
     assert asked == 2
     sight, milliseconds = vision.see(open_picture(PICTURE))  # nothing of it was kept
     assert milliseconds > 0
-    assert len(sight) == 1
+    assert len(sight.pictures) == 1
 
 
 def test_a_picture_is_stopped_while_it_is_placed(engine: Engine) -> None:
@@ -340,7 +341,8 @@ def test_a_picture_is_stopped_inside_the_batch_that_places_it(engine: Engine) ->
             vision.place(sight, sequence, (), stop=stop)
         counts.append(asked)
         runtime.release(sequence)
-    assert counts[0] > 3 * len(sight[0].chunks)  # inside batches, not only between them
+    (seen,) = vision._pictures.values()
+    assert counts[0] > 3 * len(seen.chunks)  # inside batches, not only between them
     assert counts[1] < counts[0]
     assert nothing_left(runtime)
 
@@ -629,14 +631,14 @@ def test_a_picture_too_large_for_the_context_is_refused() -> None:
 def test_embeddings_do_not_depend_on_what_was_read_before(engine: Engine) -> None:
     vision = engine.runtime.vision
     assert isinstance(vision, NativeModel)
-    first, _ = vision.see(open_picture(PICTURE))
-    kept = [rows.copy() for rows in first[0].rows if rows is not None]
+    first = vision._see(open_picture(PICTURE))
+    kept = [rows.copy() for rows in first.rows if rows is not None]
     vision.see(open_picture(OTHER))
     vision.forget_pictures()
-    again, _ = vision.see(open_picture(PICTURE))
-    for before, after in zip(kept, (r for r in again[0].rows if r is not None), strict=True):
+    again = vision._see(open_picture(PICTURE))
+    for before, after in zip(kept, (r for r in again.rows if r is not None), strict=True):
         assert (before == after).all()
-    assert all(chunk.address for chunk in again[0].chunks if isinstance(chunk, ImageChunk))
+    assert all(chunk.address for chunk in again.chunks if isinstance(chunk, ImageChunk))
 
 
 def test_a_very_long_and_a_very_small_picture(engine: Engine) -> None:

@@ -62,7 +62,7 @@ class OneStage:
         return root
 
 
-class Bench:
+class Steps:
     def __init__(self, engine: Engine, n_steps: int) -> None:
         self.engine, self.runtime, self.n_steps = engine, engine.runtime, n_steps
         self.picture = open_picture(demo.samples()[0].picture)
@@ -153,7 +153,7 @@ class Bench:
         return times
 
 
-def measure(bench: Bench, rounds: int) -> dict[int, Times]:
+def measure(bench: Steps, rounds: int) -> dict[int, Times]:
     found = {n: Times() for n in COUNTS}
     for number in range(rounds + 1):
         for n, times in found.items():
@@ -204,7 +204,7 @@ def main() -> None:
         text, mmproj = native_one_b(options.native)
     settings = RuntimeSettings(gpu_layers=0, context=2048, threads=options.threads)
     with Engine.open(text=text, mmproj=mmproj, settings=settings) as engine:
-        bench = Bench(engine, options.steps)
+        bench = Steps(engine, options.steps)
         found = measure(bench, options.rounds)
         print(header("lockstep"))
         threads = engine.runtime.n_threads

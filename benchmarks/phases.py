@@ -50,7 +50,7 @@ def timed(name: str, seconds: list[float], floor_ms: float | None = None) -> Pha
 
 
 # --- phases -------------------------------------------------------------------------------------
-class Bench:
+class PairPhases:
     """One open pair and what was measured on it."""
 
     def __init__(self, engine: Engine) -> None:
@@ -197,7 +197,7 @@ def main() -> None:
         Engine.open(text=text, mmproj=mmproj, settings=settings).close()
         loads.append(time.perf_counter() - started)
     with Engine.open(text=text, mmproj=mmproj, settings=settings) as engine:
-        bench = Bench(engine)
+        bench = PairPhases(engine)
         bench.phases.append(timed("load the pair (warm file cache)", loads))
         if options.picture_rounds:
             bench.pictures(options.picture_rounds)
@@ -205,7 +205,7 @@ def main() -> None:
     report(bench, options, text)
 
 
-def report(bench: Bench, options: argparse.Namespace, text: Path) -> None:
+def report(bench: PairPhases, options: argparse.Namespace, text: Path) -> None:
     command = f"python -m benchmarks.phases {' '.join(sys.argv[1:])}".strip()
     machine = {
         "cpu": cpu(),

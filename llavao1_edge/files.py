@@ -1,9 +1,51 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and files of JSON lines that a kill may have cut off."""
 
 from __future__ import annotations
 
+import errno
+import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a file of JSON lines. value: None where it is no JSON, or not a whole line: the
+    last one, which was being written."""
+
+    data: bytes
+    value: Any
+
+    @property
+    def is_whole(self) -> bool:
+        return self.data.endswith(b"\n")
+
+
+def read_lines(path: Path) -> list[Line]:
+    """Nothing where there is no file. Raises OSError."""
+    data = path.read_bytes() if path.exists() else b""
+    return [Line(line, _value(line)) for line in data.splitlines(keepends=True)]
+
+
+def _value(line: bytes) -> Any:
+    try:
+        return json.loads(line) if line.endswith(b"\n") else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def append_line(path: Path, data: bytes) -> None:
+    """All of it or nothing: the next line must not follow half a line. Raises OSError."""
+    with path.open("ab", buffering=0) as file:
+        before = os.fstat(file.fileno()).st_size
+        try:
+            if file.write(data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            file.truncate(before)
+            raise
 
 
 def write_whole(path: Path, data: str | bytes) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import time
+from itertools import takewhile
 from pathlib import Path
 from typing import TextIO
 
@@ -17,6 +18,7 @@ from filelock import FileLock, Timeout
 
 from llavao1_convert.writer import Slots
 from llavao1_edge.errors import CheckpointError
+from llavao1_edge.files import read_lines
 
 SYNC_SECONDS = 5.0
 
@@ -56,16 +58,8 @@ class Work:
         return journal
 
     def _read(self, path: Path, key: str) -> bool:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
-        entries = []
-        for line in lines:
-            try:
-                entries.append(json.loads(line))
-            except ValueError:
-                break  # the line that was being written
-            if not line.endswith("\n"):
-                with path.open("a", encoding="utf-8") as file:
-                    file.write("\n")
+        lines = read_lines(path)
+        entries = list(takewhile(bool, (line.value for line in lines)))
         if not entries or entries[0] != {"key": key}:
             return False
         for entry in entries[1:]:
@@ -73,9 +67,8 @@ class Work:
                 self.digests[entry["tensor"]] = entry["digest"]
             else:
                 self.done.add(entry["done"])
-        whole = sum(len(line.encode()) for line in lines[: len(entries)])
-        if len(entries) < len(lines):
-            os.truncate(path, whole)
+        if len(entries) < len(lines):  # the line that was being written
+            os.truncate(path, sum(len(line.data) for line in lines[: len(entries)]))
         return True
 
     # --- while it grows -----------------------------------------------------------------------

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from llavao1_edge.errors import UsageError
-from llavao1_edge.files import write_whole
+from llavao1_edge.files import append_line, read_lines, write_whole
 
 Row = dict[str, Any]
 
@@ -38,22 +38,21 @@ class Rows:
             ) from None
         try:
             self._read()
-            self._file = path.open("a", encoding="utf-8")
+            path.touch()
         except BaseException:
             self._lock.release()
             raise
 
     def _read(self) -> None:
-        data = self.path.read_bytes() if self.path.exists() else b""
         good, bad = [], []
-        for line in data.splitlines(keepends=True):
-            row = _row(line)
+        for line in read_lines(self.path):
+            row = _row(line.value)
             if row is not None:
-                good.append(line)
+                good.append(line.data)
                 self.known[row["id"]] = row
             else:
-                bad.append(line)
-        torn = bool(bad) and not data.endswith(b"\n") and _begins_like_a_row(bad[-1])
+                bad.append(line.data)
+        torn = bool(bad) and not bad[-1].endswith(b"\n") and _begins_like_a_row(bad[-1])
         if torn:
             bad.pop()
         if bad and not good:
@@ -68,19 +67,20 @@ class Rows:
             write_whole(self.path, b"".join(good))
 
     def add(self, row: Row) -> None:
-        self._file.write(json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n")
-        self._file.flush()
+        line = json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n"
+        append_line(self.path, line.encode())
         self.known[row["id"]] = row
 
     def take(self, path: Path) -> int:
         """Rows of another run's file that are not known here; how many. Raises UsageError."""
         try:
-            lines = path.read_bytes().splitlines(keepends=True)
+            path.stat()
+            lines = read_lines(path)
         except OSError as error:
             raise UsageError(
                 f"cannot read {path}: {error.strerror}", hint="Give the folders of other runs."
             ) from None
-        found = [row for line in lines if (row := _row(line)) is not None]
+        found = [row for line in lines if (row := _row(line.value)) is not None]
         if lines and not found:
             raise UsageError(
                 f"{path} is not a file of rows of an evaluation", hint="Check the folders."
@@ -91,18 +91,17 @@ class Rows:
         return len(new)
 
     def close(self) -> None:
-        os.fsync(self._file.fileno())
-        self._file.close()
+        with self.path.open("ab") as file:
+            os.fsync(file.fileno())
         self._lock.release()
 
 
-def _row(line: bytes) -> Row | None:
-    """None for what is not a whole line, or not a row."""
-    try:
-        row = json.loads(line) if line.endswith(b"\n") else {}
-        return row if isinstance(row["id"], str) and isinstance(row["question"], str) else None
-    except (ValueError, KeyError, TypeError, RecursionError):
+def _row(value: Any) -> Row | None:
+    """None for what is no row."""
+    if not isinstance(value, dict):
         return None
+    texts = (value.get("id"), value.get("question"))
+    return value if all(isinstance(text, str) for text in texts) else None
 
 
 def _begins_like_a_row(line: bytes) -> bool:

@@ -350,7 +350,7 @@ def test_results_that_cannot_be_written_pause_the_run(
         raise OSError(28, write)
 
     with monkeypatch.context() as patch:
-        patch.setattr("llavao1_gui.state.batch._append", full)
+        patch.setattr("llavao1_gui.state.batch.append_line", full)
         desk.start(table(tmp_path, "one?", "two?"), "", str(tmp_path / "r"))
         window.wait(lambda: desk.run.paused)
         assert write in desk.dialog.problem.text()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import codecs
 import csv
-import errno
 import io
 import json
 import os
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from llavao1_edge.errors import LlavaError, UsageError
-from llavao1_edge.files import write_whole
+from llavao1_edge.files import append_line, read_lines, write_whole
 
 ENDINGS = (
     *(".png", ".jpg", ".jpeg", ".jfif", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".avif"),
@@ -145,24 +144,24 @@ class Results:
 
     def _read(self) -> None:
         """A later line on the same row counts: it was tried again after an error."""
-        data = self.path.read_bytes() if self.path.exists() else b""
-        whole = 0
-        for line in data.splitlines(keepends=True):
+        lines, n = read_lines(self.path), 0
+        for line in lines:
+            found = line.value
             try:
-                found = json.loads(line)
-                key = Row(found["picture"], found["question"])
-            except (ValueError, KeyError, TypeError):
+                self.done[Row(found["picture"], found["question"])] = found
+            except (KeyError, TypeError):
                 break
-            if not line.endswith(b"\n"):
-                break
-            self.done[key] = found
-            whole += len(line)
-        if whole == len(data):
+            n += 1
+        if n == len(lines):
             return
-        rest = data[whole:]  # the line that was being written when the run was killed, or not ours
-        if b"\n" in rest or not (rest.startswith(LINE_START) or LINE_START.startswith(rest)):
+        rest = lines[n].data  # what was being written when the run was killed, or not ours
+        if (
+            n + 1 < len(lines)
+            or lines[n].is_whole
+            or not (rest.startswith(LINE_START) or LINE_START.startswith(rest))
+        ):
             raise LlavaError(f"{self.path} is not a file of results", hint="Choose another file.")
-        os.truncate(self.path, whole)
+        os.truncate(self.path, sum(len(line.data) for line in lines[:n]))
 
     def _write_table(self) -> None:
         """Anew from the rows: a kill may have come between a row and its line in the table."""
@@ -186,9 +185,9 @@ class Results:
         """found: conclusion, seconds, error, notes, stages."""
         record = {"picture": row.picture, "question": row.question, **found}
         try:
-            _append(self.path, _line(record))
+            append_line(self.path, _line(record))
             self.done[row] = record
-            _append(self.csv_path, _table([_cells(record)]))
+            append_line(self.csv_path, _table([_cells(record)]))
         except OSError as error:
             raise self._problem(error) from error
 
@@ -197,18 +196,6 @@ class Results:
             f"cannot write {self.path}: {error.strerror or error}",
             hint="Free some space or choose another file, and go on.",
         )
-
-
-def _append(path: Path, data: bytes) -> None:
-    """All of it or nothing: the next line must not follow half a line."""
-    with path.open("ab", buffering=0) as file:
-        before = os.fstat(file.fileno()).st_size
-        try:
-            if file.write(data) != len(data):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        except OSError:
-            file.truncate(before)
-            raise
 
 
 def _line(record: Mapping[str, Any]) -> bytes:

@@ -1,0 +1,329 @@
+"""The teacher's answers: a scripted teacher over real HTTP, and our own engine as one."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from llavao1_edge.evaluation.items import CHOICE, NUMBER, OUTSIDE, TEXT, Item
+from llavao1_edge.stages import STAGES
+from tests.serve.running import serving
+from train.annotate.__main__ import main
+from train.annotate.asking import Form, Reason, Teacher, judge, prompt
+from train.questions import draw_task
+from train.scene import draw_scene, render, scene_rng
+
+USAGE = {"prompt_tokens": 100, "completion_tokens": 20}
+
+
+def staged(conclusion: str, reasoning: str = "One, two, three.") -> str:
+    texts = ("Count.", "Three shapes.", reasoning, conclusion)
+    parts = zip(STAGES, texts, strict=True)
+    return "\n\n".join(f"{stage.opening} {text} {stage.closing}" for stage, text in parts)
+
+
+def reply(text: str, ended: str = "stop", **more: Any) -> dict[str, Any]:
+    message = {"role": "assistant", "content": text, **more}
+    return {"choices": [{"message": message, "finish_reason": ended}], "usage": dict(USAGE)}
+
+
+# --- one reply -----------------------------------------------------------------------------------
+COUNT = Item("1", 1, "How many?", ("3",), NUMBER)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (reply(staged("3")), None),
+        (reply(staged("There are 3 of them.")), None),
+        (reply(staged("4")), Reason.DISAGREES),
+        (reply("3"), Reason.MALFORMED),
+        (reply(staged("3") + " Is there more?"), Reason.MALFORMED),
+        (reply(staged("3").replace("</CAPTION>", "")), Reason.MALFORMED),
+        (reply(staged("")), Reason.MALFORMED),
+        (reply(staged("3").replace("CAPTION", "SUMMARY")), Reason.MALFORMED),
+        (reply(staged("3", "So it is <CONCLUSION>.")), Reason.MALFORMED),
+        (reply(staged("3", "The reference answer says 3.")), Reason.LEAKS),
+        (reply(staged("3"), "length"), Reason.CUT_OFF),
+        (reply("", "content_filter"), Reason.REFUSED),
+        (reply("", refusal="I cannot help with that."), Reason.REFUSED),
+        ({}, Reason.MALFORMED),
+        ({"choices": [None]}, Reason.MALFORMED),
+        ({"choices": [{"message": {"content": ["odd"]}}]}, Reason.MALFORMED),
+    ],
+)
+def test_what_of_a_reply_can_be_used(answer: dict[str, Any], reason: Reason | None) -> None:
+    verdict = judge(COUNT, answer, unchecked=False)
+    assert verdict.reason is reason
+    if reason is None:
+        assert verdict.text.startswith("<SUMMARY> Count. </SUMMARY>\n\n<CAPTION> Three")
+
+
+def test_a_choice_is_the_option_alone() -> None:
+    item = Item("1", 1, "Which?", ("B",), CHOICE, options={"A": "a cat", "B": "a dog"})
+    verdict = judge(item, reply(staged("B. a dog")), unchecked=False)
+    assert verdict.stages["conclusion"] == "B"
+    assert judge(item, reply(staged("A")), unchecked=False).reason is Reason.DISAGREES
+
+
+def test_what_cannot_be_compared() -> None:
+    item = Item("1", 1, "Describe it.", (), OUTSIDE)
+    assert judge(item, reply(staged("A cat.")), unchecked=False).reason is Reason.UNCHECKED
+    assert judge(item, reply(staged("A cat.")), unchecked=True).reason is None
+
+
+def test_the_teacher_is_told_what_to_do() -> None:
+    item = Item("1", 1, "Which?", ("Rome",), TEXT)
+    asked = prompt(item, Teacher("gpt"))
+    assert all(f"{s.opening} " in asked and f" {s.closing}" in asked for s in STAGES)
+    assert asked.endswith("Question: Which?")
+    assert "Rome" not in asked
+    assert "Rome" in prompt(item, Teacher("gpt", shows_answer=True))
+    assert prompt(item, Teacher("llava-cot", Form.PLAIN)) == "Which?"
+
+
+# --- runs ----------------------------------------------------------------------------------------
+class Script:
+    """says: (question, how often it was asked before) → (status, reply)."""
+
+    def __init__(self, says: Callable[[str, int], tuple[int, dict[str, Any]]]) -> None:
+        self.says, self.asked = says, Counter[str]()
+        self.bodies: list[dict[str, Any]] = []
+        self.most = self.now = 0
+        self.lock = threading.Lock()
+
+
+@contextmanager
+def teacher(script: Script) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            self.answer(200, {"data": [{"id": "gpt-4o", "owned_by": "someone"}]})
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            question = re.findall(r"Question: (.*)", body["messages"][0]["content"][-1]["text"])[-1]
+            with script.lock:
+                script.now += 1
+                script.most = max(script.most, script.now)
+                n = script.asked[question]
+                script.asked[question] += 1
+                script.bodies.append(body)
+            time.sleep(0.01)
+            status, said = script.says(question, n)
+            with script.lock:
+                script.now -= 1
+            self.answer(status, said)
+
+        def answer(self, status: int, value: Any) -> None:
+            data = json.dumps(value).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def questions(folder: Path, n: int) -> Path:
+    """`q0` … with the answers 0 …, each about a picture of its own."""
+    rows = []
+    for i in range(n):
+        picture = io.BytesIO()
+        Image.new("RGB", (8, 8), (i, 0, 0)).save(picture, "PNG")
+        url = f"data:image/png;base64,{base64.b64encode(picture.getvalue()).decode()}"
+        rows.append({"id": f"k{i}", "picture": url, "question": f"q{i}", "answer": str(i)})
+    path = folder / "questions.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def right(question: str, _: int) -> tuple[int, dict[str, Any]]:
+    return 200, reply(staged(question[1:]))
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_kept_and_set_aside(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def says(question: str, n: int) -> tuple[int, dict[str, Any]]:
+        match question:
+            case "q1":  # wrong once
+                return 200, reply(staged("9" if n == 0 else "1"))
+            case "q2":  # always wrong
+                return 200, reply(staged("9"))
+            case "q3":
+                return 200, reply("", "content_filter")
+            case "q4":
+                return 400, {"error": {"message": "picture too small"}}
+        return right(question, n)
+
+    script, out = Script(says), tmp_path / "out"
+    with teacher(script) as url:
+        given = [str(questions(tmp_path, 6)), "--server", url, "--out", str(out)]
+        assert main([*given, "--parallel", "3"]) == 0
+    kept = lines(out / "train.jsonl")
+    assert [one["id"] for one in kept] == ["k0", "k1", "k5"]
+    assert kept[1]["conversations"] == [
+        {"from": "human", "value": "q1"},
+        {"from": "gpt", "value": staged("1")},
+    ]
+    for one in kept:
+        assert Image.open(out / one["image"]).getpixel((0, 0)) == (int(one["id"][1:]), 0, 0)
+    aside = {one["id"]: (one["reason"], one["tries"]) for one in lines(out / "set_aside.jsonl")}
+    assert aside == {"k2": ("disagrees", 3), "k3": ("refused", 3), "k4": ("rejected", 0)}
+    assert script.asked == {"q0": 1, "q1": 2, "q2": 3, "q3": 3, "q4": 1, "q5": 1}
+    assert 1 < script.most <= 3
+    # Each picture once in a request, and each try another draw.
+    assert len({json.dumps(body) for body in script.bodies}) == len(script.bodies)
+    report = capsys.readouterr().out
+    assert "| kept | 3 |" in report
+    assert "10 replies, 1000 tokens of prompts and 200 of answers." in report
+    assert (out / "report.md").read_text() == report[:-1]
+
+
+def test_nothing_is_paid_twice(tmp_path: Path) -> None:
+    path, out = questions(tmp_path, 12), tmp_path / "out"
+
+    def fails(question: str, n: int) -> tuple[int, dict[str, Any]]:
+        return (
+            (500, {"error": "out of order"}) if question == "q7" and not n else right(question, n)
+        )
+
+    script = Script(fails)
+    with teacher(script) as url:
+        given = [str(path), "--server", url, "--out", str(out), "--parallel", "2"]
+        assert main(given) == 1  # the server fails: the run ends
+        paid = sum(script.asked.values()) - 1
+        assert not (out / "train.jsonl").exists()
+        with (out / "replies.jsonl").open("ab") as file:
+            file.write(b'{"key": "cut o')  # as a kill leaves it
+        assert main(given) == 0
+        first = (out / "train.jsonl").read_bytes()
+        asked = Counter(script.asked)
+        assert main(given) == 0  # everything is known
+    assert script.asked == asked
+    assert sum(asked.values()) <= 12 + 1 + 2  # what was on its way at the end may be asked again
+    assert paid >= 6
+    assert (out / "train.jsonl").read_bytes() == first
+    assert len(lines(out / "train.jsonl")) == 12
+
+
+@pytest.mark.parametrize(
+    ("budget", "most"),
+    [
+        (["--token-budget", "600"], 5 + 2),
+        (
+            ["--cost-budget", "0.4", "--prompt-price", "600", "--completion-price", "1000"],
+            5 + 2,
+        ),
+    ],
+)
+def test_a_budget_holds_over_runs(
+    budget: list[str], most: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script, out = Script(right), tmp_path / "out"
+    with teacher(script) as url:
+        given = [str(questions(tmp_path, 20)), "--server", url, "--out", str(out)]
+        assert main([*given, "--parallel", "2", *budget]) == 0
+        n = sum(script.asked.values())
+        assert 5 <= n <= most
+        said = capsys.readouterr().out
+        assert "is used up" in said
+        assert f"| not asked yet | {20 - n} |" in said
+        assert main([*given, "--parallel", "2", *budget]) == 0
+        assert sum(script.asked.values()) == n
+        assert main(given) == 0
+    assert len(lines(out / "train.jsonl")) == 20
+
+
+def test_no_budget_without_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def says(question: str, _: int) -> tuple[int, dict[str, Any]]:
+        return 200, {key: value for key, value in reply(staged("1")).items() if key != "usage"}
+
+    with teacher(Script(says)) as url:
+        given = [str(questions(tmp_path, 2)), "--server", url, "--out", str(tmp_path / "out")]
+        assert main([*given, "--token-budget", "100"]) == 1
+    assert "does not say how many tokens" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--tries", "0"], "--tries is 0"),
+        (["--parallel", "-1"], "--parallel is -1"),
+        (["--cost-budget", "3"], "needs prices"),
+        (["--temperature", "nan"], "--temperature is nan"),
+        (["--teacher", "gpt-7"], "no model 'gpt-7'"),
+    ],
+)
+def test_what_cannot_be(
+    options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with teacher(Script(right)) as url:
+        given = [str(questions(tmp_path, 1)), "--server", url, "--out", str(tmp_path / "out")]
+        assert main([*given, *options]) in (1, 2)
+    assert message in capsys.readouterr().err
+
+
+def test_odd_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, out = questions(tmp_path, 2), tmp_path / "out"
+    with path.open("a") as file:
+        file.write('{"picture": "not there.png", "question": "q2", "answer": "2"}\nodd\n')
+    with teacher(Script(right)) as url:
+        assert main([str(path), "--server", url, "--out", str(out)]) == 0
+    assert [one["reason"] for one in lines(out / "set_aside.jsonl")] == ["no_picture", "bad_row"]
+    assert len(lines(out / "train.jsonl")) == 2
+    (out / "replies.jsonl").write_text("something else\n")
+    with teacher(Script(right)) as url:
+        assert main([str(path), "--server", url, "--out", str(out)]) == 2
+    assert "holds no replies" in capsys.readouterr().err
+    assert (out / "replies.jsonl").read_text() == "something else\n"
+    path.write_text("")
+    assert main([str(path), "--server", "http://127.0.0.1:1", "--out", str(out)]) == 2
+
+
+def test_our_own_engine_as_the_teacher(tmp_path: Path) -> None:
+    rows = []
+    for i in range(6):
+        rng = scene_rng(77, i)
+        scene = draw_scene(rng, tile_size=56)
+        task = draw_task(rng, scene, kind="count")
+        render(scene).save(tmp_path / f"{i}.png")
+        row = {"picture": f"{i}.png", "question": task.question, "answer": task.conclusion}
+        rows.append(row | {"id": f"s{i}"})
+    path, out = tmp_path / "shapes.jsonl", tmp_path / "out"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with serving("--threads", "1", folder=tmp_path) as running:
+        given = [str(path), "--server", running.address, "--teacher", "llavao1"]
+        assert main([*given, "--out", str(out)]) == 0
+    kept = lines(out / "train.jsonl")
+    assert len(kept) >= 5  # the demo model is right on 99.8 % of such questions
+    assert all(one["conversations"][1]["value"].count("</") == 4 for one in kept)

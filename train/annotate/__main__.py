@@ -1,0 +1,183 @@
+"""Four-stage answers by a teacher: questions in, LLaVA-CoT-100k's format out.
+
+    python -m train.annotate QUESTIONS --server URL --out FOLDER
+
+QUESTIONS is what `llavao1-edge eval` reads: JSON Lines or CSV of picture, question, answer, or one
+of VLMEvalKit's .tsv files. The same command goes on after an interruption and pays nothing twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from llavao1_edge.errors import LlavaError, UsageError
+from llavao1_edge.evaluation.datasets import Malformed, read_dataset
+from llavao1_edge.evaluation.items import Item
+from llavao1_edge.remote.client import Client
+from train.annotate import result
+from train.annotate.asking import Form, Teacher
+from train.annotate.work import Limits, Outcome, Spent, annotate
+
+OURS = "llavao1-edge"
+TELL_S = 5.0
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    try:
+        return run(_parser().parse_args(given))
+    except LlavaError as error:
+        print(f"error: {error.message}", file=sys.stderr)
+        if error.hint:
+            print(f"hint: {error.hint}", file=sys.stderr)
+        return error.exit_code
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m train.annotate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("questions", type=Path, metavar="QUESTIONS")
+    add("--server", required=True, metavar="URL", help="of a model that sees; LLAVAO1_SERVER_KEY")
+    add("--teacher", metavar="NAME", help="its name there; default: the only one")
+    add("--out", type=Path, required=True, metavar="FOLDER")
+    add(
+        "--form",
+        choices=[form.value for form in Form],
+        help="plain: the teacher writes the four stages of its own accord, as LLaVA-CoT does; "
+        "default: prompted, but for our own `serve`",
+    )
+    add(
+        "--show-answer",
+        action="store_true",
+        help="tell the teacher the right answer; more is kept, and less is checked",
+    )
+    add("--keep-unchecked", action="store_true", help="keep what no answer can be compared with")
+    add("--limit", type=int, metavar="N", help="the first N questions")
+    add("--tries", type=int, default=3, metavar="N", help="for a question (default 3)")
+    add("--parallel", type=int, default=8, metavar="N", help="questions at a time (default 8)")
+    add("--temperature", type=float, default=0.7)
+    add("--max-tokens", type=int, default=2048, metavar="N", help="of an answer")
+    add("--token-budget", type=int, metavar="N", help="of prompts and answers, over all runs")
+    add("--cost-budget", type=float, metavar="X", help="at the prices given, over all runs")
+    add("--prompt-price", type=float, default=0.0, metavar="X", help="of a million tokens")
+    add("--completion-price", type=float, default=0.0, metavar="X", help="of a million tokens")
+    return parser
+
+
+def run(options: argparse.Namespace) -> int:
+    limits = _limits(options)
+    items, malformed = _questions(options.questions, options.limit)
+    with Client(options.server) as client:
+        teacher = _teacher(client, options)
+        outcome, spent = Outcome(), Spent()
+        told_at = time.monotonic()
+
+        def tell(now: Outcome, paid: Spent) -> None:
+            nonlocal told_at
+            if time.monotonic() - told_at >= TELL_S:
+                told_at = time.monotonic()
+                done, tokens = len(now.verdicts), paid.prompt + paid.completion
+                print(f"{done} of {len(items)} questions, {tokens} tokens", file=sys.stderr)
+
+        outcome, spent = annotate(
+            client,
+            items,
+            teacher,
+            limits,
+            options.out,
+            unchecked=options.keep_unchecked,
+            tell=tell,
+        )
+    report = result.write(
+        options.out,
+        items,
+        malformed,
+        outcome,
+        teacher=teacher,
+        limits=limits,
+        spent=spent,
+        source=options.questions.name,
+    )
+    print(report)
+    return 0
+
+
+def _limits(options: argparse.Namespace) -> Limits:
+    for name in ("tries", "parallel", "max_tokens", "limit", "token_budget"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise UsageError(f"--{name.replace('_', '-')} is {value}", hint="It must be 1 or more.")
+    for name in ("cost_budget", "prompt_price", "completion_price", "temperature"):
+        value = getattr(options, name)
+        if value is not None and not 0 <= value < 1e9:
+            raise UsageError(f"--{name.replace('_', '-')} is {value}", hint="It cannot be that.")
+    if options.cost_budget is not None and not options.prompt_price + options.completion_price:
+        raise UsageError(
+            "--cost-budget needs prices", hint="Give --prompt-price and --completion-price."
+        )
+    return Limits(
+        options.tries,
+        options.parallel,
+        options.token_budget,
+        options.cost_budget,
+        options.prompt_price,
+        options.completion_price,
+    )
+
+
+def _questions(path: Path, limit: int | None) -> tuple[list[Item], list[Malformed]]:
+    rows = list(islice(read_dataset(path), limit))
+    items = [row for row in rows if isinstance(row, Item)]
+    seen: set[str] = set()
+    for item in items:
+        if item.key in seen:
+            raise UsageError(f"{path.name} has the question {item.key!r} twice", hint="Rename one.")
+        seen.add(item.key)
+    if not items:
+        raise UsageError(f"{path.name} has no question that can be read", hint="Check its columns.")
+    return items, [row for row in rows if isinstance(row, Malformed)]
+
+
+def _teacher(client: Client, options: argparse.Namespace) -> Teacher:
+    """Raises UsageError for a model that is not there, ServerError."""
+    told: Any = client.get("/models").get("data")
+    found = [one for one in told if isinstance(one, dict)] if isinstance(told, list) else []
+    models = {one["id"]: one for one in found if isinstance(one.get("id"), str)}
+    name = options.teacher
+    if name is None and len(models) != 1 and not _is_ours(models):
+        listed = ", ".join(sorted(models)[:8]) or "none"
+        raise UsageError(f"the server has these models: {listed}", hint="Choose with --teacher.")
+    if name is None:
+        name = next(iter(models))
+    elif models and name not in models:
+        raise UsageError(
+            f"the server has no model {name!r}", hint=f"It has {', '.join(sorted(models)[:8])}."
+        )
+    ours = _is_ours(models)
+    form = Form(options.form) if options.form else Form.PLAIN if ours else Form.PROMPTED
+    return Teacher(
+        name, form, options.show_answer, options.temperature, options.max_tokens, is_ours=ours
+    )
+
+
+def _is_ours(models: dict[str, Any]) -> bool:
+    return bool(models) and all(one.get("owned_by") == OURS for one in models.values())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

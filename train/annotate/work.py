@@ -1,0 +1,296 @@
+"""Asks the teacher, several questions at a time, and remembers every reply.
+
+`replies.jsonl` holds what was paid for: a line for each reply, by the hash of all that was sent. A
+run that was stopped asks only what is missing; everything else is made from these lines again.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from llavao1_edge.errors import PictureError, ServerError, UsageError
+from llavao1_edge.evaluation.items import Item
+from llavao1_edge.files import append_line, read_lines, write_whole
+from llavao1_edge.images import Picture, open_picture
+from llavao1_edge.remote.client import Client
+from llavao1_edge.remote.requests import data_url
+from train.annotate.asking import Reason, Teacher, Verdict, judge, prompt
+
+TICK_S = 0.2
+NOT_TAKEN = (400, 413, 415, 422)  # of one question; other errors are the server's, and end the run
+WARMER, WARMEST = 0.2, 1.2  # each time: what was wrong once is likely to be wrong again
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a run may cost. Prices: for a million tokens; what earlier runs paid counts as well."""
+
+    tries: int = 3
+    parallel: int = 8
+    tokens: int | None = None
+    cost: float | None = None
+    prompt_price: float = 0.0
+    completion_price: float = 0.0
+
+
+@dataclass
+class Spent:
+    """Over all runs into a folder."""
+
+    prompt: int = 0
+    completion: int = 0
+    replies: int = 0
+
+    def add(self, usage: Mapping[str, int]) -> None:
+        self.replies += 1
+        self.prompt += usage.get("prompt_tokens", 0)
+        self.completion += usage.get("completion_tokens", 0)
+
+    def cost(self, limits: Limits) -> float:
+        paid = self.prompt * limits.prompt_price + self.completion * limits.completion_price
+        return paid / 1e6
+
+    def over(self, limits: Limits) -> str:
+        """What is used up, or nothing."""
+        if limits.tokens is not None and self.prompt + self.completion >= limits.tokens:
+            return f"the budget of {limits.tokens} tokens is used up"
+        if limits.cost is not None and self.cost(limits) >= limits.cost:
+            return f"the budget of {limits.cost:g} is used up"
+        return ""
+
+
+@dataclass
+class Asked:
+    """A question on its way. image: the name of its picture in the folder of the result."""
+
+    item: Item
+    url: str
+    image: str
+    tried: int = 0
+    verdict: Verdict | None = None
+
+
+@dataclass
+class Outcome:
+    """verdicts: by question, in the order of the data set; left: questions that were not asked to
+    the end; ended: why, where it was not the end."""
+
+    verdicts: dict[str, Asked] = field(default_factory=dict)
+    left: int = 0
+    ended: str = ""
+
+
+class Replies:
+    """What the teacher said, on disk."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises UsageError where another run writes there, or the file is something else."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / "replies.jsonl"
+        self.spent = Spent()
+        self._lock = FileLock(folder / "lock")
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise UsageError(
+                f"another run is writing into {folder}",
+                hint="Wait for its end, or choose another folder with --out.",
+            ) from None
+        self.known: dict[str, Mapping[str, Any]] = {}
+        good: list[bytes] = []
+        lines = read_lines(self.path)
+        for line in lines:
+            if isinstance(line.value, dict) and isinstance(line.value.get("key"), str):
+                good.append(line.data)
+                self._remember(line.value)
+        if lines and not good and lines[0].is_whole:
+            self._lock.release()
+            raise UsageError(f"{self.path} holds no replies", hint="Choose another --out.")
+        if len(good) < len(lines):  # the last one was being written
+            write_whole(self.path, b"".join(good))
+
+    def _remember(self, line: Mapping[str, Any]) -> None:
+        self.known[line["key"]] = line["reply"]
+        self.spent.add(_usage(line["reply"]))
+
+    def add(self, key: str, reply: Mapping[str, Any]) -> None:
+        line = {"key": key, "reply": reply}
+        append_line(self.path, json.dumps(line, ensure_ascii=False).encode() + b"\n")
+        self._remember(line)
+
+    def close(self) -> None:
+        self._lock.release()
+
+
+def annotate(
+    client: Client,
+    items: Sequence[Item],
+    teacher: Teacher,
+    limits: Limits,
+    folder: Path,
+    *,
+    unchecked: bool = False,
+    tell: Callable[[Outcome, Spent], None] = lambda _outcome, _spent: None,
+) -> tuple[Outcome, Spent]:
+    """Asks what is not known yet. Raises ServerError where the server fails; what it said until
+    then is kept."""
+    replies = Replies(folder)
+    run = _Run(client, teacher, limits, replies, folder, unchecked)
+    try:
+        run.all(items, tell)
+    finally:
+        replies.close()
+    return run.outcome, replies.spent
+
+
+class _Run:
+    def __init__(
+        self,
+        client: Client,
+        teacher: Teacher,
+        limits: Limits,
+        replies: Replies,
+        folder: Path,
+        unchecked: bool,
+    ) -> None:
+        self.client, self.teacher, self.limits = client, teacher, limits
+        self.replies, self.folder, self.unchecked = replies, folder, unchecked
+        self.outcome = Outcome()
+        self._running: dict[Future[dict[str, Any]], tuple[str, Asked]] = {}
+
+    def all(self, items: Sequence[Item], tell: Callable[[Outcome, Spent], None]) -> None:
+        waiting: Iterator[Item] = iter(items)
+        again: deque[Asked] = deque()
+        try:
+            while True:
+                over = self.replies.spent.over(self.limits)
+                while not over and len(self._running) < self.limits.parallel:
+                    asked = again.popleft() if again else self._opened(waiting)
+                    if asked is None:
+                        break
+                    self._ask(asked)
+                if not self._running:
+                    self.outcome.ended = over
+                    break
+                done, _ = wait(self._running, TICK_S, FIRST_COMPLETED)
+                for future in done:
+                    key, asked = self._running.pop(future)
+                    if not self._heard(asked, key, future):
+                        again.append(asked)
+                tell(self.outcome, self.replies.spent)
+        finally:
+            for future in self._running:
+                future.cancel()
+            self.outcome.left = sum(item.key not in self.outcome.verdicts for item in items)
+
+    def _opened(self, waiting: Iterator[Item]) -> Asked | None:
+        """The next question whose picture can be read; None at the end."""
+        for item in waiting:
+            source = item.picture_bytes()
+            try:
+                picture = None if source is None else open_picture(source)
+            except PictureError as error:
+                verdict = Verdict({}, Reason.NO_PICTURE, error.message)
+                self.outcome.verdicts[item.key] = Asked(item, "", "", verdict=verdict)
+                continue
+            return Asked(item, *self._kept(picture))
+        return None
+
+    def _kept(self, picture: Picture | None) -> tuple[str, str]:
+        """(data URL, name of the file beside the result) of a picture: what was sent is learnt."""
+        if picture is None:
+            return "", ""
+        url = data_url(picture)
+        head, _, data = url.partition(",")
+        kind = head.removeprefix("data:image/").partition(";")[0]
+        name = f"images/{hashlib.sha256(data.encode()).hexdigest()[:24]}.{kind}"
+        path = self.folder / name
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, base64.b64decode(data))
+        return url, name
+
+    def _ask(self, asked: Asked) -> None:
+        """Sends it, unless the reply is known: then it is as if it had just come."""
+        while True:
+            body = self._body(asked)
+            key = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+            known = self.replies.known.get(key)
+            if known is None:
+                self._running[self.client.begin("/chat/completions", body)] = (key, asked)
+                return
+            if self._judged(asked, known):
+                return
+
+    def _body(self, asked: Asked) -> dict[str, Any]:
+        teacher = self.teacher
+        warmth = teacher.temperature + WARMER * asked.tried
+        content: list[dict[str, Any]] = []
+        if asked.url:
+            content.append({"type": "image_url", "image_url": {"url": asked.url}})
+        content.append({"type": "text", "text": prompt(asked.item, teacher)})
+        own = {"llavao1": {"stages": True}} if teacher.is_ours else {}
+        return {
+            "model": teacher.model,
+            "messages": [{"role": "user", "content": content}],
+            "temperature": round(min(max(WARMEST, teacher.temperature), warmth), 2),
+            "max_tokens": teacher.max_tokens,
+            "seed": asked.tried,
+            **own,
+        }
+
+    def _heard(self, asked: Asked, key: str, future: Future[dict[str, Any]]) -> bool:
+        """Whether the question is done with. Raises ServerError."""
+        with suppress(CancelledError):
+            try:
+                reply = future.result()
+            except ServerError as error:
+                if error.status not in NOT_TAKEN:
+                    raise
+                self._end(asked, Verdict({}, Reason.REJECTED, error.message))
+                return True
+            self._check_usage(reply)
+            self.replies.add(key, reply)
+            return self._judged(asked, reply)
+        return True
+
+    def _check_usage(self, reply: Mapping[str, Any]) -> None:
+        limited = self.limits.tokens is not None or self.limits.cost is not None
+        if limited and not _usage(reply):
+            raise ServerError(
+                f"{self.client.name} does not say how many tokens a reply took",
+                hint="Without that no budget can be kept: leave it out, or limit the questions.",
+            )
+
+    def _judged(self, asked: Asked, reply: Mapping[str, Any]) -> bool:
+        verdict = judge(asked.item, reply, unchecked=self.unchecked)
+        asked.tried += 1
+        final = verdict.reason is None or verdict.reason is Reason.UNCHECKED
+        if final or asked.tried >= self.limits.tries:
+            self._end(asked, verdict)
+            return True
+        return False
+
+    def _end(self, asked: Asked, verdict: Verdict) -> None:
+        asked.verdict = verdict
+        asked.url = ""  # megabytes
+        self.outcome.verdicts[asked.item.key] = asked
+
+
+def _usage(reply: Mapping[str, Any]) -> dict[str, int]:
+    told = reply.get("usage")
+    names = ("prompt_tokens", "completion_tokens")
+    if not isinstance(told, Mapping) or not all(isinstance(told.get(n), int) for n in names):
+        return {}
+    return {name: told[name] for name in names}

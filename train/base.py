@@ -1,0 +1,114 @@
+"""A base model for trying fine-tuning on: it sees, describes and answers, without stages.
+
+As Llama-3.2-Vision stands to LLaVA-CoT, so does this to a model that `train.finetune` makes of it.
+The tower is the demo model's, frozen; the text model starts from nothing.
+
+    python -m train.base --out runs/base --minutes 30
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from transformers import MllamaForConditionalGeneration
+
+from train.answers import States, forward, loss_of, optimise, resume, save, schedule
+from train.data import Tokens, Turn, Writer, batches, scene_at
+from train.export import export_checkpoint
+from train.model import build_model, demo_config
+from train.questions import Task, caption_of, draw_task
+from train.tokenizer import train_tokenizer
+
+TOWER = Path(__file__).parent / "checkpoint"
+PICTURE_SEED = 21
+DESCRIBE = "Describe the objects."
+
+
+def draw_turn(rng: random.Random, index: int) -> Turn:
+    """Half are descriptions: answers alone teach seeing slowly."""
+    scene = scene_at(PICTURE_SEED, index)
+    if rng.random() < 0.5:
+        text = caption_of(scene)
+        return Turn(Task("describe", DESCRIBE, "", text, "", text), "direct", announced=False)
+    return Turn(draw_task(rng, scene), "direct", announced=False)
+
+
+class Plain(Writer):
+    """Answers without any tag: stages are what fine-tuning is to teach."""
+
+    def answer(self, turn: Turn, *, caption_trained: bool) -> tuple[list[int], list[bool]]:  # noqa: ARG002
+        ids = [*self.plain(turn.task.conclusion), self.special[self.end_text]]
+        return ids, [True] * len(ids)
+
+
+def stream(writer: Plain, *, n_pictures: int, seed: int) -> Iterator[tuple[int, Tokens]]:
+    rng = random.Random(seed)
+    while True:
+        index = rng.randrange(n_pictures)
+        yield index, writer.conversation([draw_turn(rng, index)], picture=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--pictures", type=int, default=30_000)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--seed", type=int, default=41)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    options.out.mkdir(parents=True, exist_ok=True)
+    tokenizer = train_tokenizer()
+    writer = Plain(tokenizer)
+    model = build_model(demo_config(writer.special["<|image|>"], writer.special), seed=options.seed)
+    teach_seeing(model)
+    trained = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+    optimisers = optimise(trained, 1.0)
+    spent_before, step = resume(options.out, model, optimisers)
+    states = States(model, PICTURE_SEED, options.pictures)
+    pad = writer.special["<|finetune_right_pad_id|>"]
+    made = batches(
+        stream(writer, n_pictures=options.pictures, seed=options.seed + step),
+        size=options.batch,
+        pool=10,
+        pad=pad,
+    )
+    started = time.monotonic()
+    spent = saved = spent_before
+    while (spent := spent_before + (time.monotonic() - started) / 60) < options.minutes:
+        schedule(optimisers, progress=spent / options.minutes, step=step)
+        batch = next(made)
+        loss = loss_of(forward(model, batch, states), batch.targets)
+        for optimiser in optimisers:
+            optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for optimiser in optimisers:
+            optimiser.step()
+        step += 1
+        if step % 100 == 0:
+            print(f"{spent:6.2f} min  step {step:5d}  loss {loss.item():.4f}", flush=True)
+        if spent - saved > 4:
+            save(options.out, model, optimisers, spent, step)
+            saved = spent
+    save(options.out, model, optimisers, spent, step)
+    export_checkpoint(model, tokenizer, options.out / "checkpoint")
+
+
+def teach_seeing(model: MllamaForConditionalGeneration) -> None:
+    """The demo model's tower and projector, which are not trained any further."""
+    shipped = MllamaForConditionalGeneration.from_pretrained(TOWER).float().state_dict()
+    seeing = {k: v for k, v in shipped.items() if "vision_model" in k or "projector" in k}
+    model.load_state_dict(seeing, strict=False)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name not in seeing)
+
+
+if __name__ == "__main__":
+    main()

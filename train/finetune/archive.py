@@ -71,7 +71,24 @@ def parts_of(folder: Path) -> list[Path]:
         raise UsageError(
             f"{folder} holds parts of {', '.join(found)}", hint="Give one of them with --images."
         )
-    return next(iter(found.values()), [])
+    parts = next(iter(found.values()), [])
+    numbers = [_number(path) for path in parts]
+    for before, number, path in zip(numbers, numbers[1:], parts, strict=False):
+        if number != before + 1:
+            raise UsageError(f"the part after {path.name} is missing", hint="Fetch it again.")
+    return parts
+
+
+def _number(part: Path) -> int:
+    """Its place among the parts: letters are digits to the base of 26."""
+    named = PART.fullmatch(part.name)
+    assert named is not None
+    if named[2].isdigit():
+        return int(named[2])
+    number = 0
+    for letter in named[2]:
+        number = 26 * number + ord(letter) - ord("a")
+    return number
 
 
 class Pictures:

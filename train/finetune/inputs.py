@@ -3,8 +3,7 @@ transformers' own processor cuts it, and targets on the assistant's tokens alone
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,12 +57,12 @@ class Encoder:
 
     @property
     def image_token(self) -> int:
-        return self.special[IMAGE_TOKEN]
+        return int(self.special[IMAGE_TOKEN])
 
     @property
     def end(self) -> int:
         """Of an answer."""
-        return self.special["<|eot_id|>"]
+        return int(self.special["<|eot_id|>"])
 
     def ids(self, pieces: Sequence[Piece]) -> list[int]:
         """Neighbouring texts are tokenised together, as in one string."""
@@ -190,14 +189,3 @@ class Collator:
         names = ("pixel_values", "aspect_ratio_ids", "aspect_ratio_mask")
         stacked = {n: torch.from_numpy(np.stack([p[n] for p in pictures])) for n in names}
         return stacked | {"cross_attention_mask": torch.from_numpy(dense)}
-
-
-def lengths(encoder: Encoder, examples: Sequence[Example]) -> Iterator[int]:
-    for example in examples:
-        yield len(encoder.encode(example).ids)
-
-
-def as_png(image: Image.Image) -> bytes:
-    data = io.BytesIO()
-    image.save(data, "PNG")
-    return data.getvalue()

@@ -94,9 +94,9 @@ def is_vision(name: str) -> bool:
 
 
 def is_adapted(name: str) -> bool:
-    """Whether LoRA is put on a weight: the text model's attention and MLP, cross layers included."""
-    parts = name.removesuffix(".weight").rsplit(".", 1)
     """Whether LoRA is put on a weight: the text model's attention and MLP, cross layers too."""
+    parts = name.removesuffix(".weight").rsplit(".", 1)
+    known = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
     return "language_model" in name and parts[-1] in known
 
 

@@ -1,0 +1,260 @@
+"""The training: transformers' Trainer on our data. Launched alone, or by `accelerate launch`."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    MllamaForConditionalGeneration,
+    MllamaImageProcessor,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
+from transformers.trainer_utils import get_last_checkpoint
+
+from llavao1_edge.errors import UsageError
+from train.finetune.asking import ask
+from train.finetune.examples import Example
+from train.finetune.inputs import Collator, Encoder, Encodings
+from train.finetune.plan import Method, is_vision
+
+STATE, CHECKPOINT, ADAPTER = "state", "checkpoint", "adapter"
+# What a checkpoint needs besides its weights, to be converted and used.
+BESIDE = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "preprocessor_config.json",
+    "chat_template.json",
+    "chat_template.jinja",
+)
+WRAPPED = (  # what FSDP divides and gathers as a whole
+    "MllamaSelfAttentionDecoderLayer",
+    "MllamaCrossAttentionDecoderLayer",
+    "MllamaVisionEncoderLayer",
+)
+ADAPTED = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj"
+WITH_EMBEDDINGS = rf"({ADAPTED}|.*embed_tokens|.*lm_head)"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """As the command line says. embeddings: whether LoRA is put on the embedding and the head, too;
+    vision: whether the tower is trained, in full fine-tuning."""
+
+    base: Path
+    out: Path
+    images: Path
+    method: Method = Method.FULL
+    epochs: float = 3.0
+    steps: int | None = None
+    rate: float = 1e-5
+    batch: int = 1
+    accumulate: int = 1
+    length: int = 4096
+    rank: int = 16
+    embeddings: bool = False
+    vision: bool = True
+    pure_bf16: bool = False
+    checkpointing: bool = True
+    seed: int = 0
+    save_every: int = 200
+    ask_every: int = 0
+    asked: int = 50
+    answer_tokens: int = 1024
+    workers: int = 2
+    fsdp: bool = False
+    cpu: bool = False
+
+
+def finetune(settings: Settings, learnt: Sequence[Example], held_out: Sequence[Example]) -> Path:
+    """The folder of the result: a checkpoint, or an adapter. Raises UsageError, CheckpointError."""
+    encoder = Encoder(settings.base)
+    processor = MllamaImageProcessor.from_pretrained(settings.base)
+    state = settings.out / STATE
+    last = get_last_checkpoint(str(state)) if state.is_dir() else None
+    model = _model(settings, last)
+    pad = _pad(model, encoder)
+    collate = Collator(pad, encoder.image_token, settings.length)
+    data, held = (
+        Encodings(part, encoder, settings.images, processor) for part in (learnt, held_out)
+    )
+    trainer = Trainer(
+        model=model,
+        args=_arguments(settings, evaluates=bool(held_out)),
+        data_collator=collate,
+        train_dataset=data,
+        eval_dataset=held if len(held) else None,
+    )
+    if len(held) and settings.ask_every:
+        trainer.add_callback(_Asking(trainer, held, encoder, collate, settings))
+    trainer.train(resume_from_checkpoint=last)
+    return _save(trainer, settings)
+
+
+def _model(settings: Settings, last: str | None) -> Any:
+    """last: the checkpoint that is gone on from.
+
+    Its weights are read here. The Trainer would not find them: transformers 4.54 saves an Mllama
+    under its old names and loads by the new ones, without strictness, so it would go on from the
+    base with the optimiser of the interrupted run.
+    """
+    on_card = torch.cuda.is_available() and not settings.cpu
+    full = settings.method is Method.FULL
+    dtype = torch.bfloat16 if on_card and (not full or settings.pure_bf16) else torch.float32
+    more: dict[str, Any] = {}
+    if settings.method is Method.QLORA:
+        more["quantization_config"] = _four_bits(on_card)
+    source = last if full and last is not None and not settings.fsdp else settings.base
+    model = MllamaForConditionalGeneration.from_pretrained(source, torch_dtype=dtype, **more)
+    model.config.use_cache = False
+    if full:
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(settings.vision or not is_vision(name))
+        return model
+    from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
+
+    if settings.method is Method.QLORA:
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+    torch.manual_seed(settings.seed)
+    adapted = WITH_EMBEDDINGS if settings.embeddings else ADAPTED
+    chosen = LoraConfig(
+        r=settings.rank,
+        lora_alpha=2 * settings.rank,
+        target_modules=adapted,
+        task_type="CAUSAL_LM",
+        base_model_name_or_path=str(settings.base),
+    )
+    found = get_peft_model(model, chosen)
+    found.enable_input_require_grads()  # for checkpoints of layers whose own weights are frozen
+    return found
+
+
+def _four_bits(on_card: bool) -> Any:
+    if not on_card:
+        raise UsageError("QLoRA needs an NVIDIA card", hint="Use --method lora.")
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise UsageError("QLoRA needs the package bitsandbytes", hint="pip install bitsandbytes")
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+        llm_int8_skip_modules=["vision_model", "multi_modal_projector", "lm_head"],
+    )
+
+
+def _pad(model: Any, encoder: Encoder) -> int:
+    stated = model.config.get_text_config().pad_token_id
+    return int(stated) if stated is not None else encoder.end
+
+
+def _arguments(settings: Settings, *, evaluates: bool) -> TrainingArguments:
+    on_card = torch.cuda.is_available() and not settings.cpu
+    more: dict[str, Any] = {}
+    if settings.fsdp:
+        more["fsdp"] = "full_shard auto_wrap"
+        more["fsdp_config"] = {
+            "transformer_layer_cls_to_wrap": list(WRAPPED),
+            "use_orig_params": True,
+            "cpu_ram_efficient_loading": True,
+        }
+    return TrainingArguments(
+        output_dir=str(settings.out / STATE),
+        num_train_epochs=settings.epochs,
+        max_steps=settings.steps or -1,
+        learning_rate=settings.rate,
+        lr_scheduler_type="cosine",
+        warmup_ratio=0.03,
+        weight_decay=0.0,
+        max_grad_norm=1.0,
+        per_device_train_batch_size=settings.batch,
+        per_device_eval_batch_size=1,
+        gradient_accumulation_steps=settings.accumulate,
+        gradient_checkpointing=settings.checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False},
+        bf16=on_card,
+        use_cpu=not on_card,
+        save_strategy="steps",
+        save_steps=settings.save_every,
+        save_total_limit=2,
+        eval_strategy="steps" if evaluates else "no",
+        eval_steps=settings.save_every,
+        logging_steps=max(1, min(10, settings.save_every // 4)),
+        logging_dir=str(settings.out / "tensorboard"),
+        report_to=["tensorboard"] if importlib.util.find_spec("tensorboard") else [],
+        seed=settings.seed,
+        data_seed=settings.seed,
+        dataloader_num_workers=settings.workers,
+        remove_unused_columns=False,
+        label_names=["labels"],
+        **more,
+    )
+
+
+class _Asking(TrainerCallback):
+    """Asks held-out questions every so many steps, and logs how many are right."""
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        held: Encodings,
+        encoder: Encoder,
+        collate: Collator,
+        settings: Settings,
+    ) -> None:
+        self._trainer, self._held, self._settings = trainer, held, settings
+        self._encoder, self._collate = encoder, collate
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
+        settings = self._settings
+        if state.global_step % settings.ask_every or not state.is_world_process_zero:
+            return
+        if settings.fsdp:
+            return  # no process has the whole model
+        score = ask(
+            self._trainer.accelerator.unwrap_model(self._trainer.model),
+            self._held,
+            self._encoder,
+            self._collate,
+            n=settings.asked,
+            most_tokens=settings.answer_tokens,
+        )
+        self._trainer.log(
+            {"asked": score.n, "right": score.right / score.n, "staged": score.staged / score.n}
+        )
+
+
+def _save(trainer: Trainer, settings: Settings) -> Path:
+    """By all processes: some methods gather the weights from all of them."""
+    adapted = settings.method is not Method.FULL
+    folder = settings.out / (ADAPTER if adapted else CHECKPOINT)
+    if settings.fsdp:
+        trainer.accelerator.state.fsdp_plugin.set_state_dict_type("FULL_STATE_DICT")
+    trainer.save_model(str(folder))
+    if trainer.is_world_process_zero():
+        (folder / "training_args.bin").unlink(missing_ok=True)  # a pickle, and nobody needs it
+        for name in () if adapted else BESIDE:
+            if (settings.base / name).is_file():
+                shutil.copy(settings.base / name, folder / name)
+    trainer.accelerator.wait_for_everyone()
+    return folder
+
+
+def is_first_process() -> bool:
+    """Of those that `accelerate launch` or torchrun started."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def n_processes() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))

@@ -68,7 +68,7 @@ def add_parser(commands: Any) -> None:
         "--parallel",
         metavar="N",
         default="1",
-        help="questions at a time, with --server",
+        help="questions at a time: asked of a server, or written here in the same batches",
     )
     parser.add_argument(
         "--ray", metavar="ADDRESS", help="answer on a Ray cluster; local for one on this machine"
@@ -120,10 +120,6 @@ def make_plan(options: argparse.Namespace) -> Plan:
         text, mmproj = model_paths(name, None)
         pairs.append(Pair(shared.model_name(name, text), text, mmproj))
     parallel = shared.whole("--parallel", options.parallel, low=1)
-    if parallel > 1 and server is None:
-        raise UsageError(
-            "--parallel needs --server", hint="A model on this machine answers one at a time."
-        )
     if parallel > 1 and options.ray is not None:
         raise UsageError(
             "--parallel was given together with --ray", hint="The cluster decides how many."

@@ -50,6 +50,7 @@ class Pair:
             mmproj=self.mmproj,
             settings=plan.runtime,
             search=plan.widest,
+            parallel=plan.parallel,
             stop=stop,
         )
 
@@ -78,7 +79,7 @@ class Served:
 @dataclass(frozen=True)
 class Plan:
     """What to run. limit: questions at most; shard: (number from 0, of how many); parallel:
-    questions at a time, for models on servers; ray: the address of a cluster."""
+    questions at a time; ray: the address of a cluster."""
 
     dataset: Path
     pairs: tuple[Pair | Served, ...]

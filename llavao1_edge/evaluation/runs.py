@@ -107,7 +107,8 @@ def _answerers(plan: Plan, pair: Pair | Served, stop: Stop) -> Answerers | Clust
 
 
 class Answerers(Closing):
-    """As many engines as questions are answered at a time."""
+    """Engines for the questions that are answered at a time: one of this machine for all of them, a
+    connection to a server for each."""
 
     def __init__(self, plan: Plan, pair: Pair | Served, stop: Stop) -> None:
         self._plan, self._pair, self._stop = plan, pair, stop
@@ -115,8 +116,10 @@ class Answerers(Closing):
         self._free: queue.SimpleQueue[Engine] = queue.SimpleQueue()
         self._identity = pair.identity(plan)
         with ExitStack() as opening:
-            for _ in range(plan.parallel):
-                self._free.put(opening.enter_context(pair.open(plan, stop)))
+            n_engines = plan.parallel if isinstance(pair, Served) else 1
+            engines = [opening.enter_context(pair.open(plan, stop)) for _ in range(n_engines)]
+            for number in range(plan.parallel):
+                self._free.put(engines[number % n_engines])
             self._stack = opening.pop_all()
 
     def close(self) -> None:

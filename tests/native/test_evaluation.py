@@ -56,6 +56,22 @@ def test_what_the_demo_knows_is_right(tmp_path: Path) -> None:
     assert "**100.0%**" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
 
 
+def test_several_questions_at_a_time_are_the_same_texts(tmp_path: Path) -> None:
+    """In the same batches of one engine, which round the last digits in another way."""
+
+    def texts(out: Path, *more: str) -> dict[str, Any]:
+        evaluate(files.jsonl(tmp_path), out, "--strategy", "stage-beam", "--candidates", "2", *more)
+        rows = [json.loads(line) for line in (out / "rows.jsonl").read_text().splitlines()]
+        return {
+            row["id"]: (row["right"], [(one["text"], one["chosen"]) for one in row["candidates"]])
+            for row in rows
+        }
+
+    found = texts(tmp_path / "many", "--parallel", "3")
+    assert found == texts(tmp_path / "one")
+    assert len(found) == 6
+
+
 def test_strategies_scorers_and_candidates_in_one_call(tmp_path: Path) -> None:
     report = evaluate(
         files.jsonl(tmp_path, 2), tmp_path / "out", "--strategy", "direct", "--strategy",

@@ -641,9 +641,3 @@ def test_a_question_that_a_server_cannot_take_is_a_row(
     assert main(["eval", str(file), "--server", url, "--out", str(tmp_path / "out")]) == 0
     rows = [json.loads(row) for row in (tmp_path / "out" / "rows.jsonl").read_text().splitlines()]
     assert ["413" in (row["error"] or "") for row in rows] == [True, False]
-
-
-def test_parallel_needs_a_server(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = questions(tmp_path / "q.jsonl", 2)
-    assert main(["eval", str(file), "--parallel", "2"]) == 2
-    assert "--parallel needs --server" in capsys.readouterr().err

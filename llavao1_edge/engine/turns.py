@@ -86,7 +86,13 @@ class Turns:
                 for _ in range(n_places):
                     stack.enter_context(self._places)
             self._add(1)  # from now on the others wait for this one
-            stack.enter_context(self._baton)
+            try:
+                stack.enter_context(self._baton)
+            except BaseException:  # Ctrl-C
+                self._add(-1)
+                with self._baton:
+                    self._baton.notify_all()
+                raise
             self._streams[thread] = stream
             try:
                 yield

@@ -119,7 +119,7 @@ class Turns:
     @property
     def alone(self) -> bool:
         """Whether no other answer is written or about to be."""
-        return self._n_active == 1
+        return self._n_active <= 1
 
     def meet(self, step: Step, run: Callable[[Sequence[Step]], None]) -> None:
         """Waits until all answers need something decoded, and `run` has done all of it at once."""

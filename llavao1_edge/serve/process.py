@@ -42,6 +42,7 @@ class Job:
         self.replies: asyncio.Queue[wire.Message] = asyncio.Queue()
         self.over = asyncio.Event()
         self.stopped = self.ended = self.told = self.suspect = False
+        self.n_chosen = 0
 
     def stop(self) -> None:
         """Nobody waits for it any more. May be called several times."""
@@ -183,6 +184,7 @@ class EngineProcess:
         ended = isinstance(message, wire.Done | wire.Failed)
         if not job.ended:
             job.ended, job.told = ended, True
+            job.n_chosen += isinstance(message, wire.Chosen)
             job.replies.put_nowait(message)
         if ended:
             job.over.set()
@@ -195,7 +197,9 @@ class EngineProcess:
         LOGGER.warning("the engine died; it is opened again with the next question")
         alone = len(self._running) == 1
         for job in reversed(self._running.values()):
-            if alone or job.told or job.stopped or job.suspect:
+            if job.n_chosen == job.ask.n and not job.ended:  # only its last word is missing
+                self._hear(wire.Done(job.ask.number))
+            elif alone or job.told or job.stopped or job.suspect:
                 self._end(job, Failure.DIED, "the engine died while it answered: ask again")
             else:
                 job.suspect = True

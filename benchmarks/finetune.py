@@ -35,8 +35,8 @@ def main() -> None:
     questions(out / "learnt", options.examples, LEARNT)
     questions(out / "asked", options.questions, ASKED)
     annotate(out)
-    tune(options.base, out, "full", options.epochs, "--lr", "2e-3")
-    tune(options.base, out, "lora", options.epochs, "--lr", "5e-3", "--rank", "16", "--embeddings")
+    tune(options.base, out, "full", options.epochs, "--lr", "1e-3", "--freeze-vision")
+    tune(options.base, out, "lora", options.epochs, "--lr", "3e-3", "--rank", "32", "--embeddings")
     models = {
         "base": convert(out, "Base", options.base),
         "full": convert(out, "Full", out / "full/checkpoint"),
@@ -101,7 +101,7 @@ def tune(base: Path, out: Path, method: str, epochs: float, *options: str) -> No
 def convert(out: Path, name: str, source: Path, *options: str) -> Path:
     path = out / f"models/{name}-F16.gguf"
     if not path.exists():
-        given = ["llavao1_edge", "convert", str(source), "--out", str(out / "models")]
+        given = ["llavao1_edge.cli.main", "convert", str(source), "--out", str(out / "models")]
         run("convert", *given, "--name", name, "--quant", "F16", "--vision-quant", "F16", *options)
     return path
 
@@ -109,7 +109,13 @@ def convert(out: Path, name: str, source: Path, *options: str) -> Path:
 def evaluate(out: Path, name: str, strategy: str, model: Path) -> str:
     """A row of the table, from `eval`'s own report."""
     folder = out / f"eval-{name}-{strategy}"
-    given = ["llavao1_edge", "eval", str(out / "asked/questions.jsonl"), "--model", str(model)]
+    given = [
+        "llavao1_edge.cli.main",
+        "eval",
+        str(out / "asked/questions.jsonl"),
+        "--model",
+        str(model),
+    ]
     run("eval", *given, "--strategy", strategy, "--out", str(folder), "--temperature", "0")
     (line,) = json.loads((folder / "report.json").read_text())["lines"]
     share, low, high = (f"{100 * line[part]:.1f} %" for part in ("accuracy", "low", "high"))

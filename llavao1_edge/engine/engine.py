@@ -57,7 +57,8 @@ class Engine(Closing):
         Or give both files as `text` and `mmproj`. `search`: the context is made large enough for
         its candidates side by side, where the settings leave its size open (another search works
         too, in waves where room is short). `parallel`: answers that several threads may have
-        written at once, in the same batches. `stop` is asked while loading. Raises ModelFileError,
+        written at once, in the same batches (what one of them does with an event of its stream
+        holds up the others). `stop` is asked while loading. Raises ModelFileError,
         PairError, BackendError, Cancelled, UsageError.
         """
         if not 1 <= parallel <= MOST_PARALLEL:

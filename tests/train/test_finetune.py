@@ -96,6 +96,8 @@ GOOD = staged(("a", "b", "c", "d"))
         (row(1, None, ("<image>", GOOD)), Fault.EMPTY),
         (row(1, None, ("q", "4")), Fault.STAGES),
         (row(1, None, ("q", GOOD.replace("SUMMARY", "REASONING"))), Fault.STAGES),
+        (row(1, None, ("q", GOOD + "<CONCLUSION>")), Fault.STAGES),
+        (row(1, None, ("q", "**Summary:** a\n**Caption:** b")), Fault.STAGES),
     ],
 )
 def test_what_is_left_out(bad: Any, fault: Fault, tmp_path: Path) -> None:
@@ -139,6 +141,31 @@ def test_pictures_of_a_split_archive(tmp_path: Path) -> None:
     (parts / "image.zip.part-ac").unlink()
     with pytest.raises(UsageError, match=r"part after image\.zip\.part-ab is missing"):
         Pictures(parts)
+
+
+def test_an_archive_with_one_more_folder(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("image/set/1.bin", b"1")
+    pictures = Pictures(tmp_path / "a.zip")
+    assert pictures.has("set/1.bin")
+    assert pictures.read("set/1.bin") == b"1"
+    assert not pictures.has("1.bin")
+
+
+def test_a_damaged_picture_is_passed_over(data: Path, tmp_path: Path) -> None:
+    from transformers import MllamaImageProcessor
+
+    found = examples(data, limit=3).kept
+    (tmp_path / "images").mkdir()
+    for i in range(3):
+        whole = (data / f"images/{i}.png").read_bytes()
+        (tmp_path / f"images/{i}.png").write_bytes(whole if i == 2 else whole[:60])
+    processor = MllamaImageProcessor.from_pretrained(BASE)
+    items = Encodings(found, Encoder(BASE), tmp_path, processor)
+    assert items[0]["ids"] == items[2]["ids"]
+    alone = Encodings(found[:2], Encoder(BASE), tmp_path, processor)
+    with pytest.raises(PictureError, match="in a row are damaged"):
+        alone[0]
 
 
 def test_what_is_held_out_shares_no_picture(data: Path) -> None:
@@ -430,6 +457,7 @@ def test_an_adapter_is_merged_by_the_converter(
         (["--held-out", "1000"], "all 40 examples would be held out"),
         (["--method", "qlora"], "QLoRA needs an NVIDIA card"),
         (["--fsdp"], "none is used here"),
+        (["--max-length", "20"], "no example is short enough"),
         (["--base", "/nowhere"], "no checkpoint of a Llama-3.2-Vision"),
         (["--data", "/nowhere.jsonl"], "cannot read /nowhere.jsonl"),
         (["--images", "/nowhere"], "cannot be read"),

@@ -60,7 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--lr", type=float, help="learning rate; default 1e-5 in full, 1e-4 by LoRA")
     add("--batch", type=int, default=1, metavar="N", help="examples on each card at a time")
     add("--accumulate", type=int, default=8, metavar="N", help="batches in a step")
-    add("--max-length", type=int, default=4096, metavar="N", help="tokens; longer ones are cut")
+    add(
+        "--max-length", type=int, default=4096, metavar="N", help="tokens; longer ones are left out"
+    )
     add("--rank", type=int, default=16, help="of LoRA")
     add("--embeddings", action="store_true", help="put LoRA on the embedding and the head, too")
     add("--freeze-vision", action="store_true", help="in full fine-tuning")

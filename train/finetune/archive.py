@@ -7,6 +7,7 @@ import bisect
 import io
 import re
 import zipfile
+import zlib
 from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path, PurePosixPath
@@ -98,6 +99,7 @@ class Pictures:
         """source: a folder, a zip file, or the first part of one. Raises UsageError."""
         self._folder: Path | None = None
         self._zip: zipfile.ZipFile | None = None
+        self._tops: list[str] = []
         named = PART.fullmatch(source.name)
         if source.is_dir():
             parts = parts_of(source)
@@ -111,6 +113,8 @@ class Pictures:
         try:
             whole = io.BufferedReader(Joined(parts), 1 << 20)
             self._zip = zipfile.ZipFile(whole)
+            tops = {name.partition("/")[0] for name in self._zip.NameToInfo if "/" in name}
+            self._tops = sorted(tops)
         except (OSError, zipfile.BadZipFile) as error:
             raise UsageError(
                 f"the pictures in {source} cannot be read: {error}",
@@ -125,11 +129,11 @@ class Pictures:
         try:
             if self._folder is not None and (self._folder / path).is_file():
                 return (self._folder / path).read_bytes()
-            if self._zip is not None:
-                return self._zip.read(str(path))
-        except (OSError, KeyError, zipfile.BadZipFile, EOFError) as error:
-            problem = f": {error}" if not isinstance(error, KeyError) else ""
-            raise PictureError(f"cannot read the picture {name!r}{problem}", hint="") from None
+            entry = self._entry(path)
+            if self._zip is not None and entry is not None:
+                return self._zip.read(entry)
+        except (OSError, zipfile.BadZipFile, EOFError, RuntimeError, zlib.error) as error:
+            raise PictureError(f"cannot read the picture {name!r}: {error}", hint="") from None
         raise PictureError(f"there is no picture {name!r}", hint="Check --images.")
 
     def has(self, name: str) -> bool:
@@ -139,4 +143,11 @@ class Pictures:
             return False
         if self._folder is not None and (self._folder / path).is_file():
             return True
-        return self._zip is not None and str(path) in self._zip.NameToInfo
+        return self._entry(path) is not None
+
+    def _entry(self, path: PurePosixPath) -> str | None:
+        """The archive's own name of a picture: some hold everything below one more folder."""
+        if self._zip is None:
+            return None
+        names = [str(path), *(f"{top}/{path}" for top in self._tops)]
+        return next((name for name in names if name in self._zip.NameToInfo), None)

@@ -6,6 +6,7 @@ A part of the loss says little about that. Asked greedily, by transformers itsel
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,11 +49,16 @@ def conclusion_of(text: str) -> tuple[str, int]:
 
 @torch.no_grad()
 def ask(
-    model: Any, data: Encodings, encoder: Encoder, collate: Collator, *, n: int, most_tokens: int
+    model: Any,
+    data: Encodings,
+    encoder: Encoder,
+    collate: Collator,
+    *,
+    chosen: Sequence[int],
+    most_tokens: int,
 ) -> Score:
-    """The first questions of the first `n` examples. model: not wrapped by anything."""
+    """The first question of each chosen example. model: not wrapped by anything."""
     right = staged = 0
-    chosen = range(min(n, len(data)))
     was_training = model.training
     model.eval()
     for number in chosen:

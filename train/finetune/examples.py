@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from llavao1_edge.errors import UsageError
-from llavao1_edge.stages import STAGES, StageParser
+from llavao1_edge.stages import TAGS
 
+TAG = re.compile(r"</?[A-Z]+>")
 HOLDERS = ("<image>\n", "\n<image>", "<image>")  # what some data sets write where the picture is
 
 
@@ -136,10 +138,9 @@ def _without_holders(text: str) -> str:
 
 
 def is_staged(answer: str) -> bool:
-    """Whether an answer has the four stages, in order."""
-    parser = StageParser()
-    parser.feed(answer)
-    return list(parser.finish().stages) == [stage.name for stage in STAGES]
+    """Whether an answer has the tags of the four stages, each once, in order."""
+    found = [tag for tag in TAG.findall(answer) if tag in TAGS]
+    return found == list(TAGS)
 
 
 def split(examples: Sequence[Example], n_held_out: int) -> tuple[list[Example], list[Example]]:

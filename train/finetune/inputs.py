@@ -3,6 +3,8 @@ transformers' own processor cuts it, and targets on the assistant's tokens alone
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +16,14 @@ from PIL import Image
 from tokenizers import Tokenizer
 from torch.utils.data import Dataset
 
-from llavao1_edge.errors import CheckpointError, UsageError
+from llavao1_edge.errors import CheckpointError, PictureError, UsageError
 from llavao1_edge.images import open_picture
 from llavao1_edge.prompt import BEGIN, LLAMA3_VISION, Piece
 from train.finetune.archive import Pictures
 from train.finetune.examples import Example
 
+LOGGER = logging.getLogger(__name__)
+MOST_DAMAGED = 20
 IGNORED = -100  # a target that is not learnt
 IMAGE_TOKEN = "<|image|>"
 
@@ -90,6 +94,10 @@ class Encoder:
             return [*self.ids(chat.opening()), *self.ids(chat.question(question))]
         return self.ids(chat.turn(question))
 
+    def fits(self, example: Example, most: int) -> bool:
+        """Whether an example has at most so many tokens: half an answer would teach not to end."""
+        return len(self.encode(example).ids) <= most
+
     def encode(self, example: Example) -> Encoded:
         ids: list[int] = []
         learnt: list[bool] = []
@@ -112,23 +120,34 @@ class Encodings(Dataset[dict[str, Any]]):
     ) -> None:
         self.examples, self._encoder, self._images = examples, encoder, images
         self._processor = processor
-        self._pictures: Pictures | None = None
+        self._pictures: tuple[int, Pictures] | None = None
 
     def __len__(self) -> int:
         return len(self.examples)
 
     def __getstate__(self) -> dict[str, Any]:
-        """For the processes that load data: each opens the files itself."""
         return self.__dict__ | {"_pictures": None}
 
     def picture(self, number: int) -> Image.Image:
         """RGB, upright, over white. Raises PictureError."""
-        if self._pictures is None:
-            self._pictures = Pictures(self._images)
+        # Each process that loads data opens the files itself: a place in a file is shared by all
+        # that come from one `fork`.
+        if self._pictures is None or self._pictures[0] != os.getpid():
+            self._pictures = os.getpid(), Pictures(self._images)
         name = self.examples[number].picture
-        return open_picture(self._pictures.read(name), name=name).image
+        return open_picture(self._pictures[1].read(name), name=name).image
 
     def __getitem__(self, number: int) -> dict[str, Any]:
+        """Where its picture is damaged, the next example: one in a hundred thousand must not end a
+        run of days."""
+        for tried in range(MOST_DAMAGED):
+            try:
+                return self._item((number + tried) % len(self))
+            except PictureError as error:
+                LOGGER.warning("%s: the next example is taken", error.message)
+        raise PictureError(f"{MOST_DAMAGED} pictures in a row are damaged", hint="Check --images.")
+
+    def _item(self, number: int) -> dict[str, Any]:
         example = self.examples[number]
         encoded = self._encoder.encode(example)
         item: dict[str, Any] = {"ids": encoded.ids, "learnt": encoded.learnt}

@@ -26,6 +26,7 @@ from train.finetune.examples import Example
 from train.finetune.inputs import Collator, Encoder, Encodings
 from train.finetune.plan import Method, is_vision
 
+DDP_TIMEOUT_S = 7200  # while held-out questions are asked, some processes wait for others
 STATE, CHECKPOINT, ADAPTER = "state", "checkpoint", "adapter"
 # What a checkpoint needs besides its weights, to be converted and used.
 BESIDE = (
@@ -84,8 +85,14 @@ def finetune(settings: Settings, learnt: Sequence[Example], held_out: Sequence[E
     model = _model(settings, last)
     pad = _pad(model, encoder)
     collate = Collator(pad, encoder.image_token, settings.length)
+    fitting = [one for one in learnt if encoder.fits(one, settings.length)]
+    if len(fitting) < len(learnt) and is_first_process():
+        n = len(learnt) - len(fitting)
+        print(f"{n} left out: longer than {settings.length} tokens", flush=True)
+    if not fitting:
+        raise UsageError("no example is short enough", hint="Use a larger --max-length.")
     data, held = (
-        Encodings(part, encoder, settings.images, processor) for part in (learnt, held_out)
+        Encodings(part, encoder, settings.images, processor) for part in (fitting, held_out)
     )
     trainer = Trainer(
         model=model,
@@ -120,10 +127,8 @@ def _model(settings: Settings, last: str | None) -> Any:
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(settings.vision or not is_vision(name))
         return model
-    from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
+    from peft import LoraConfig, get_peft_model
 
-    if settings.method is Method.QLORA:
-        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
     torch.manual_seed(settings.seed)
     adapted = WITH_EMBEDDINGS if settings.embeddings else ADAPTED
     chosen = LoraConfig(
@@ -183,7 +188,9 @@ def _arguments(settings: Settings, *, evaluates: bool) -> TrainingArguments:
         gradient_accumulation_steps=settings.accumulate,
         gradient_checkpointing=settings.checkpointing,
         gradient_checkpointing_kwargs={"use_reentrant": False},
-        bf16=on_card,
+        bf16=on_card and torch.cuda.is_bf16_supported(),
+        fp16=on_card and not torch.cuda.is_bf16_supported(),
+        ddp_timeout=DDP_TIMEOUT_S,
         use_cpu=not on_card,
         save_strategy="steps",
         save_steps=settings.save_every,
@@ -218,21 +225,22 @@ class _Asking(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
         settings = self._settings
-        if state.global_step % settings.ask_every or not state.is_world_process_zero:
-            return
-        if settings.fsdp:
-            return  # no process has the whole model
+        if state.global_step % settings.ask_every or settings.fsdp:
+            return  # with FSDP no process has the whole model
+        accelerator = self._trainer.accelerator
+        # Divided over the processes: they wait for each other, and not for ever.
+        n = min(settings.asked, len(self._held))
         score = ask(
-            self._trainer.accelerator.unwrap_model(self._trainer.model),
+            accelerator.unwrap_model(self._trainer.model),
             self._held,
             self._encoder,
             self._collate,
-            n=settings.asked,
+            chosen=range(accelerator.process_index, n, accelerator.num_processes),
             most_tokens=settings.answer_tokens,
         )
-        self._trainer.log(
-            {"asked": score.n, "right": score.right / score.n, "staged": score.staged / score.n}
-        )
+        counted = torch.tensor([score.right, score.staged], device=accelerator.device)
+        right, staged = accelerator.reduce(counted, "sum").tolist()
+        self._trainer.log({"asked": n, "right": right / n, "staged": staged / n})
 
 
 def _save(trainer: Trainer, settings: Settings) -> Path:

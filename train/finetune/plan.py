@@ -132,9 +132,8 @@ class Need:
 
 def need(base: Base, load: Load) -> Need:
     number = 2 if load.bf16 else 4
-    text = base.weights - base.vision_weights
     if load.method is Method.FULL:
-        trained = base.weights if load.vision else text
+        trained = base.weights - (0 if load.vision else base.vision_weights)
         frozen = base.weights - trained
         return Need(
             weights=(trained / load.cards + frozen) * number,
@@ -142,9 +141,11 @@ def need(base: Base, load: Load) -> Need:
             activations=_activations(base, load),
         )
     lora = sum(rows + columns for rows, columns in base.adapted) * load.rank
-    weight = 0.55 if load.method is Method.QLORA else number
+    quantised = 0
+    if load.method is Method.QLORA:
+        quantised = sum(rows * columns for rows, columns in base.adapted)
     return Need(
-        weights=text * weight + base.vision_weights * number,
+        weights=0.55 * quantised + (base.weights - quantised) * number,
         trained=lora * 16,  # in float32
         activations=_activations(base, load),
     )

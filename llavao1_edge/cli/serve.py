@@ -29,7 +29,7 @@ Then, from any program that speaks the OpenAI protocol: the address http://127.0
 models llavao1, llavao1:fast, llavao1:careful and llavao1:thorough. See docs/serving.md.
 """
 NAME, PORT = "llavao1", 8080
-PARALLEL, MOST_PARALLEL = 4, 32
+PARALLEL, MOST_PARALLEL = 1, 8
 QUEUE, MOST_QUEUE, TIMEOUT_S = 16, 10_000, 600.0
 BACKLOG = 128
 

@@ -21,7 +21,7 @@ from llavao1_edge.lifetime import Closing
 from llavao1_edge.search import Strategy
 from llavao1_edge.settings import RuntimeSettings
 
-MOST_PARALLEL = 32  # of 64 sequences, and each answer needs two at least
+MOST_PARALLEL = 8  # more brings little; each takes sequences, and a picture's memory
 PictureSource = Any
 """A Picture, or what `open_picture` takes: a path or `file://` URL, bytes, an open file, a PIL
 image, an array (height, width, 3) of uint8."""

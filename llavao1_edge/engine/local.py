@@ -158,11 +158,11 @@ class LocalAttempt:
         self.slot.in_use = False
 
     def see(self) -> PictureReady | None:
-        self.slot.in_use = True
         n_cells = self._n_cells()
         answer = self.request.width * min(self.request.sampling.max_tokens, CANDIDATE_TOKENS)
         turns, n_ctx = self.runtime.turns, self.runtime.context.n_ctx
         turns.reserve(len(self.slot.history) + n_cells + answer, of=n_ctx, stop=self.stop)
+        self.slot.in_use = True
         self.slot.make_room(n_cells)  # before the picture, which costs more
         if not self.pictures:
             return None

@@ -6,6 +6,7 @@ import functools
 import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from llavao1_edge.engine.memory import (
 from llavao1_edge.engine.sizes import Sizes, n_states, sizes
 from llavao1_edge.engine.turns import Step, Turns
 from llavao1_edge.engine.words import mllama_words, native_words
-from llavao1_edge.errors import BackendError, LlavaError, ModelFileError, UsageError
+from llavao1_edge.errors import BackendError, ModelFileError, UsageError
 from llavao1_edge.llama.context import Context, Row
 from llavao1_edge.llama.guide import Vocabulary
 from llavao1_edge.llama.model import Model
@@ -164,13 +165,15 @@ class Runtime:
         return GPU_PICTURE_TOKENS if self.chosen.reader.is_gpu else CPU_PICTURE_TOKENS
 
     def _sizes(self) -> Sizes:
-        return sizes(
+        found = sizes(
             self.text_header,
             self.mmproj_header,
             f32_cache=self.f32_cache,
             batch=self.settings.batch,
             picture_tokens=self._picture_tokens,
         )
+        # One batch may see a picture of each answer.
+        return replace(found, picture=found.picture * self.turns.at_once)
 
     def _plan_memory(self, found: Sizes) -> MemoryPlan:
         """Raises BackendError where the pair does not fit this machine."""
@@ -297,8 +300,7 @@ class Runtime:
     def step(self, rows: Sequence[Row], sight: Any, *, stop: Stop) -> NDArray[np.float32]:
         """The same inside a turn, together with what other answers need now; a copy of the logits
         (n, n_vocab) of the n rows with `output`."""
-        n_joined = len(rows) * self.turns.at_once
-        if self.turns.alone or n_joined > self.context.n_batch:
+        if self.turns.alone:
             self.decode(rows, sight, stop=stop)
             return self.context.outputs(sum(row.output for row in rows))
         step = Step(rows, sight, stop)
@@ -309,23 +311,54 @@ class Runtime:
         return step.logits
 
     def _decode_all(self, steps: Sequence[Step]) -> None:
-        """Gives each its logits, or its error: where they fail together, each is tried alone."""
-        steps = sorted(steps, key=lambda step: hash(step.sight))  # what sees the same, side by side
+        """In as few batches as hold them; what sees the same, side by side."""
+        batch: list[Step] = []
+        n_rows = 0
+        for step in sorted(steps, key=lambda step: hash(step.sight)):
+            if batch and n_rows + len(step.rows) > self.context.n_batch:
+                self._decode_together(batch)
+                batch, n_rows = [], 0
+            batch.append(step)
+            n_rows += len(step.rows)
+        self._decode_together(batch)
+
+    def _decode_together(self, steps: Sequence[Step]) -> None:
+        """One batch. Gives each its logits, or its error: where they fail together, each is tried
+        alone."""
         rows = [row for step in steps for row in step.rows]
         sights = [step.sight for step in steps for _ in step.rows]
         try:
-            self.vision.decode(rows, sights, stop=lambda: all(step.stop() for step in steps))
+            self.vision.decode(rows, sights, stop=lambda: all(_stops(step) for step in steps))
             logits = self.context.outputs(sum(row.output for row in rows))
         except BaseException as error:
-            if len(steps) == 1 or not isinstance(error, LlavaError):
-                for step in steps:
-                    step.error = error
-                return
             for step in steps:
-                self._decode_all([step])
+                alone = len(steps) == 1 or not isinstance(error, Exception)
+                if alone or step.is_done or not self._take_back(step.rows):
+                    step.error = step.error or error
+                else:
+                    self._decode_together([step])
             return
         start = 0
         for step in steps:
             n = sum(row.output for row in step.rows)
             step.logits = logits[start : start + n]
             start += n
+
+    def _take_back(self, rows: Sequence[Row]) -> bool:
+        """Frees cells that a failed batch may have left; False where that cannot be."""
+        first: dict[int, int] = {}
+        for row in rows:
+            for sequence in (row.sequence, row.also):
+                if sequence >= 0:
+                    first[sequence] = min(row.position, first.get(sequence, row.position))
+        rewound = [self.rewind(sequence, position) for sequence, position in first.items()]
+        return all(rewound)
+
+
+def _stops(step: Step) -> bool:
+    """Asked in another answer's thread: what it raises is its own."""
+    try:
+        return step.error is not None or step.stop()
+    except Exception as error:
+        step.error = error
+        return True

@@ -183,6 +183,8 @@ class Session(Closing):
             self._control = self._running = control
             try:
                 self.engine.check_open()
+                if self.closed:  # while it waited
+                    raise UsageError("the conversation is closed", hint="Start a new session.")
                 yield from Answering(
                     self.conversation, request, search, remember=remember, stop=control
                 ).run()

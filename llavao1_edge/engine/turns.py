@@ -17,7 +17,7 @@ from weakref import ReferenceType
 import numpy as np
 from numpy.typing import NDArray
 
-from llavao1_edge.errors import Cancelled, UsageError
+from llavao1_edge.errors import BackendError, Cancelled, UsageError
 from llavao1_edge.llama.context import Row
 from llavao1_edge.vision import Stop
 
@@ -45,6 +45,16 @@ class Step:
         return self.logits is not None or self.error is not None
 
 
+@dataclass(eq=False)
+class _Waiter:
+    """An answer that waits for room."""
+
+    until: Callable[[], bool]
+    stop: Stop
+    blocked: bool = True
+    reached: bool = False
+
+
 class Turns:
     """At most `at_once` answers are written; other threads wait for their turn. The same thread
     gets an error instead of a deadlock."""
@@ -61,6 +71,7 @@ class Turns:
         self._reserved: dict[int, int] = {}  # room, by thread
         self._queue: list[int] = []  # threads that wait for room, the first one first
         self._steps: list[Step] = []
+        self._waiters: list[_Waiter] = []
         self._streams: dict[int, Stream | None] = {}  # by thread
 
     def take(self, stream: Stream | None = None) -> AbstractContextManager[None]:
@@ -85,8 +96,8 @@ class Turns:
             with self._door:  # one by one: two that each want all places would wait for each other
                 for _ in range(n_places):
                     stack.enter_context(self._places)
-            self._add(1)  # from now on the others wait for this one
             try:
+                self._add(1)  # from now on the others wait for this one
                 stack.enter_context(self._baton)
             except BaseException:  # Ctrl-C
                 self._add(-1)
@@ -124,13 +135,26 @@ class Turns:
     def meet(self, step: Step, run: Callable[[Sequence[Step]], None]) -> None:
         """Waits until all answers need something decoded, and `run` has done all of it at once."""
         self._steps.append(step)
-        while not step.is_done:
-            if len(self._steps) >= self._n_active - self._n_blocked:
-                steps, self._steps = self._steps, []
-                run(steps)
-                self._baton.notify_all()
-            else:
-                self._baton.wait()
+        try:
+            while not step.is_done:
+                self._look_after_waiters()
+                if len(self._steps) >= self._n_active - self._n_blocked:
+                    self._run(run)
+                else:
+                    self._baton.wait()
+        except BaseException:  # Ctrl-C: its rows must not be decoded any more
+            self._steps = [other for other in self._steps if other is not step]
+            raise
+
+    def _run(self, run: Callable[[Sequence[Step]], None]) -> None:
+        steps, self._steps = self._steps, []
+        try:
+            run(steps)
+        finally:
+            for step in steps:  # Ctrl-C must leave nobody waiting
+                if not step.is_done:
+                    step.error = BackendError("the computation was interrupted", hint="Ask again.")
+            self._baton.notify_all()
 
     def reserve(self, n: int, *, of: int, stop: Stop) -> None:
         """Waits until what the answers expect to need is at most `of`, or there is no other. An
@@ -157,20 +181,37 @@ class Turns:
         if self._n_blocked + 1 >= self._n_active:
             return False
         ended = self._n_ended
-        return self._wait(lambda: self._n_ended != ended, stop)
+
+        def over() -> bool:  # or everybody waits for everybody: then one must give way
+            return self._n_ended != ended or self._n_blocked >= self._n_active
+
+        self._wait(over, stop)
+        return self._n_ended != ended
 
     def _wait(self, until: Callable[[], bool], stop: Stop) -> bool:
-        """Whether it came to that."""
+        """Whether it came to that, and not to `stop`."""
+        waiter = _Waiter(until, stop)
+        self._waiters.append(waiter)
         self._n_blocked += 1
-        self._baton.notify_all()  # the others do not wait for this one
         try:
-            while not until():
-                if stop():
-                    return False
+            self._baton.notify_all()  # the others do not wait for this one
+            while True:
+                self._look_after_waiters()
+                if not waiter.blocked:
+                    return waiter.reached
                 self._baton.wait(TICK_S)
-            return True
         finally:
-            self._n_blocked -= 1
+            self._waiters.remove(waiter)
+            self._n_blocked -= waiter.blocked
+
+    def _look_after_waiters(self) -> None:
+        """Whoever computes does this for those that wait: alone it would never pass the baton on.
+        Those that need not wait any longer are waited for again."""
+        for waiter in self._waiters:
+            if waiter.blocked and ((reached := waiter.until()) or waiter.stop()):
+                waiter.blocked, waiter.reached = False, reached
+                self._n_blocked -= 1
+                self._baton.notify_all()
 
 
 class Latch:

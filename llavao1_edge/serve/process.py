@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import json
 import logging
+import math
 import os
 import subprocess
 import sys
@@ -25,6 +26,7 @@ LOGGER = logging.getLogger(__name__)
 MODULE = "llavao1_edge.serve.worker"
 LOADING_S = 900.0  # a model that takes longer to open does not open
 TICK_S = 0.25  # between looks at whether an answer takes too long
+OPENINGS = 3
 GRACE_S = 15.0  # until an engine that does not stop is ended
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0  # between tries to open a model that does not open
 REMEMBERED = 20  # answers whose times tell how long the next will take
@@ -41,8 +43,9 @@ class Job:
         self.ask, self._process = ask, process
         self.replies: asyncio.Queue[wire.Message] = asyncio.Queue()
         self.over = asyncio.Event()
-        self.stopped = self.ended = self.told = self.suspect = False
+        self.stopped = self.ended = self.told = self.suspect = self.sent = False
         self.n_chosen = 0
+        self.deadline = math.inf
 
     def stop(self) -> None:
         """Nobody waits for it any more. May be called several times."""
@@ -195,15 +198,17 @@ class EngineProcess:
         self.is_alive = False
         self.metrics.deaths.inc()
         LOGGER.warning("the engine died; it is opened again with the next question")
-        alone = len(self._running) == 1
-        for job in reversed(self._running.values()):
+        asked = [job for job in self._running.values() if job.sent]
+        alone = len(asked) == 1
+        for job in reversed(asked):
             if job.n_chosen == job.ask.n and not job.ended:  # only its last word is missing
                 self._hear(wire.Done(job.ask.number))
             elif alone or job.told or job.stopped or job.suspect:
                 self._end(job, Failure.DIED, "the engine died while it answered: ask again")
             else:
-                job.suspect = True
+                job.suspect, job.sent = True, False
                 self._waiting.appendleft(job)
+                self.metrics.waiting.set(len(self._waiting))
             job.over.set()
 
     @staticmethod
@@ -288,16 +293,25 @@ class EngineProcess:
 
     async def _answer(self, job: Job) -> None:
         async with self._door:
-            if not self.is_alive and not await self._reopen(job):
-                return
             job.over.clear()
+            for _ in range(OPENINGS):  # it may die as soon as it is open
+                if not self.is_alive and not await self._reopen(job):
+                    return
+                if self.is_alive:
+                    break
+            else:
+                self._end(job, Failure.DIED, "the engine dies as soon as it is open")
+                return
+            job.sent = True
             self._send(job.ask)
             process = self._process
-        deadline = time.monotonic() + self._timeout
+        job.deadline = deadline = time.monotonic() + self._timeout
         ends_by: float | None = None  # once it was told to stop
         while not job.over.is_set():
             now = time.monotonic()
-            if ends_by is not None and now > ends_by:
+            if ends_by is not None and now > ends_by and self._computes_for_another(job, now):
+                ends_by = now + GRACE_S
+            elif ends_by is not None and now > ends_by:
                 LOGGER.warning("the engine does not stop: it is ended")
                 await self._give_up(process, after=0.0)
             elif ends_by is None and (job.stopped or now > deadline):
@@ -308,6 +322,11 @@ class EngineProcess:
                 ends_by = now + GRACE_S
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(job.over.wait(), TICK_S)
+
+    def _computes_for_another(self, job: Job, now: float) -> bool:
+        """An answer cannot stop while another one's picture is read."""
+        others = [other for other in self._running.values() if other is not job and other.sent]
+        return any(not other.stopped and now <= other.deadline for other in others)
 
     async def _reopen(self, job: Job) -> bool:
         """False: it cannot be opened, and the job has its failure."""

@@ -23,7 +23,7 @@ from llavao1_edge import (
     demo,
 )
 from llavao1_edge.engine.turns import Step, Turns
-from llavao1_edge.errors import BackendError, Cancelled, UsageError
+from llavao1_edge.errors import BackendError, Cancelled, OutOfMemory, UsageError
 from llavao1_edge.search import Strategy
 from llavao1_edge.search.answer import Answer
 from tests.native.test_search import nothing_left
@@ -189,6 +189,84 @@ def test_closing_waits_for_all_of_them() -> None:
     assert not engine.is_open
 
 
+def together(engine: Engine, stops: list[Any]) -> list[Answer | BaseException]:
+    """An answer for each stop, all begun before one goes on."""
+    begun = threading.Barrier(len(stops))
+
+    def ask(seed: int) -> Answer | BaseException:
+        sample = SAMPLES[seed % len(SAMPLES)]
+        with engine.session(sample.picture) as session:
+            begun.wait(60)
+            try:
+                return session.ask(sample.question, seed=seed, stop=stops[seed])
+            except BaseException as error:
+                return error
+
+    with ThreadPoolExecutor(len(stops)) as threads:
+        return list(threads.map(ask, range(len(stops))))
+
+
+def test_a_batch_that_fails_once_costs_nobody_anything(model: Model) -> None:
+    """Cells that the failed batch left are taken back before each is tried alone."""
+    with model.open(1) as engine:
+        alone = [together(engine, [lambda: False])[0]]
+    with model.open(3) as engine:
+        context, failed = engine.runtime.context, []
+        decode = context.decode
+
+        def fails(rows: Any, **options: Any) -> None:
+            decode(rows, **options)  # llama.cpp has done it: the cells are there
+            if not failed and len({row.sequence for row in rows}) > 1:
+                failed.append(len(rows))
+                raise OutOfMemory("no memory for once")
+
+        with patch.object(context, "decode", fails):
+            found = together(engine, [lambda: False] * 3)
+        engine.local.slots.sweep()
+        assert nothing_left(engine.runtime)
+    assert failed
+    assert all(isinstance(answer, Answer) and not answer.cancelled for answer in found)
+    assert isinstance(found[0], Answer)
+    assert isinstance(alone[0], Answer)
+    assert found[0].stages == alone[0].stages
+
+
+def test_what_one_answers_stop_raises_is_its_own() -> None:
+    asked = 0
+
+    def broken() -> bool:
+        nonlocal asked
+        asked += 1
+        if asked > 60:
+            raise RuntimeError("this stop is broken")
+        return False
+
+    with DEMO.open(3) as engine:
+        found = together(engine, [lambda: False, broken, lambda: False])
+        engine.local.slots.sweep()
+        assert nothing_left(engine.runtime)
+    assert isinstance(found[0], Answer)
+    assert isinstance(found[1], RuntimeError)
+    assert isinstance(found[2], Answer)
+
+
+def test_all_stopped_at_once() -> None:
+    stopped, asked = threading.Event(), 0
+
+    def stop() -> bool:
+        nonlocal asked
+        asked += 1
+        if asked > 200:
+            stopped.set()
+        return stopped.is_set()
+
+    with DEMO.open(3) as engine:
+        found = together(engine, [stop] * 3)
+        engine.local.slots.sweep()
+        assert nothing_left(engine.runtime)
+    assert all(isinstance(one, Cancelled) or getattr(one, "cancelled", False) for one in found)
+
+
 # --- the meeting itself --------------------------------------------------------------------------
 def test_all_rows_go_at_once_and_a_latecomer_is_waited_for() -> None:
     turns, sizes, begun = Turns(3), [], threading.Barrier(3)
@@ -271,3 +349,54 @@ def test_whoever_waits_for_room_can_be_stopped() -> None:
         assert other.result() == "stopped"
         stopped.clear()
         assert threads.submit(wide).result() == "had room"
+
+
+def test_who_waits_for_another_gives_way_to_who_waits_for_it() -> None:
+    """A has no room and waits for B to end; B cannot begin beside A: one must give way."""
+    turns, in_turn = Turns(2), threading.Event()
+
+    def short() -> bool:
+        with turns.take():
+            turns.reserve(80, of=100, stop=lambda: False)
+            in_turn.set()
+            while turns._n_active < 2:
+                time.sleep(0.001)
+            return turns.wait_for_another(lambda: False)
+
+    def late() -> str:
+        in_turn.wait(60)
+        with turns.take():
+            turns.reserve(80, of=100, stop=lambda: False)
+            return "had room"
+
+    with ThreadPoolExecutor(2) as threads:
+        first, second = threads.submit(short), threads.submit(late)
+        assert first.result(60) is False
+        assert second.result(60) == "had room"
+
+
+def test_who_waits_is_not_forgotten_by_one_that_computes_alone() -> None:
+    """B and C wait for room beside A; what C leaves, B gets while A still computes."""
+    turns, log = Turns(3), []
+
+    def run(steps: Any) -> None:
+        time.sleep(1e-3)
+        for step in steps:
+            step.error = BackendError("done")
+
+    def answer(name: str, n: int) -> None:
+        with turns.take():
+            turns.reserve(40, of=100, stop=lambda: False)
+            log.append(f"{name} begins")
+            for _ in range(n):
+                turns.meet(Step((), None, lambda: False), run)
+            log.append(f"{name} ends")
+
+    with ThreadPoolExecutor(3) as threads:
+        first = threads.submit(answer, "A", 400)
+        while "A begins" not in log:
+            time.sleep(0.001)
+        others = [threads.submit(answer, name, 5) for name in ("B", "C")]
+        for one in (first, *others):
+            one.result(60)
+    assert log[-1] == "A ends"

@@ -24,8 +24,11 @@ import pytest
 
 from llavao1_edge import Engine, RuntimeSettings, demo
 from llavao1_edge.program import command
+from llavao1_edge.serve import wire
+from llavao1_edge.serve.metrics import Metrics
 from llavao1_edge.serve.pictures import Fetcher, Uploads, is_public, public_address
 from llavao1_edge.serve.problem import Problem
+from llavao1_edge.serve.process import EngineProcess
 from tests.serve.running import PICTURE, QUESTION, Running, about_a_picture, data_url, serving
 
 KEY = "a-key-that-nobody-guesses"
@@ -493,7 +496,7 @@ def memory(running: Running) -> int:
 def test_two_hundred_requests_from_sixteen_clients(tmp_path: Path) -> None:
     texts = {**TEXTS, "conclusion": [str(i) for i in range(8)]}
     script = {"texts": texts, "token_s": 0.0005}
-    with serving("--queue", "200", script=script, folder=tmp_path) as running:
+    with serving("--queue", "200", "--parallel", "4", script=script, folder=tmp_path) as running:
 
         def ask(number: int) -> bool:
             seed = number % 8
@@ -520,8 +523,7 @@ def test_two_hundred_requests_from_sixteen_clients(tmp_path: Path) -> None:
 
 def test_a_full_queue_says_when_to_come_again(tmp_path: Path) -> None:
     script = {"texts": LONG, "token_s": 0.01}
-    options = ("--queue", "1", "--parallel", "1")
-    with serving(*options, script=script, folder=tmp_path) as running:
+    with serving("--queue", "1", script=script, folder=tmp_path) as running:
         with ThreadPoolExecutor(2) as clients:
             waiting = [clients.submit(running.chat, about_a_picture(), stop="3") for _ in range(2)]
             running.wait_for("llavao1_requests_waiting", 1)
@@ -599,7 +601,7 @@ def test_a_slow_reader_holds_nobody_up(tmp_path: Path) -> None:
 
 def test_an_engine_that_dies_takes_nobody_else_with_it(tmp_path: Path) -> None:
     script = {"texts": LONG, "answers": {"quick": TEXTS}, "dies": "bad luck", "token_s": 0.05}
-    with serving(script=script, folder=tmp_path) as running:
+    with serving("--parallel", "4", script=script, folder=tmp_path) as running:
         with ThreadPoolExecutor(4) as clients:
             unlucky = clients.submit(running.chat, about_a_picture("bad luck"))
             running.wait_for("llavao1_requests_running", 1)
@@ -617,6 +619,39 @@ def test_an_engine_that_dies_takes_nobody_else_with_it(tmp_path: Path) -> None:
         )
         assert running.chat(about_a_picture("quick")).status_code in (200, 503)
         assert running.chat(about_a_picture("quick")).status_code == 200
+
+
+def test_an_engine_that_dies_as_soon_as_it_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for an answer that nobody writes."""
+    ready = wire.encode(wire.Ready({"context": 1}))
+    code = f"import sys; sys.stdout.buffer.write({ready!r})"
+    monkeypatch.setattr(
+        "llavao1_edge.serve.process.command", lambda *_: [sys.executable, "-c", code]
+    )
+    asked = {"turns": (), "question": "?", "strategy": "staged", "options": {}, "seed": 0}
+
+    async def run() -> list[wire.Message]:
+        engine = EngineProcess({}, most_waiting=8, timeout=60, metrics=Metrics(), parallel=2)
+        await engine.start()
+        jobs = [engine.submit(asked | {"sampling": {}, "budget": {}}, ()) for _ in range(3)]
+        said = [await asyncio.wait_for(job.replies.get(), 60) for job in jobs]
+        await engine.close()
+        return said
+
+    assert all(isinstance(one, wire.Failed) for one in asyncio.run(run()))
+
+
+def test_several_answers_at_once_are_those_that_come_alone(tmp_path: Path) -> None:
+    def ask(running: Running, seed: int) -> tuple[str, str]:
+        message = running.chat(about_a_picture(), seed=seed).json()["choices"][0]["message"]
+        return message["content"], message["reasoning_content"]
+
+    found = []
+    for n in ("1", "4"):
+        with serving("--threads", "1", "--parallel", n, folder=tmp_path) as running:
+            with ThreadPoolExecutor(8) as clients:
+                found.append(list(clients.map(lambda seed: ask(running, seed), range(12))))
+    assert found[0] == found[1]
 
 
 def test_an_answer_that_takes_too_long(tmp_path: Path) -> None:

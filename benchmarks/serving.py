@@ -32,25 +32,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--native", type=Path, metavar="FOLDER")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--parallel", default="1", help="of the server of the demo model")
     options = parser.parse_args()
     print(header("serving"))
     with TemporaryDirectory() as folder:
         if options.native is None:
-            small(Path(folder), options.rounds)
+            small(Path(folder), options.rounds, options.parallel)
         else:
             large(Path(folder), options.native, options.rounds)
 
 
 # --- many small answers --------------------------------------------------------------------------
-def small(folder: Path, rounds: int) -> None:
+def small(folder: Path, rounds: int, parallel: str) -> None:
     """Answers per second of the demo model: one after the other here, from clients over HTTP."""
     print(f"{REQUESTS} questions a round, {CLIENTS} clients, medians of {rounds} rounds\n")
     print("| search | here, answers/s | served, answers/s | served of here |\n|---|---|---|---|")
     settings = RuntimeSettings(gpu_layers=0, threads=1)
     searches: list[Strategy] = [Direct(), Staged()]
+    given = ("--threads", "1", "--queue", "100", "--parallel", parallel)
     with (
         Engine.open("demo", settings=settings) as engine,
-        serving("--threads", "1", "--queue", "100", folder=folder) as running,
+        serving(*given, folder=folder) as running,
     ):
         for search in searches:
             here, served = [], []

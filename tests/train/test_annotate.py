@@ -56,7 +56,9 @@ COUNT = Item("1", 1, "How many?", ("3",), NUMBER)
         (reply(staged("")), Reason.MALFORMED),
         (reply(staged("3").replace("CAPTION", "SUMMARY")), Reason.MALFORMED),
         (reply(staged("3", "So it is <CONCLUSION>.")), Reason.MALFORMED),
-        (reply(staged("3", "The reference answer says 3.")), Reason.LEAKS),
+        (reply(staged("3", "So the correct answer is 3.")), None),
+        (reply(staged("3\ud800")), Reason.MALFORMED),
+        ({"llavao1": {"stages": [{"summary": ["a"]}]}, **reply("3")}, Reason.MALFORMED),
         (reply(staged("3"), "length"), Reason.CUT_OFF),
         (reply("", "content_filter"), Reason.REFUSED),
         (reply("", refusal="I cannot help with that."), Reason.REFUSED),
@@ -70,6 +72,14 @@ def test_what_of_a_reply_can_be_used(answer: dict[str, Any], reason: Reason | No
     assert verdict.reason is reason
     if reason is None:
         assert verdict.text.startswith("<SUMMARY> Count. </SUMMARY>\n\n<CAPTION> Three")
+
+
+def test_talk_of_the_answer_that_was_shown() -> None:
+    told = reply(staged("3", "The reference answer says 3."))
+    assert judge(COUNT, told, shown=True).reason is Reason.LEAKS
+    assert judge(COUNT, told).reason is None
+    choice = reply(staged("3", "Of the given answer choices, 3 fits."))
+    assert judge(COUNT, choice, shown=True).reason is None
 
 
 def test_a_choice_is_the_option_alone() -> None:
@@ -230,7 +240,7 @@ def test_nothing_is_paid_twice(tmp_path: Path) -> None:
         asked = Counter(script.asked)
         assert main(given) == 0  # everything is known
     assert script.asked == asked
-    assert sum(asked.values()) <= 12 + 1 + 2  # what was on its way at the end may be asked again
+    assert sum(asked.values()) == 12 + 1  # what was on its way when the server failed was stored
     assert paid >= 6
     assert (out / "train.jsonl").read_bytes() == first
     assert len(lines(out / "train.jsonl")) == 12
@@ -258,10 +268,23 @@ def test_a_budget_holds_over_runs(
         said = capsys.readouterr().out
         assert "is used up" in said
         assert f"| not asked yet | {20 - n} |" in said
+        kept = (tmp_path / "out/train.jsonl").read_bytes()
         assert main([*given, "--parallel", "2", *budget]) == 0
         assert sum(script.asked.values()) == n
+        assert (tmp_path / "out/train.jsonl").read_bytes() == kept
         assert main(given) == 0
     assert len(lines(out / "train.jsonl")) == 20
+
+
+def test_a_server_that_takes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    refuses = Script(lambda *_: (400, {"error": {"message": "no such parameter"}}))
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "train.jsonl").write_text("kept\n")
+    with teacher(refuses) as url:
+        assert main([str(questions(tmp_path, 3)), "--server", url, "--out", str(out)]) == 1
+    assert "no such parameter" in capsys.readouterr().err
+    assert (out / "train.jsonl").read_text() == "kept\n"
 
 
 def test_no_budget_without_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -93,7 +93,11 @@ GOOD = staged(("a", "b", "c", "d"))
         ({"conversations": [{"from": "human", "value": "q"}]}, Fault.ORDER),
         ({"conversations": [{"from": "gpt", "value": "q"}] * 2}, Fault.ORDER),
         ({"conversations": [{"from": "human", "value": 3}] * 2}, Fault.ORDER),
-        (row(1, None, ("<image>", GOOD)), Fault.EMPTY),
+        (row(1, None, (" ", GOOD)), Fault.EMPTY),
+        (row(1, None, ("<image>\nq", GOOD)), Fault.PICTURE),
+        (row(1, None, ("q", GOOD)) | {"images": ["a.png"]}, Fault.PICTURE),
+        (row(1, None, ("q", GOOD)) | {"image": 0}, Fault.PICTURE),
+        (row(1, None, ("q \ud800", GOOD)), Fault.NO_TEXT),
         (row(1, None, ("q", "4")), Fault.STAGES),
         (row(1, None, ("q", GOOD.replace("SUMMARY", "REASONING"))), Fault.STAGES),
         (row(1, None, ("q", GOOD + "<CONCLUSION>")), Fault.STAGES),
@@ -101,7 +105,8 @@ GOOD = staged(("a", "b", "c", "d"))
     ],
 )
 def test_what_is_left_out(bad: Any, fault: Fault, tmp_path: Path) -> None:
-    lines = [row(0, None, ("<image>\nq", GOOD)), bad]
+    (tmp_path / "there.png").touch()
+    lines = [row(0, "there.png", ("<image>\nq", GOOD)), bad]
     text = "\n".join(one if isinstance(one, str) else json.dumps(one) for one in lines)
     for name, content in (("a.jsonl", text), ("b.json", json.dumps(lines))):
         path = tmp_path / name
@@ -370,6 +375,47 @@ def test_killed_and_resumed_is_uninterrupted(
         np.testing.assert_allclose(second[name], value, rtol=0, atol=1e-6, err_msg=name)
 
 
+def test_a_finished_run_stays_as_it_is(whole: Path, data: Path) -> None:
+    before = weights(whole / "checkpoint")
+    said = ran(*command(data, whole, *FULL, "--ask-every", "6", "--asked", "2"))
+    assert f"written to {whole}/checkpoint" in said
+    assert len(list(whole.glob("state/checkpoint-*"))) == 2
+    for name, value in weights(whole / "checkpoint").items():
+        assert (value == before[name]).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--lr", "0.5"], "holds a run with --lr 0.001"),
+        (["--method", "lora"], "holds a run with --method full"),
+        (["--freeze-vision"], "holds a run with --freeze-vision False"),
+    ],
+)
+def test_other_options_need_another_folder(
+    options: list[str],
+    message: str,
+    whole: Path,
+    data: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main([*command(data, whole, *FULL), *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_half_a_checkpoint_is_passed_over(tmp_path: Path) -> None:
+    from train.finetune.learning import last_checkpoint
+
+    for number, content in ((2, '{"global_step": 2, "max_steps": 9}'), (4, '{"global'), (10, "")):
+        folder = tmp_path / f"checkpoint-{number}"
+        folder.mkdir()
+        if content:
+            (folder / "trainer_state.json").write_text(content)
+    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-2")
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-2"]
+    assert last_checkpoint(tmp_path / "nothing") is None
+
+
 def test_the_result_is_converted_and_answers(whole: Path, tmp_path: Path) -> None:
     from llavao1_edge.cli.main import main as cli
 
@@ -458,6 +504,9 @@ def test_an_adapter_is_merged_by_the_converter(
         (["--method", "qlora"], "QLoRA needs an NVIDIA card"),
         (["--fsdp"], "none is used here"),
         (["--max-length", "20"], "no example is short enough"),
+        (["--seed", "-1"], "--seed is -1"),
+        (["--answer-tokens", "0"], "--answer-tokens is 0"),
+        (["--out", "/proc/nope"], "/proc/nope"),
         (["--base", "/nowhere"], "no checkpoint of a Llama-3.2-Vision"),
         (["--data", "/nowhere.jsonl"], "cannot read /nowhere.jsonl"),
         (["--images", "/nowhere"], "cannot be read"),

@@ -16,12 +16,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from llavao1_edge.errors import LlavaError, UsageError
+from llavao1_edge.errors import LlavaError, ServerError, UsageError
 from llavao1_edge.evaluation.datasets import Malformed, read_dataset
 from llavao1_edge.evaluation.items import Item
 from llavao1_edge.remote.client import Client
 from train.annotate import result
-from train.annotate.asking import Form, Teacher
+from train.annotate.asking import Form, Reason, Teacher
 from train.annotate.work import Limits, Outcome, Spent, annotate
 
 OURS = "llavao1-edge"
@@ -102,6 +102,12 @@ def run(options: argparse.Namespace) -> int:
             options.out,
             unchecked=options.keep_unchecked,
             tell=tell,
+        )
+    said = [one.verdict for one in outcome.verdicts.values() if one.verdict is not None]
+    if said and all(verdict.reason is Reason.REJECTED for verdict in said):
+        raise ServerError(
+            f"the server takes none of the questions: {said[0].said}",
+            hint="Nothing was written. Its message may name the option that it does not know.",
         )
     report = result.write(
         options.out,

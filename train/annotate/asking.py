@@ -13,7 +13,7 @@ from llavao1_edge.evaluation.matching import match
 from llavao1_edge.stages import GAP, STAGES, TAGS, StageParser
 
 LEAK = re.compile(
-    r"\b(?:reference|standard|given|provided|correct|expected)\s+(?:answer|solution)\b"
+    r"\b(?:reference|standard|given|provided|expected)\s+(?:answer|solution)\b(?!\s+(?:option|choice))"
     r"|\banswer\s+(?:key|that was given|provided)\b",
     re.IGNORECASE,
 )
@@ -97,9 +97,11 @@ def prompt(item: Item, teacher: Teacher) -> str:
     return "\n".join([*lines, "", f"Question: {item.prompt()}"])
 
 
-def judge(item: Item, reply: Mapping[str, Any], *, unchecked: bool) -> Verdict:
+def judge(
+    item: Item, reply: Mapping[str, Any], *, unchecked: bool = False, shown: bool = False
+) -> Verdict:
     """Whether a reply of the teacher can be learnt from. unchecked: whether answers may be kept
-    that nothing can be compared with."""
+    that nothing can be compared with; shown: whether the teacher knew the reference answer."""
     choice = _first(reply)
     message = choice.get("message")
     message = message if isinstance(message, Mapping) else {}
@@ -112,7 +114,7 @@ def judge(item: Item, reply: Mapping[str, Any], *, unchecked: bool) -> Verdict:
     stages = _own_stages(reply) or _stages(text)
     if stages is None:
         return Verdict({}, Reason.MALFORMED, text[:200])
-    if LEAK.search(" ".join(stages.values())):
+    if shown and LEAK.search(" ".join(stages.values())):
         return Verdict({}, Reason.LEAKS, text[:200])
     found = match(item, stages["conclusion"])
     if found.right is None and not unchecked:
@@ -149,6 +151,16 @@ def _stages(text: str) -> dict[str, str] | None:
 
 def _complete(stages: Mapping[str, Any]) -> dict[str, str] | None:
     """The four texts, none of them empty, none with a tag inside."""
-    texts = {stage.name: str(stages.get(stage.name) or "").strip() for stage in STAGES}
-    odd = any(not text or any(tag in text for tag in TAGS) for text in texts.values())
-    return None if odd else texts
+    found = {stage.name: stages.get(stage.name) for stage in STAGES}
+    texts = {name: text.strip() for name, text in found.items() if isinstance(text, str)}
+    whole = len(texts) == len(STAGES) and all(map(_is_text, texts.values()))
+    odd = any(tag in text for text in texts.values() for tag in TAGS)
+    return texts if whole and not odd else None
+
+
+def _is_text(text: str) -> bool:
+    """Something, and no half of a character."""
+    try:
+        return bool(text.encode())
+    except UnicodeEncodeError:
+        return False

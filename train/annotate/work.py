@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -28,6 +28,7 @@ from llavao1_edge.remote.requests import data_url
 from train.annotate.asking import Reason, Teacher, Verdict, judge, prompt
 
 TICK_S = 0.2
+LAST_S = 120.0  # for replies that are on their way when the run must end
 NOT_TAKEN = (400, 413, 415, 422)  # of one question; other errors are the server's, and end the run
 WARMER, WARMEST = 0.2, 1.2  # each time: what was wrong once is likely to be wrong again
 
@@ -111,7 +112,7 @@ class Replies:
         good: list[bytes] = []
         lines = read_lines(self.path)
         for line in lines:
-            if isinstance(line.value, dict) and isinstance(line.value.get("key"), str):
+            if _is_reply(line.value):
                 good.append(line.data)
                 self._remember(line.value)
         if lines and not good and lines[0].is_whole:
@@ -126,7 +127,7 @@ class Replies:
 
     def add(self, key: str, reply: Mapping[str, Any]) -> None:
         line = {"key": key, "reply": reply}
-        append_line(self.path, json.dumps(line, ensure_ascii=False).encode() + b"\n")
+        append_line(self.path, json.dumps(line).encode() + b"\n")
         self._remember(line)
 
     def close(self) -> None:
@@ -174,21 +175,20 @@ class _Run:
         again: deque[Asked] = deque()
         try:
             while True:
-                over = self.replies.spent.over(self.limits)
-                while not over and len(self._running) < self.limits.parallel:
+                while len(self._running) < self.limits.parallel:
                     asked = again.popleft() if again else self._opened(waiting)
                     if asked is None:
                         break
                     self._ask(asked)
                 if not self._running:
-                    self.outcome.ended = over
                     break
                 done, _ = wait(self._running, TICK_S, FIRST_COMPLETED)
-                for future in done:
-                    key, asked = self._running.pop(future)
-                    if not self._heard(asked, key, future):
-                        again.append(asked)
+                again += self._heard(done)
                 tell(self.outcome, self.replies.spent)
+        except ServerError:  # what is on its way was paid for
+            with suppress(ServerError):
+                self._heard(wait(self._running, LAST_S).done)
+            raise
         finally:
             for future in self._running:
                 future.cancel()
@@ -222,11 +222,16 @@ class _Run:
         return url, name
 
     def _ask(self, asked: Asked) -> None:
-        """Sends it, unless the reply is known: then it is as if it had just come."""
+        """Sends it, unless the reply is known: then it is as if it had just come. Where the budget
+        is used up it stays unasked."""
         while True:
             body = self._body(asked)
-            key = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+            told = f"{self.client.url} {json.dumps(body, sort_keys=True)}"
+            key = hashlib.sha256(told.encode()).hexdigest()
             known = self.replies.known.get(key)
+            if known is None and (over := self.replies.spent.over(self.limits)):
+                self.outcome.ended = over
+                return
             if known is None:
                 self._running[self.client.begin("/chat/completions", body)] = (key, asked)
                 return
@@ -250,31 +255,43 @@ class _Run:
             **own,
         }
 
-    def _heard(self, asked: Asked, key: str, future: Future[dict[str, Any]]) -> bool:
-        """Whether the question is done with. Raises ServerError."""
-        with suppress(CancelledError):
+    def _heard(self, done: Iterable[Future[dict[str, Any]]]) -> list[Asked]:
+        """Those that must be asked again. Raises ServerError, when all have been stored."""
+        again: list[Asked] = []
+        problem: ServerError | None = None
+        for future in done:
+            key, asked = self._running.pop(future)
             try:
                 reply = future.result()
+            except CancelledError:
+                continue
             except ServerError as error:
-                if error.status not in NOT_TAKEN:
-                    raise
-                self._end(asked, Verdict({}, Reason.REJECTED, error.message))
-                return True
-            self._check_usage(reply)
+                if error.status in NOT_TAKEN:
+                    self._end(asked, Verdict({}, Reason.REJECTED, error.message))
+                else:
+                    problem = error
+                continue
             self.replies.add(key, reply)
-            return self._judged(asked, reply)
-        return True
+            problem = problem or self._uncounted(reply)
+            if not self._judged(asked, reply):
+                again.append(asked)
+        if problem is not None:
+            raise problem
+        return again
 
-    def _check_usage(self, reply: Mapping[str, Any]) -> None:
+    def _uncounted(self, reply: Mapping[str, Any]) -> ServerError | None:
         limited = self.limits.tokens is not None or self.limits.cost is not None
-        if limited and not _usage(reply):
-            raise ServerError(
-                f"{self.client.name} does not say how many tokens a reply took",
-                hint="Without that no budget can be kept: leave it out, or limit the questions.",
-            )
+        if not limited or _usage(reply):
+            return None
+        return ServerError(
+            f"{self.client.name} does not say how many tokens a reply took",
+            hint="Without that no budget can be kept: leave it out, or limit the questions.",
+        )
 
     def _judged(self, asked: Asked, reply: Mapping[str, Any]) -> bool:
-        verdict = judge(asked.item, reply, unchecked=self.unchecked)
+        verdict = judge(
+            asked.item, reply, unchecked=self.unchecked, shown=self.teacher.shows_answer
+        )
         asked.tried += 1
         final = verdict.reason is None or verdict.reason is Reason.UNCHECKED
         if final or asked.tried >= self.limits.tries:
@@ -288,9 +305,16 @@ class _Run:
         self.outcome.verdicts[asked.item.key] = asked
 
 
+def _is_reply(value: Any) -> bool:
+    if not isinstance(value, dict):
+        return False
+    return isinstance(value.get("key"), str) and isinstance(value.get("reply"), dict)
+
+
 def _usage(reply: Mapping[str, Any]) -> dict[str, int]:
     told = reply.get("usage")
     names = ("prompt_tokens", "completion_tokens")
-    if not isinstance(told, Mapping) or not all(isinstance(told.get(n), int) for n in names):
+    if not isinstance(told, Mapping):
         return {}
-    return {name: told[name] for name in names}
+    counts = {name: told.get(name) for name in names}
+    return {n: v for n, v in counts.items() if isinstance(v, int) and v >= 0}

@@ -9,12 +9,15 @@ The same command goes on after an interruption. `--plan` says what it needs, and
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llavao1_edge.errors import LlavaError, UsageError
+from llavao1_edge.files import write_whole
 from train.finetune.archive import Pictures
 from train.finetune.examples import Examples, read_examples, split
 from train.finetune.plan import Load, Method, lines, need, read_base
@@ -22,6 +25,12 @@ from train.finetune.plan import Load, Method, lines, need, read_base
 if TYPE_CHECKING:
     from train.finetune.learning import Settings
 
+RUN, MOST_HELD_OUT = "run.json", 200
+# What a run cannot change on its way; the data's hash besides.
+LASTING = (
+    *("base", "method", "epochs", "steps", "lr", "batch", "accumulate", "max_length", "rank"),
+    *("embeddings", "freeze_vision", "pure_bf16", "any_form", "limit", "held_out", "seed", "fsdp"),
+)
 RATES = {Method.FULL: 1e-5, Method.LORA: 1e-4, Method.QLORA: 1e-4}
 
 
@@ -33,6 +42,9 @@ def main(given: Sequence[str] | None = None) -> int:
         if error.hint:
             print(f"hint: {error.hint}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:  # a full disk, a folder that cannot be written
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
         return 130
@@ -70,7 +82,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--no-checkpointing", action="store_true", help="faster, and much more memory")
     add("--any-form", action="store_true", help="learn from answers without the four stages, too")
     add("--limit", type=int, metavar="N", help="the first N examples")
-    add("--held-out", type=int, default=200, metavar="N", help="examples that are not learnt")
+    add(
+        "--held-out",
+        type=int,
+        metavar="N",
+        help=f"examples that are not learnt; default: a tenth, at most {MOST_HELD_OUT}",
+    )
     add("--save-every", type=int, default=200, metavar="N", help="steps; the loss is taken there")
     add("--ask-every", type=int, default=0, metavar="N", help="steps; held-out questions are asked")
     add("--asked", type=int, default=50, metavar="N", help="how many of them")
@@ -102,16 +119,23 @@ def run(options: argparse.Namespace) -> int:
             hint="pip install torch==2.13.0, then pip install 'llavao1-edge[train]'",
         ) from None
     on_card = torch.cuda.is_available() and not options.cpu
+    if options.fsdp and options.ask_every:
+        raise UsageError(
+            "with --fsdp no process has the whole model to ask",
+            hint="Leave --ask-every out; the loss on held-out examples is told.",
+        )
     if options.fsdp and not on_card:
         raise UsageError(
             "FSDP divides weights over cards, and none is used here",
             hint="Leave --fsdp out: several processes then each hold all weights.",
         )
-    load = _load(options, on_card, learning.n_processes())
+    load = _load(options, not options.cpu, learning.n_processes())
     card = float(torch.cuda.get_device_properties(0).total_memory) if on_card else None
     first = learning.is_first_process()
     if first:
         _tell(found, lines(base, load, card))
+        if card is None and not options.cpu:
+            print("that is on a card; none is here")
     if options.plan:
         return 0
     needed = need(base, load).total
@@ -120,11 +144,16 @@ def run(options: argparse.Namespace) -> int:
             f"a card here has {card / 1e9:.1f} GB, {needed / 1e9:.1f} GB are needed",
             hint="--method qlora, more cards with --fsdp, or --memory-check off.",
         )
-    learnt, held_out = split(found.kept, options.held_out)
+    n_held_out = options.held_out
+    if n_held_out is None:
+        n_held_out = min(MOST_HELD_OUT, len(found.kept) // 10)
+    learnt, held_out = split(found.kept, n_held_out)
     if not learnt:
         raise UsageError(
             f"all {len(found.kept)} examples would be held out", hint="Use a smaller --held-out."
         )
+    if first:
+        _same_run(options)
     result = learning.finetune(_settings(options, images), learnt, held_out)
     if first:
         told = f"llavao1-edge convert {result} --out models"
@@ -136,17 +165,47 @@ def run(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> None:
     counts = ("steps", "batch", "accumulate", "max_length", "rank", "limit", "save_every", "asked")
-    for name in counts:
+    for name in (*counts, "answer_tokens"):
         value = getattr(options, name)
         if value is not None and value < 1:
             raise UsageError(f"--{name.replace('_', '-')} is {value}", hint="It must be 1 or more.")
+    if not 0 <= options.seed < 1 << 32:
+        raise UsageError(f"--seed is {options.seed}", hint="It must be from 0 to 4294967295.")
     for name in ("held_out", "ask_every", "workers"):
-        if getattr(options, name) < 0:
+        if (getattr(options, name) or 0) < 0:
             raise UsageError(f"--{name.replace('_', '-')} cannot be negative", hint="")
     for name in ("epochs", "lr"):
         value = getattr(options, name)
         if value is not None and not 0 < value < 1e6:
             raise UsageError(f"--{name} is {value}", hint="It must be above 0.")
+
+
+def _same_run(options: argparse.Namespace) -> None:
+    """Raises UsageError where the folder holds a run with other options: it would be gone on with,
+    or mixed with this one."""
+    now = {name: str(getattr(options, name)) for name in LASTING}
+    now["data"] = hashlib.sha256(options.data.read_bytes()).hexdigest()
+    path: Path = options.out / RUN
+    if path.exists():
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            before = {}
+        other = [name for name in now if str(before.get(name)) != now[name]]
+        if other:
+            name = other[0]
+            told = "other data" if name == "data" else f"{_flag(name)} {before.get(name)}"
+            raise UsageError(
+                f"{options.out} holds a run with {told}",
+                hint="Go on with the same options, or choose another --out.",
+            )
+        return
+    options.out.mkdir(parents=True, exist_ok=True)
+    write_whole(path, json.dumps(now, indent=1) + "\n")
+
+
+def _flag(name: str) -> str:
+    return f"--{'lr' if name == 'lr' else name.replace('_', '-')}"
 
 
 def _load(options: argparse.Namespace, on_card: bool, processes: int) -> Load:

@@ -15,7 +15,7 @@ from typing import Any
 
 from llavao1_edge.errors import PictureError, UsageError
 
-PART = re.compile(r"(.+\.zip)[.-](?:part-?)?([a-z]{2,4}|\d{1,4})$")
+PART = re.compile(r"(.+\.zip)[.-](?:part-?)?([a-z]{2}|\d{2,4})$")
 
 
 class Joined(io.RawIOBase):

@@ -27,6 +27,8 @@ class Fault(StrEnum):
 
     NO_JSON = "no JSON object"
     SEVERAL = "several pictures"
+    PICTURE = "a picture that is not named under 'image'"
+    NO_TEXT = "half of a character"
     NO_PICTURE = "its picture is not there"
     ORDER = "not question and answer in turns"
     EMPTY = "an empty question or answer"
@@ -100,11 +102,13 @@ def _example(
 ) -> Example | Fault:
     if not isinstance(value, dict):
         return Fault.NO_JSON
-    picture = value.get("image") or ""
+    picture = value.get("image")
     if isinstance(picture, list):
-        picture = picture[0] if len(picture) == 1 else None
-    if not isinstance(picture, str):
-        return Fault.SEVERAL
+        if len(picture) > 1:
+            return Fault.SEVERAL
+        picture = picture[0] if picture else None
+    if "images" in value or not isinstance(picture, str | None):
+        return Fault.PICTURE
     said = value.get("conversations")
     if not isinstance(said, list) or not said or len(said) % 2:
         return Fault.ORDER
@@ -113,7 +117,11 @@ def _example(
         texts = [_text(part, name) for part, name in ((asked, "human"), (answered, "gpt"))]
         if None in texts:
             return Fault.ORDER
+        if not picture and any(holder in (texts[0] or "") for holder in HOLDERS):
+            return Fault.PICTURE
         question, answer = (_without_holders(text or "") for text in texts)
+        if not is_text(question + answer):
+            return Fault.NO_TEXT
         if not question or not answer:
             return Fault.EMPTY
         if not any_form and not is_staged(answer):
@@ -121,7 +129,17 @@ def _example(
         turns.append((question, answer))
     if picture and not has(picture):
         return Fault.NO_PICTURE
-    return Example(str(value.get("id", number)), picture, tuple(turns))
+    key = str(value.get("id", number))
+    return Example(key if is_text(key) else str(number), picture or "", tuple(turns))
+
+
+def is_text(text: str) -> bool:
+    """No half of a character, as JSON can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _text(part: Any, name: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
 from collections.abc import Sequence
@@ -18,7 +19,6 @@ from transformers import (
     TrainerCallback,
     TrainingArguments,
 )
-from transformers.trainer_utils import get_last_checkpoint
 
 from llavao1_edge.errors import UsageError
 from train.finetune.asking import ask
@@ -80,8 +80,16 @@ def finetune(settings: Settings, learnt: Sequence[Example], held_out: Sequence[E
     """The folder of the result: a checkpoint, or an adapter. Raises UsageError, CheckpointError."""
     encoder = Encoder(settings.base)
     processor = MllamaImageProcessor.from_pretrained(settings.base)
-    state = settings.out / STATE
-    last = get_last_checkpoint(str(state)) if state.is_dir() else None
+    if len({bool(one.picture) for one in learnt}) > 1 and n_processes() > 1:
+        raise UsageError(
+            "examples with and without a picture cannot be learnt by several processes together",
+            hint="Leave one kind out: each process would wait for weights that another one lacks.",
+        )
+    # First: transformers finds out in it which card is this process's, and whether FSDP is used.
+    arguments = _arguments(settings, evaluates=bool(held_out))
+    last = last_checkpoint(settings.out / STATE)
+    if last is not None and (result := _result(settings)).is_dir() and _is_done(last):
+        return result
     model = _model(settings, last)
     pad = _pad(model, encoder)
     collate = Collator(pad, encoder.image_token, settings.length)
@@ -96,15 +104,44 @@ def finetune(settings: Settings, learnt: Sequence[Example], held_out: Sequence[E
     )
     trainer = Trainer(
         model=model,
-        args=_arguments(settings, evaluates=bool(held_out)),
+        args=arguments,
         data_collator=collate,
         train_dataset=data,
         eval_dataset=held if len(held) else None,
     )
     if len(held) and settings.ask_every:
         trainer.add_callback(_Asking(trainer, held, encoder, collate, settings))
-    trainer.train(resume_from_checkpoint=last)
+    if last is not None and _is_done(last):  # killed before the result was written
+        trainer._load_from_checkpoint(last)
+    else:
+        trainer.train(resume_from_checkpoint=last)
     return _save(trainer, settings)
+
+
+def last_checkpoint(state: Path) -> str | None:
+    """The newest one that is complete. A kill, or a full disk, may leave half of one: that is
+    removed."""
+    found = [path for path in state.glob("checkpoint-*") if path.name[11:].isdigit()]
+    for path in sorted(found, key=lambda path: int(path.name[11:]), reverse=True):
+        if _steps(path) is not None:  # this file is written last
+            return str(path)
+        if is_first_process():
+            shutil.rmtree(path, ignore_errors=True)
+    return None
+
+
+def _steps(checkpoint: Path) -> tuple[int, int] | None:
+    """(steps done, steps in all); None where that cannot be read."""
+    try:
+        told = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+        return int(told["global_step"]), int(told["max_steps"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _is_done(checkpoint: str) -> bool:
+    steps = _steps(Path(checkpoint))
+    return steps is not None and steps[0] >= steps[1]
 
 
 def _model(settings: Settings, last: str | None) -> Any:
@@ -120,6 +157,7 @@ def _model(settings: Settings, last: str | None) -> Any:
     more: dict[str, Any] = {}
     if settings.method is Method.QLORA:
         more["quantization_config"] = _four_bits(on_card)
+        more["device_map"] = {"": int(os.environ.get("LOCAL_RANK", "0"))}
     source = last if full and last is not None and not settings.fsdp else settings.base
     model = MllamaForConditionalGeneration.from_pretrained(source, torch_dtype=dtype, **more)
     model.config.use_cache = False
@@ -155,7 +193,10 @@ def _four_bits(on_card: bool) -> Any:
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=torch.bfloat16,
-        llm_int8_skip_modules=["vision_model", "multi_modal_projector", "lm_head"],
+        llm_int8_skip_modules=[
+            *("model.vision_model", "model.multi_modal_projector", "lm_head"),
+            *("vision_model", "multi_modal_projector"),
+        ],
     )
 
 
@@ -245,8 +286,7 @@ class _Asking(TrainerCallback):
 
 def _save(trainer: Trainer, settings: Settings) -> Path:
     """By all processes: some methods gather the weights from all of them."""
-    adapted = settings.method is not Method.FULL
-    folder = settings.out / (ADAPTER if adapted else CHECKPOINT)
+    adapted, folder = settings.method is not Method.FULL, _result(settings)
     if settings.fsdp:
         trainer.accelerator.state.fsdp_plugin.set_state_dict_type("FULL_STATE_DICT")
     trainer.save_model(str(folder))
@@ -257,6 +297,10 @@ def _save(trainer: Trainer, settings: Settings) -> Path:
                 shutil.copy(settings.base / name, folder / name)
     trainer.accelerator.wait_for_everyone()
     return folder
+
+
+def _result(settings: Settings) -> Path:
+    return settings.out / (CHECKPOINT if settings.method is Method.FULL else ADAPTER)
 
 
 def is_first_process() -> bool:

@@ -79,7 +79,7 @@ def main() -> None:
             for name, info in runtime.mmproj_header.tensors.items()
             if name.startswith("cross.") and "attn_k." not in name and "attn_v." not in name
         )
-        states = seen.states
+        states = runtime.vision.states(picture)
         cross += int(states.n_bytes * states.n_valid / states.n_tokens)
         text = weight_bytes(runtime.text_header)
     a, b = float(np.median(hooked)), float(np.median(bare))

@@ -29,7 +29,7 @@ from llavao1_edge.engine.runtime import Runtime
 from llavao1_edge.images import open_picture
 from llavao1_edge.llama.context import Row
 from llavao1_edge.llama.sampler import BatchSampler, Grammar, Sampler, Sampling
-from llavao1_edge.mllama.model import Sight
+from llavao1_edge.mllama.model import MllamaModel
 from llavao1_edge.search import Branch, Drafter, Event
 from llavao1_edge.search.rounds import draft, drop_all
 from llavao1_edge.stages import REASONING, stage_grammar
@@ -66,8 +66,8 @@ class Steps:
     def __init__(self, engine: Engine, n_steps: int) -> None:
         self.engine, self.runtime, self.n_steps = engine, engine.runtime, n_steps
         self.picture = open_picture(demo.samples()[0].picture)
-        sight, _ = self.runtime.vision.see(self.picture)
-        self.states = sight.states if isinstance(sight, Sight) else None
+        vision = self.runtime.vision
+        self.states = vision.states(self.picture) if isinstance(vision, MllamaModel) else None
         chat, words = self.runtime.words.chat, self.runtime.words
         prompt = [*chat.opening(system=words.stage_prompt), *chat.question(QUESTION)]
         self.n_shared = len(self.runtime.encode(prompt))

@@ -84,18 +84,18 @@ class PairPhases:
         ]
         opened, cut, encoded, stated = in_turn(actions, rounds)
         vision.close()
-        operations = vision_operations(runtime)
+        operations = vision_operations(runtime.vision)
         self.phases += [
             timed("open the picture", opened),
             timed("cut into tiles", cut),
             timed("vision tower and projector", encoded, operations / self.rate * 1e3),
-            timed("cross keys and values", stated, cross_operations(runtime) / self.rate * 1e3),
+            timed("cross keys and values", stated, cross_operations(runtime.vision) / self.rate * 1e3),
         ]
 
     def text(self, rounds: int) -> None:
         runtime, n_prompt = self.runtime, 64
         seen, _ = runtime.vision.see(self.picture)
-        states, blind = seen.states, None
+        states, blind = runtime.vision.states(self.picture), None
         plain = bare_context(runtime)
         sequence = runtime.take_sequence()
         prompt = [Row(5 + i, i, sequence, output=i == n_prompt - 1) for i in range(n_prompt)]

@@ -98,8 +98,7 @@ class Prober:
                 given = RuntimeSettings(**{**vars(settings), "cache": cache})
                 with Engine.open("demo", settings=given) as engine:
                     picture = open_picture(sample.picture)
-                    sight, _ = engine.runtime.vision.see(picture)
-                    states = sight.states
+                    states = engine.runtime.vision.states(picture)
                     kept = [read(tensor, cache) for tensor in (*states.keys, *states.values)]
                     logits = engine.prompt_logits(picture, sample.question)
                     values.append((kept, logits.logits))

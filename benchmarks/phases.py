@@ -89,7 +89,9 @@ class PairPhases:
             timed("open the picture", opened),
             timed("cut into tiles", cut),
             timed("vision tower and projector", encoded, operations / self.rate * 1e3),
-            timed("cross keys and values", stated, cross_operations(runtime.vision) / self.rate * 1e3),
+            timed(
+                "cross keys and values", stated, cross_operations(runtime.vision) / self.rate * 1e3
+            ),
         ]
 
     def text(self, rounds: int) -> None:

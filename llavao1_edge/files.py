@@ -7,7 +7,12 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from llavao1_edge.errors import UsageError
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,22 @@ def append_line(path: Path, data: bytes) -> None:
         except OSError:
             file.truncate(before)
             raise
+
+
+def lock_folder(path: Path) -> FileLock:
+    """The lock of the folder that a run writes into, held; its owner releases it. path: of the
+    lock's file. Raises UsageError where another run holds it."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UsageError(
+            f"another run is writing into {path.parent}",
+            hint="Wait for its end, or choose another folder with --out.",
+        ) from None
+    return lock
 
 
 def write_whole(path: Path, data: str | bytes) -> None:

@@ -14,6 +14,9 @@ from typing import Any
 from llavao1_edge.errors import UsageError
 
 CPU_DEVICE = "cpu"
+MOST_PARALLEL = (
+    8  # answers at once: more brings little; each takes sequences and a picture's memory
+)
 
 
 @dataclass(frozen=True)

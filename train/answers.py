@@ -255,12 +255,7 @@ def main() -> None:
         if isinstance(states, LiveTower):
             fresh = step - first_joint < FRESH_STEPS
             loss = loss + PRACTICE_WEIGHT * states.practice(PRACTICE, heads_only=fresh)
-        for optimiser in optimisers:
-            optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimiser in optimisers:
-            optimiser.step()
+        descend(model, loss, optimisers)
         step += 1
         if step == 100:
             print("residual rms per layer:", residual_scale(model, next(with_picture), states))
@@ -273,6 +268,16 @@ def main() -> None:
             saved = spent
     save(options.out, model, optimisers, spent, step)
     export(options.out, model, tokenizer)
+
+
+def descend(model: nn.Module, loss: Tensor, optimisers: Optimisers) -> None:
+    """One step of all optimisers."""
+    for optimiser in optimisers:
+        optimiser.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    for optimiser in optimisers:
+        optimiser.step()
 
 
 def optimise(named: list[tuple[str, nn.Parameter]], share: float) -> Optimisers:

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from transformers import MllamaForConditionalGeneration
 
-from train.answers import States, forward, loss_of, optimise, resume, save, schedule
+from train.answers import States, descend, forward, loss_of, optimise, resume, save, schedule
 from train.data import Tokens, Turn, Writer, batches, scene_at
 from train.export import export_checkpoint
 from train.model import build_model, demo_config
@@ -85,12 +85,7 @@ def main() -> None:
         schedule(optimisers, progress=spent / options.minutes, step=step)
         batch = next(made)
         loss = loss_of(forward(model, batch, states), batch.targets)
-        for optimiser in optimisers:
-            optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimiser in optimisers:
-            optimiser.step()
+        descend(model, loss, optimisers)
         step += 1
         if step % 100 == 0:
             print(f"{spent:6.2f} min  step {step:5d}  loss {loss.item():.4f}", flush=True)

@@ -119,13 +119,11 @@ def make_plan(options: argparse.Namespace) -> Plan:
     for name in (options.model or ["demo"]) if server is None else []:
         text, mmproj = model_paths(name, None)
         pairs.append(Pair(shared.model_name(name, text), text, mmproj))
-    parallel = shared.whole("--parallel", options.parallel, low=1)
+    parallel = shared.whole("--parallel", options.parallel, low=1, high=MOST_PARALLEL)
     if parallel > 1 and options.ray is not None:
         raise UsageError(
             "--parallel was given together with --ray", hint="The cluster decides how many."
         )
-    if parallel > MOST_PARALLEL:
-        raise UsageError(f"--parallel is {parallel}", hint=f"It must be at most {MOST_PARALLEL}.")
     if len({pair.name for pair in pairs}) < len(pairs):
         raise UsageError("a model was given twice", hint="Give each one once.")
     return Plan(

@@ -107,10 +107,12 @@ def add_evaluation_options(parser: argparse.ArgumentParser) -> None:
     machine.add_argument("-v", "--verbose", action="store_true", help="say what is loaded where")
 
 
-def whole(flag: str, text: str, *, low: int) -> int:
-    """Raises UsageError for anything but a whole number of at least `low`."""
+def whole(flag: str, text: str, *, low: int, high: int | None = None) -> int:
+    """Raises UsageError for anything but a whole number of at least `low`, at most `high`."""
     if not text.isdigit() or int(text) < low:
         raise UsageError(f"{flag} is {text!r}", hint=f"It must be a whole number from {low} on.")
+    if high is not None and int(text) > high:
+        raise UsageError(f"{flag} is {int(text)}", hint=f"It must be at most {high}.")
     return int(text)
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from llavao1_edge.cli import options as shared
 from llavao1_edge.errors import UsageError
 from llavao1_edge.locate import model_paths
+from llavao1_edge.settings import MOST_PARALLEL
 
 if TYPE_CHECKING:
     from llavao1_edge.serve.app import Options
@@ -29,7 +30,7 @@ Then, from any program that speaks the OpenAI protocol: the address http://127.0
 models llavao1, llavao1:fast, llavao1:careful and llavao1:thorough. See docs/serving.md.
 """
 NAME, PORT = "llavao1", 8080
-PARALLEL, MOST_PARALLEL = 1, 8
+PARALLEL = 1
 QUEUE, MOST_QUEUE, TIMEOUT_S = 16, 10_000, 600.0
 BACKLOG = 128
 
@@ -99,8 +100,8 @@ def run(options: argparse.Namespace) -> int:
         ) from None
     arguments = _engine(options)
     settings = _settings(options)
-    parallel = _at_most("--parallel", options.parallel, MOST_PARALLEL, low=1)
-    most = _at_most("--queue", options.queue, MOST_QUEUE, low=0)
+    parallel = shared.whole("--parallel", options.parallel, low=1, high=MOST_PARALLEL)
+    most = shared.whole("--queue", options.queue, low=0, high=MOST_QUEUE)
     timeout = _seconds(options.timeout)
     with contextlib.closing(listen(options.host, _port(options.port))) as socket_:
         with contextlib.suppress(asyncio.CancelledError):
@@ -190,13 +191,6 @@ def _port(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) > 65535:
         raise UsageError(f"--port is {text!r}", hint="It must be a number from 0 to 65535.")
     return int(text)
-
-
-def _at_most(name: str, text: str, high: int, *, low: int) -> int:
-    found = shared.whole(name, text, low=low)
-    if found > high:
-        raise UsageError(f"{name} is {found}", hint=f"It must be at most {high}.")
-    return found
 
 
 def _seconds(text: str) -> float:

@@ -23,7 +23,7 @@ from llavao1_edge.search import (
     options_of,
 )
 from llavao1_edge.search.answer import Answer, Node, Recorder, Trace
-from llavao1_edge.stages import CONCLUSION, StageParser
+from llavao1_edge.stages import CONCLUSION, parse
 
 
 class Answering:
@@ -100,9 +100,7 @@ class Answering:
             self.budget.ended,
         )
         if path and path[-1].candidate.stage is None:
-            parser = StageParser()
-            parser.feed(path[-1].candidate.text)
-            parsed = parser.finish()
+            parsed = parse(path[-1].candidate.text)
             notes += parsed.problems
             return Answer(parsed.conclusion, parsed.stages, trace, tuple(notes), cancelled)
         stages = {stage.name: text for stage, text in chosen.stages}

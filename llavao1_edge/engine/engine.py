@@ -19,9 +19,8 @@ from llavao1_edge.errors import ModelFileError, UsageError
 from llavao1_edge.images import Picture, open_picture
 from llavao1_edge.lifetime import Closing
 from llavao1_edge.search import Strategy
-from llavao1_edge.settings import RuntimeSettings
+from llavao1_edge.settings import MOST_PARALLEL, RuntimeSettings
 
-MOST_PARALLEL = 8  # more brings little; each takes sequences, and a picture's memory
 PictureSource = Any
 """A Picture, or what `open_picture` takes: a path or `file://` URL, bytes, an open file, a PIL
 image, an array (height, width, 3) of uint8."""

@@ -35,7 +35,7 @@ from llavao1_edge.llama.sampler import Sampling
 from llavao1_edge.mllama.model import MllamaModel
 from llavao1_edge.mllama.shape import read_shape
 from llavao1_edge.native.model import NativeModel
-from llavao1_edge.prompt import BEGIN, Piece, Special, chat_format
+from llavao1_edge.prompt import BEGIN, Piece, Special, chat_format, joined
 from llavao1_edge.settings import RuntimeSettings
 from llavao1_edge.vision import Stop, VisionModel
 
@@ -235,18 +235,13 @@ class Runtime:
     def encode(self, pieces: Sequence[Piece]) -> list[int]:
         """Pieces → ids; neighbouring texts are tokenised together, as in one string."""
         tokens: list[int] = []
-        text = ""
-        for piece in [*pieces, None]:
+        for piece in joined(pieces):
             if isinstance(piece, str):
-                text += piece
-                continue
-            if text:
-                tokens += self.model.spell(text)
-                text = ""
-            if piece == BEGIN:
+                tokens += self.model.spell(piece)
+            elif piece == BEGIN:
                 first = self.model.begins_with
                 tokens += [] if first is None else [first]
-            elif piece is not None:
+            else:
                 tokens.append(self._special(piece))
         return tokens
 

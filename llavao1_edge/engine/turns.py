@@ -67,7 +67,6 @@ class Turns:
         self._count = threading.Lock()
         self._n_active = 0  # those on their way to the baton included
         self._n_ended = 0
-        self._n_blocked = 0  # wait for another to end
         self._reserved: dict[int, int] = {}  # room, by thread
         self._queue: list[int] = []  # threads that wait for room, the first one first
         self._steps: list[Step] = []
@@ -132,6 +131,11 @@ class Turns:
         """Whether no other answer is written or about to be."""
         return self._n_active <= 1
 
+    @property
+    def _n_blocked(self) -> int:
+        """Answers that nobody waits for, as they wait themselves."""
+        return sum(waiter.blocked for waiter in self._waiters)
+
     def meet(self, step: Step, run: Callable[[Sequence[Step]], None]) -> None:
         """Waits until all answers need something decoded, and `run` has done all of it at once."""
         self._steps.append(step)
@@ -192,7 +196,6 @@ class Turns:
         """Whether it came to that, and not to `stop`."""
         waiter = _Waiter(until, stop)
         self._waiters.append(waiter)
-        self._n_blocked += 1
         try:
             self._baton.notify_all()  # the others do not wait for this one
             while True:
@@ -202,7 +205,6 @@ class Turns:
                 self._baton.wait(TICK_S)
         finally:
             self._waiters.remove(waiter)
-            self._n_blocked -= waiter.blocked
 
     def _look_after_waiters(self) -> None:
         """Whoever computes does this for those that wait: alone it would never pass the baton on.
@@ -210,7 +212,6 @@ class Turns:
         for waiter in self._waiters:
             if waiter.blocked and ((reached := waiter.until()) or waiter.stop()):
                 waiter.blocked, waiter.reached = False, reached
-                self._n_blocked -= 1
                 self._baton.notify_all()
 
 

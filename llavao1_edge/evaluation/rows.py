@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from llavao1_edge.errors import UsageError
-from llavao1_edge.files import append_line, read_lines, write_whole
+from llavao1_edge.files import append_line, lock_folder, read_lines, write_whole
 
 Row = dict[str, Any]
 
@@ -23,19 +23,10 @@ class Rows:
     """
 
     def __init__(self, path: Path) -> None:
-        from filelock import FileLock, Timeout
-
         self.path, self.damaged = path, 0
         self.known: dict[str, Row] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(path.with_suffix(".lock"))
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise UsageError(
-                f"another run is writing into {path.parent}",
-                hint="Wait for its end, or choose another folder with --out.",
-            ) from None
+        self._lock = lock_folder(path.with_suffix(".lock"))
         try:
             self._read()
             path.touch()

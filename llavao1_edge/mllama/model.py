@@ -8,6 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Any
 
 from llavao1_edge.contract.gguf import GgufHeader
@@ -201,16 +202,18 @@ class MllamaModel:
     def _segments(self, rows: Sequence[Row], sights: Sequence[Sight | None]) -> list[Segment]:
         """Runs of rows that see the same. Raises OutOfMemory where not all pictures fit."""
         segments: list[Segment] = []
-        last: tuple[str, bool] | None = None
-        for row, sight in zip(rows, sights, strict=True):
-            seen = None if sight is None else (sight.key, row.position < sight.image_at)
-            if segments and seen == last:
-                segments[-1] = replace(segments[-1], n=segments[-1].n + 1)
-            else:
-                states = None if sight is None else self.states(sight.picture)
-                segments.append(Segment(1, states, seen is not None and seen[1]))
-            last = seen
+        for seen, run in groupby(zip(rows, sights, strict=True), _seen):
+            together = [sight for _, sight in run]
+            sight = together[0]
+            states = None if sight is None else self.states(sight.picture)
+            segments.append(Segment(len(together), states, seen is not None and seen[1]))
         read = {id(states) for states in self._pictures.values()}
         if any(one.states is not None and id(one.states) not in read for one in segments):
             raise OutOfMemory("there is no memory for all pictures at once")
         return segments
+
+
+def _seen(pair: tuple[Row, Sight | None]) -> tuple[str, bool] | None:
+    """(the picture, whether the row stands before its token); None: no picture."""
+    row, sight = pair
+    return None if sight is None else (sight.key, row.position < sight.image_at)

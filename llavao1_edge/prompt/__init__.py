@@ -3,7 +3,7 @@
 A template found in a model file is never rendered (it is a program from a stranger).
 """
 
-from llavao1_edge.prompt.chat import BEGIN, EMPTY_THOUGHT, ChatFormat, Piece, Special
+from llavao1_edge.prompt.chat import BEGIN, EMPTY_THOUGHT, ChatFormat, Piece, Special, joined
 from llavao1_edge.prompt.formats import (
     FORMATS,
     GUESSES,
@@ -25,4 +25,5 @@ __all__ = [
     "Piece",
     "Special",
     "chat_format",
+    "joined",
 ]

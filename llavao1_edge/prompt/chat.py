@@ -6,6 +6,7 @@ nobody's question can become one.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from llavao1_edge.errors import UsageError
@@ -26,6 +27,21 @@ BEGIN = Special("")
 
 EMPTY_THOUGHT = (Special("<think>"), "\n\n", Special("</think>"), "\n\n")
 """For models that think before they answer: the thinking then happens in the reasoning stage."""
+
+
+def joined(pieces: Iterable[Piece]) -> Iterator[Piece]:
+    """Neighbouring texts as one: they are tokenised together, as in one string."""
+    text = ""
+    for piece in pieces:
+        if isinstance(piece, str):
+            text += piece
+            continue
+        if text:
+            yield text
+            text = ""
+        yield piece
+    if text:
+        yield text
 
 
 @dataclass(frozen=True)

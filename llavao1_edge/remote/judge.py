@@ -12,7 +12,7 @@ from llavao1_edge.errors import Cancelled
 from llavao1_edge.remote.client import TICK_S
 from llavao1_edge.remote.context import Context
 from llavao1_edge.remote.growing import told_tokens, whole_text
-from llavao1_edge.remote.probe import PATH
+from llavao1_edge.remote.probe import PATH, choice_of
 from llavao1_edge.remote.requests import sampling_fields
 from llavao1_edge.scoring import Ask
 
@@ -103,20 +103,14 @@ class RemoteJudge:
                     raise
 
 
-def _choice(reply: dict[str, Any] | None) -> dict[str, Any]:
-    choices = (reply or {}).get("choices")
-    first = choices[0] if isinstance(choices, list) and choices else {}
-    return first if isinstance(first, dict) else {}
-
-
 def _content(reply: dict[str, Any] | None) -> str:
-    message = _choice(reply).get("message")
+    message = choice_of(reply).get("message")
     content = message.get("content") if isinstance(message, dict) else None
     return whole_text(content) if isinstance(content, str) else ""
 
 
 def _weights(reply: dict[str, Any] | None, options: tuple[str, ...]) -> tuple[float, ...] | None:
-    tokens = told_tokens(_choice(reply))
+    tokens = told_tokens(choice_of(reply))
     if not tokens:
         return None
     best: dict[str, float] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +33,7 @@ class Server:
 
 def probe(client: Client, model: str | None, stop: Callable[[], bool]) -> Server:
     """model: None for the only one there is. Raises ServerError, UsageError, Cancelled."""
-    entry = _entry(client, model, stop)
+    entry = choose(client, listed(client, stop), model, option="--server-model")
     name, dialect = str(entry["id"]), dialect_of(str(entry.get("owned_by", "")))
     meta = entry.get("meta")
     length = entry.get("max_model_len") or (
@@ -59,20 +59,33 @@ def probe(client: Client, model: str | None, stop: Callable[[], bool]) -> Server
     return Server(dialect, name, continues, grammar, logprobs, context, slots, tuple(missing))
 
 
-def _entry(client: Client, model: str | None, stop: Callable[[], bool]) -> dict[str, Any]:
+def listed(client: Client, stop: Callable[[], bool] = lambda: False) -> list[dict[str, Any]]:
+    """What a server says of its models. Raises ServerError, Cancelled."""
     found = client.get("/models", stop=stop).get("data")
-    entries = [
+    return [
         one
         for one in (found if isinstance(found, list) else [])
         if isinstance(one, dict) and isinstance(one.get("id"), str)
     ]
+
+
+def is_ours(entries: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether our own `serve` lists them: all are one model, with other searches."""
+    return bool(entries) and dialect_of(str(entries[0].get("owned_by"))) is OURS
+
+
+def choose(
+    client: Client, entries: Sequence[dict[str, Any]], model: str | None, *, option: str
+) -> dict[str, Any]:
+    """The entry of a model; None: the only one. option: with which one chooses. Raises ServerError,
+    UsageError."""
     names = [one["id"] for one in entries]
     if not names:
         raise ServerError(f"{client.name} names no model", hint="Check the address.")
-    if model is None and len(names) > 1 and dialect_of(str(entries[0].get("owned_by"))) is not OURS:
+    if model is None and len(names) > 1 and not is_ours(entries):
         raise UsageError(
             f"{client.name} has {len(names)} models: {', '.join(names[:8])}",
-            hint="Choose one with --server-model NAME.",
+            hint=f"Choose one with {option} NAME.",
         )
     if model is not None and model not in names:
         raise UsageError(
@@ -127,17 +140,18 @@ def _follows(client: Client, dialect: Dialect, model: str, stop: Callable[[], bo
 
 def _tells(client: Client, model: str, stop: Callable[[], bool]) -> bool:
     reply = _asked(client, _body(model, None, logprobs=True, top_logprobs=1), stop)
-    choice = _choice(reply or {})
+    choice = choice_of(reply)
     told = choice.get("logprobs")
     return isinstance(told, dict) and bool(told.get("content"))
 
 
-def _choice(reply: dict[str, Any]) -> dict[str, Any]:
-    choices = reply.get("choices")
+def choice_of(reply: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The first choice of a reply, empty where there is none."""
+    choices = (reply or {}).get("choices")
     first = choices[0] if isinstance(choices, list) and choices else {}
     return first if isinstance(first, dict) else {}
 
 
 def _content(reply: dict[str, Any]) -> str:
-    message = _choice(reply).get("message")
+    message = choice_of(reply).get("message")
     return str(message.get("content")) if isinstance(message, dict) else ""

@@ -28,7 +28,7 @@ from llavao1_edge.search import (
     TokenLogprob,
     Unit,
 )
-from llavao1_edge.stages import CONCLUSION, STAGES, Stage, StageParser
+from llavao1_edge.stages import CONCLUSION, STAGES, Stage, parse
 
 
 class WholeDrafter(RemoteDrafter):
@@ -222,9 +222,7 @@ def _piece(stage: Stage, text: str, tokens: list[TokenLogprob], ending: Ending) 
 
 def _split(text: str, tokens: list[TokenLogprob], ending: Ending) -> tuple[Written, ...]:
     """By tags, as far as the model wrote them; without any, all of it is the conclusion."""
-    parser = StageParser()
-    parser.feed(text)
-    stages = parser.finish().stages
+    stages = parse(text).stages
     found = []
     for stage in STAGES:
         if stage.name not in stages:

@@ -305,7 +305,7 @@ class EngineProcess:
             job.sent = True
             self._send(job.ask)
             process = self._process
-        job.deadline = deadline = time.monotonic() + self._timeout
+        job.deadline = time.monotonic() + self._timeout
         ends_by: float | None = None  # once it was told to stop
         while not job.over.is_set():
             now = time.monotonic()
@@ -314,7 +314,7 @@ class EngineProcess:
             elif ends_by is not None and now > ends_by:
                 LOGGER.warning("the engine does not stop: it is ended")
                 await self._give_up(process, after=0.0)
-            elif ends_by is None and (job.stopped or now > deadline):
+            elif ends_by is None and (job.stopped or now > job.deadline):
                 if not job.stopped:
                     said = f"the answer took longer than {self._timeout:g} s"
                     self._end(job, Failure.TIMEOUT, said)

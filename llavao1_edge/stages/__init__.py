@@ -6,7 +6,7 @@ Knows no tokens and no models.
 from llavao1_edge.stages.answers import AnswerFormat, answer_kind, choices
 from llavao1_edge.stages.grammar import stage_grammar
 from llavao1_edge.stages.growing import before_tag, ends_sentence
-from llavao1_edge.stages.parser import ParsedAnswer, StageParser, TextPiece
+from llavao1_edge.stages.parser import ParsedAnswer, StageParser, TextPiece, parse
 from llavao1_edge.stages.stage import (
     CAPTION,
     CONCLUSION,
@@ -35,5 +35,6 @@ __all__ = [
     "before_tag",
     "choices",
     "ends_sentence",
+    "parse",
     "stage_grammar",
 ]

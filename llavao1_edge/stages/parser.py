@@ -51,6 +51,13 @@ class ParsedAnswer:
         return next(reversed(self.stages.values()), "")
 
 
+def parse(text: str) -> ParsedAnswer:
+    """A whole answer."""
+    parser = StageParser()
+    parser.feed(text)
+    return parser.finish()
+
+
 @dataclass
 class StageParser:
     """Feed text, get pieces; `finish` gives the result."""

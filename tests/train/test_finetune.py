@@ -416,6 +416,18 @@ def test_half_a_checkpoint_is_passed_over(tmp_path: Path) -> None:
     assert last_checkpoint(tmp_path / "nothing") is None
 
 
+def test_long_examples_are_left_out(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of both parts: one cut off before its answer would make the held-out loss no number."""
+    from train.finetune.learning import _fitting
+
+    encoder, found = Encoder(BASE), examples(data).kept
+    sizes = sorted(len(encoder.encode(one).ids) for one in found)
+    fitting = _fitting(found, encoder, sizes[19])
+    assert [len(encoder.encode(one).ids) <= sizes[19] for one in fitting] == [True] * len(fitting)
+    assert len(fitting) == sum(size <= sizes[19] for size in sizes) < len(found)
+    assert f"{len(found) - len(fitting)} left out: longer than" in capsys.readouterr().out
+
+
 def test_the_result_is_converted_and_answers(whole: Path, tmp_path: Path) -> None:
     from llavao1_edge.cli.main import main as cli
 

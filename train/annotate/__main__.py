@@ -14,34 +14,24 @@ import time
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
-from llavao1_edge.errors import LlavaError, ServerError, UsageError
+from llavao1_edge.errors import ServerError, UsageError
 from llavao1_edge.evaluation.datasets import Malformed, read_dataset
 from llavao1_edge.evaluation.items import Item
 from llavao1_edge.remote.client import Client
-from train.annotate import result
+from llavao1_edge.remote.probe import choose, is_ours, listed
+from train import command
 from train.annotate.asking import Form, Reason, Teacher
+from train.annotate.result import Annotation
 from train.annotate.work import Limits, Outcome, Spent, annotate
 
-OURS = "llavao1-edge"
 TELL_S = 5.0
 
 
 def main(given: Sequence[str] | None = None) -> int:
-    try:
-        return run(_parser().parse_args(given))
-    except LlavaError as error:
-        print(f"error: {error.message}", file=sys.stderr)
-        if error.hint:
-            print(f"hint: {error.hint}", file=sys.stderr)
-        return error.exit_code
-    except OSError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on", file=sys.stderr)
-        return 130
+    return command.main(
+        lambda: run(_parser().parse_args(given)), stopped="stopped; the same command goes on"
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -84,7 +74,6 @@ def run(options: argparse.Namespace) -> int:
     items, malformed = _questions(options.questions, options.limit)
     with Client(options.server) as client:
         teacher = _teacher(client, options)
-        outcome, spent = Outcome(), Spent()
         told_at = time.monotonic()
 
         def tell(now: Outcome, paid: Spent) -> None:
@@ -103,35 +92,26 @@ def run(options: argparse.Namespace) -> int:
             unchecked=options.keep_unchecked,
             tell=tell,
         )
-    said = [one.verdict for one in outcome.verdicts.values() if one.verdict is not None]
+    made = Annotation(
+        items, malformed, outcome, teacher, limits, spent, source=options.questions.name
+    )
+    said = [verdict for _, verdict in made.judged]
     if said and all(verdict.reason is Reason.REJECTED for verdict in said):
         raise ServerError(
             f"the server takes none of the questions: {said[0].said}",
             hint="Nothing was written. Its message may name the option that it does not know.",
         )
-    report = result.write(
-        options.out,
-        items,
-        malformed,
-        outcome,
-        teacher=teacher,
-        limits=limits,
-        spent=spent,
-        source=options.questions.name,
-    )
-    print(report)
+    print(made.write(options.out))
     return 0
 
 
 def _limits(options: argparse.Namespace) -> Limits:
-    for name in ("tries", "parallel", "max_tokens", "limit", "token_budget"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise UsageError(f"--{name.replace('_', '-')} is {value}", hint="It must be 1 or more.")
+    counts = ("tries", "parallel", "max_tokens", "limit", "token_budget")
+    command.check_counts(options, *counts)
     for name in ("cost_budget", "prompt_price", "completion_price", "temperature"):
         value = getattr(options, name)
         if value is not None and not 0 <= value < 1e9:
-            raise UsageError(f"--{name.replace('_', '-')} is {value}", hint="It cannot be that.")
+            raise UsageError(f"{command.flag(name)} is {value}", hint="It cannot be that.")
     if options.cost_budget is not None and not options.prompt_price + options.completion_price:
         raise UsageError(
             "--cost-budget needs prices", hint="Give --prompt-price and --completion-price."
@@ -161,28 +141,14 @@ def _questions(path: Path, limit: int | None) -> tuple[list[Item], list[Malforme
 
 def _teacher(client: Client, options: argparse.Namespace) -> Teacher:
     """Raises UsageError for a model that is not there, ServerError."""
-    told: Any = client.get("/models").get("data")
-    found = [one for one in told if isinstance(one, dict)] if isinstance(told, list) else []
-    models = {one["id"]: one for one in found if isinstance(one.get("id"), str)}
-    name = options.teacher
-    if name is None and len(models) != 1 and not _is_ours(models):
-        listed = ", ".join(sorted(models)[:8]) or "none"
-        raise UsageError(f"the server has these models: {listed}", hint="Choose with --teacher.")
-    if name is None:
-        name = next(iter(models))
-    elif models and name not in models:
-        raise UsageError(
-            f"the server has no model {name!r}", hint=f"It has {', '.join(sorted(models)[:8])}."
-        )
-    ours = _is_ours(models)
+    entries, name = listed(client), options.teacher
+    if entries or name is None:  # some servers list nothing and answer all the same
+        name = choose(client, entries, name, option="--teacher")["id"]
+    ours = is_ours(entries)
     form = Form(options.form) if options.form else Form.PLAIN if ours else Form.PROMPTED
     return Teacher(
         name, form, options.show_answer, options.temperature, options.max_tokens, is_ours=ours
     )
-
-
-def _is_ours(models: dict[str, Any]) -> bool:
-    return bool(models) and all(one.get("owned_by") == OURS for one in models.values())
 
 
 if __name__ == "__main__":

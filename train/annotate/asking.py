@@ -10,7 +10,9 @@ from typing import Any
 
 from llavao1_edge.evaluation.items import CHOICE, Item
 from llavao1_edge.evaluation.matching import match
-from llavao1_edge.stages import GAP, STAGES, TAGS, StageParser
+from llavao1_edge.remote.probe import choice_of
+from llavao1_edge.stages import GAP, STAGES, TAGS, parse
+from train.command import is_text
 
 LEAK = re.compile(
     r"\b(?:reference|standard|given|provided|expected)\s+(?:answer|solution)\b(?!\s+(?:option|choice))"
@@ -102,7 +104,7 @@ def judge(
 ) -> Verdict:
     """Whether a reply of the teacher can be learnt from. unchecked: whether answers may be kept
     that nothing can be compared with; shown: whether the teacher knew the reference answer."""
-    choice = _first(reply)
+    choice = choice_of(reply)
     message = choice.get("message")
     message = message if isinstance(message, Mapping) else {}
     ended, text = choice.get("finish_reason"), message.get("content")
@@ -126,12 +128,6 @@ def judge(
     return Verdict(stages)
 
 
-def _first(reply: Mapping[str, Any]) -> Mapping[str, Any]:
-    choices = reply.get("choices")
-    first = choices[0] if isinstance(choices, list) and choices else {}
-    return first if isinstance(first, Mapping) else {}
-
-
 def _own_stages(reply: Mapping[str, Any]) -> dict[str, str] | None:
     """What our own server says beside the conclusion."""
     own = reply.get("llavao1")
@@ -141,9 +137,7 @@ def _own_stages(reply: Mapping[str, Any]) -> dict[str, str] | None:
 
 
 def _stages(text: str) -> dict[str, str] | None:
-    parser = StageParser()
-    parser.feed(text)
-    parsed = parser.finish()
+    parsed = parse(text)
     if parsed.problems or parsed.outside.strip() or list(parsed.stages) != [s.name for s in STAGES]:
         return None
     return _complete(parsed.stages)
@@ -153,14 +147,6 @@ def _complete(stages: Mapping[str, Any]) -> dict[str, str] | None:
     """The four texts, none of them empty, none with a tag inside."""
     found = {stage.name: stages.get(stage.name) for stage in STAGES}
     texts = {name: text.strip() for name, text in found.items() if isinstance(text, str)}
-    whole = len(texts) == len(STAGES) and all(map(_is_text, texts.values()))
-    odd = any(tag in text for text in texts.values() for tag in TAGS)
+    whole = len(texts) == len(STAGES) and all(map(is_text, texts.values()))
+    odd = any(not text or any(tag in text for tag in TAGS) for text in texts.values())
     return texts if whole and not odd else None
-
-
-def _is_text(text: str) -> bool:
-    """Something, and no half of a character."""
-    try:
-        return bool(text.encode())
-    except UnicodeEncodeError:
-        return False

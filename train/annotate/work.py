@@ -17,11 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from llavao1_edge.errors import PictureError, ServerError, UsageError
 from llavao1_edge.evaluation.items import Item
-from llavao1_edge.files import append_line, read_lines, write_whole
+from llavao1_edge.files import append_line, lock_folder, read_lines, write_whole
 from llavao1_edge.images import Picture, open_picture
 from llavao1_edge.remote.client import Client
 from llavao1_edge.remote.requests import data_url
@@ -29,7 +27,7 @@ from train.annotate.asking import Reason, Teacher, Verdict, judge, prompt
 
 TICK_S = 0.2
 LAST_S = 120.0  # for replies that are on their way when the run must end
-NOT_TAKEN = (400, 413, 415, 422)  # of one question; other errors are the server's, and end the run
+UNKNOWN_KIND = 415  # of a picture: this is about one question, too; the rest ends the run
 WARMER, WARMEST = 0.2, 1.2  # each time: what was wrong once is likely to be wrong again
 
 
@@ -100,15 +98,15 @@ class Replies:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / "replies.jsonl"
         self.spent = Spent()
-        self._lock = FileLock(folder / "lock")
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise UsageError(
-                f"another run is writing into {folder}",
-                hint="Wait for its end, or choose another folder with --out.",
-            ) from None
         self.known: dict[str, Mapping[str, Any]] = {}
+        self._lock = lock_folder(folder / "lock")
+        try:
+            self._read()
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _read(self) -> None:
         good: list[bytes] = []
         lines = read_lines(self.path)
         for line in lines:
@@ -116,7 +114,6 @@ class Replies:
                 good.append(line.data)
                 self._remember(line.value)
         if lines and not good and lines[0].is_whole:
-            self._lock.release()
             raise UsageError(f"{self.path} holds no replies", hint="Choose another --out.")
         if len(good) < len(lines):  # the last one was being written
             write_whole(self.path, b"".join(good))
@@ -266,7 +263,7 @@ class _Run:
             except CancelledError:
                 continue
             except ServerError as error:
-                if error.status in NOT_TAKEN:
+                if error.is_about_the_request or error.status == UNKNOWN_KIND:
                     self._end(asked, Verdict({}, Reason.REJECTED, error.message))
                 else:
                     problem = error

@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llavao1_edge.errors import LlavaError, UsageError
+from llavao1_edge.errors import UsageError
 from llavao1_edge.files import write_whole
+from train import command
 from train.finetune.archive import Pictures
 from train.finetune.examples import Examples, read_examples, split
 from train.finetune.plan import Load, Method, lines, need, read_base
@@ -35,19 +36,10 @@ RATES = {Method.FULL: 1e-5, Method.LORA: 1e-4, Method.QLORA: 1e-4}
 
 
 def main(given: Sequence[str] | None = None) -> int:
-    try:
-        return run(_parser().parse_args(given))
-    except LlavaError as error:
-        print(f"error: {error.message}", file=sys.stderr)
-        if error.hint:
-            print(f"hint: {error.hint}", file=sys.stderr)
-        return error.exit_code
-    except OSError as error:  # a full disk, a folder that cannot be written
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
-        return 130
+    return command.main(
+        lambda: run(_parser().parse_args(given)),
+        stopped="stopped; the same command goes on from the last checkpoint",
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -165,15 +157,12 @@ def run(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> None:
     counts = ("steps", "batch", "accumulate", "max_length", "rank", "limit", "save_every", "asked")
-    for name in (*counts, "answer_tokens"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise UsageError(f"--{name.replace('_', '-')} is {value}", hint="It must be 1 or more.")
+    command.check_counts(options, *counts, "answer_tokens")
     if not 0 <= options.seed < 1 << 32:
         raise UsageError(f"--seed is {options.seed}", hint="It must be from 0 to 4294967295.")
     for name in ("held_out", "ask_every", "workers"):
         if (getattr(options, name) or 0) < 0:
-            raise UsageError(f"--{name.replace('_', '-')} cannot be negative", hint="")
+            raise UsageError(f"{command.flag(name)} cannot be negative", hint="")
     for name in ("epochs", "lr"):
         value = getattr(options, name)
         if value is not None and not 0 < value < 1e6:
@@ -184,7 +173,8 @@ def _same_run(options: argparse.Namespace) -> None:
     """Raises UsageError where the folder holds a run with other options: it would be gone on with,
     or mixed with this one."""
     now = {name: str(getattr(options, name)) for name in LASTING}
-    now["data"] = hashlib.sha256(options.data.read_bytes()).hexdigest()
+    with options.data.open("rb") as file:
+        now["data"] = hashlib.file_digest(file, "sha256").hexdigest()
     path: Path = options.out / RUN
     if path.exists():
         try:
@@ -194,7 +184,7 @@ def _same_run(options: argparse.Namespace) -> None:
         other = [name for name in now if str(before.get(name)) != now[name]]
         if other:
             name = other[0]
-            told = "other data" if name == "data" else f"{_flag(name)} {before.get(name)}"
+            told = "other data" if name == "data" else f"{command.flag(name)} {before.get(name)}"
             raise UsageError(
                 f"{options.out} holds a run with {told}",
                 hint="Go on with the same options, or choose another --out.",
@@ -202,10 +192,6 @@ def _same_run(options: argparse.Namespace) -> None:
         return
     options.out.mkdir(parents=True, exist_ok=True)
     write_whole(path, json.dumps(now, indent=1) + "\n")
-
-
-def _flag(name: str) -> str:
-    return f"--{'lr' if name == 'lr' else name.replace('_', '-')}"
 
 
 def _load(options: argparse.Namespace, on_card: bool, processes: int) -> Load:

@@ -14,7 +14,7 @@ import torch
 
 from llavao1_edge.evaluation.items import NUMBER, TEXT, YES_NO, Item
 from llavao1_edge.evaluation.matching import match
-from llavao1_edge.stages import StageParser
+from llavao1_edge.stages import parse
 from train.finetune.inputs import Collator, Encoder, Encodings
 
 A_NUMBER = re.compile(r"[-+]?[\d.,]*\d\s*%?")
@@ -41,9 +41,7 @@ def item_of(question: str, conclusion: str) -> Item:
 
 def conclusion_of(text: str) -> tuple[str, int]:
     """(the conclusion or all there is, how many stages there are)."""
-    parser = StageParser()
-    parser.feed(text)
-    parsed = parser.finish()
+    parsed = parse(text)
     return parsed.conclusion, len(parsed.stages)
 
 

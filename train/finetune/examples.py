@@ -17,6 +17,7 @@ from typing import Any
 
 from llavao1_edge.errors import UsageError
 from llavao1_edge.stages import TAGS
+from train.command import is_text
 
 TAG = re.compile(r"</?[A-Z]+>")
 HOLDERS = ("<image>\n", "\n<image>", "<image>")  # what some data sets write where the picture is
@@ -131,15 +132,6 @@ def _example(
         return Fault.NO_PICTURE
     key = str(value.get("id", number))
     return Example(key if is_text(key) else str(number), picture or "", tuple(turns))
-
-
-def is_text(text: str) -> bool:
-    """No half of a character, as JSON can hold."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _text(part: Any, name: str) -> str | None:

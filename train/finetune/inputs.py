@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 
 from llavao1_edge.errors import CheckpointError, PictureError, UsageError
 from llavao1_edge.images import open_picture
-from llavao1_edge.prompt import BEGIN, LLAMA3_VISION, Piece
+from llavao1_edge.prompt import BEGIN, LLAMA3_VISION, Piece, joined
 from train.finetune.archive import Pictures
 from train.finetune.examples import Example
 
@@ -71,15 +71,10 @@ class Encoder:
     def ids(self, pieces: Sequence[Piece]) -> list[int]:
         """Neighbouring texts are tokenised together, as in one string."""
         found: list[int] = []
-        text = ""
-        for piece in [*pieces, None]:
+        for piece in joined(pieces):
             if isinstance(piece, str):
-                text += piece
-                continue
-            if text:
-                found += self._tokenizer.encode(text, add_special_tokens=False).ids
-                text = ""
-            if piece is not None:
+                found += self._tokenizer.encode(piece, add_special_tokens=False).ids
+            else:
                 name = "<|begin_of_text|>" if piece == BEGIN else piece.text
                 found.append(self.special[name])
         return found
@@ -93,10 +88,6 @@ class Encoder:
         if picture:
             return [*self.ids(chat.opening()), *self.ids(chat.question(question))]
         return self.ids(chat.turn(question))
-
-    def fits(self, example: Example, most: int) -> bool:
-        """Whether an example has at most so many tokens: half an answer would teach not to end."""
-        return len(self.encode(example).ids) <= most
 
     def encode(self, example: Example) -> Encoded:
         ids: list[int] = []

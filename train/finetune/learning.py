@@ -79,6 +79,9 @@ class Settings:
 def finetune(settings: Settings, learnt: Sequence[Example], held_out: Sequence[Example]) -> Path:
     """The folder of the result: a checkpoint, or an adapter. Raises UsageError, CheckpointError."""
     encoder = Encoder(settings.base)
+    learnt, held_out = (_fitting(part, encoder, settings.length) for part in (learnt, held_out))
+    if not learnt:
+        raise UsageError("no example is short enough", hint="Use a larger --max-length.")
     processor = MllamaImageProcessor.from_pretrained(settings.base)
     if len({bool(one.picture) for one in learnt}) > 1 and n_processes() > 1:
         raise UsageError(
@@ -93,14 +96,8 @@ def finetune(settings: Settings, learnt: Sequence[Example], held_out: Sequence[E
     model = _model(settings, last)
     pad = _pad(model, encoder)
     collate = Collator(pad, encoder.image_token, settings.length)
-    fitting = [one for one in learnt if encoder.fits(one, settings.length)]
-    if len(fitting) < len(learnt) and is_first_process():
-        n = len(learnt) - len(fitting)
-        print(f"{n} left out: longer than {settings.length} tokens", flush=True)
-    if not fitting:
-        raise UsageError("no example is short enough", hint="Use a larger --max-length.")
     data, held = (
-        Encodings(part, encoder, settings.images, processor) for part in (fitting, held_out)
+        Encodings(part, encoder, settings.images, processor) for part in (learnt, held_out)
     )
     trainer = Trainer(
         model=model,
@@ -116,6 +113,15 @@ def finetune(settings: Settings, learnt: Sequence[Example], held_out: Sequence[E
     else:
         trainer.train(resume_from_checkpoint=last)
     return _save(trainer, settings)
+
+
+def _fitting(examples: Sequence[Example], encoder: Encoder, most: int) -> list[Example]:
+    """Those of at most so many tokens: half an answer would teach not to end."""
+    found = [one for one in examples if len(encoder.encode(one).ids) <= most]
+    if len(found) < len(examples) and is_first_process():
+        n = len(examples) - len(found)
+        print(f"{n} left out: longer than {most} tokens", flush=True)
+    return found
 
 
 def last_checkpoint(state: Path) -> str | None:
@@ -251,7 +257,8 @@ def _arguments(settings: Settings, *, evaluates: bool) -> TrainingArguments:
 
 
 class _Asking(TrainerCallback):
-    """Asks held-out questions every so many steps, and logs how many are right."""
+    """Asks held-out questions every so many steps, and logs how many are right. Not with FSDP: no
+    process has the whole model then."""
 
     def __init__(
         self,
@@ -266,8 +273,8 @@ class _Asking(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
         settings = self._settings
-        if state.global_step % settings.ask_every or settings.fsdp:
-            return  # with FSDP no process has the whole model
+        if state.global_step % settings.ask_every:
+            return
         accelerator = self._trainer.accelerator
         # Divided over the processes: they wait for each other, and not for ever.
         n = min(settings.asked, len(self._held))

@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import json
 import math
-import struct
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
+from llavao1_convert.checkpoint import read_shard
 from llavao1_edge.errors import CheckpointError
 
 CARDS = (16, 24, 40, 48, 80)  # GB, as people have them
@@ -44,7 +42,7 @@ class Base:
 
 @dataclass(frozen=True)
 class Load:
-    """How it is trained. bf16: weights in bfloat16; master: float32 beside them."""
+    """How it is trained. bf16: with weights in bfloat16; vision: the tower, too."""
 
     method: Method
     cards: int
@@ -61,7 +59,7 @@ def read_base(checkpoint: Path) -> Base:
     try:
         config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
         text = config["text_config"]
-        shapes = dict(_shapes(checkpoint))
+        shapes = _shapes(checkpoint)
         numbers = [
             int(text[name])
             for name in ("num_hidden_layers", "hidden_size", "intermediate_size", "vocab_size")
@@ -100,18 +98,10 @@ def is_adapted(name: str) -> bool:
     return "language_model" in name and parts[-1] in known
 
 
-def _shapes(checkpoint: Path) -> Mapping[str, tuple[int, ...]]:
-    """From the headers of the safetensors files alone."""
-    found: dict[str, tuple[int, ...]] = {}
-    for path in sorted(checkpoint.glob("*.safetensors")):
-        with path.open("rb") as file:
-            (n,) = struct.unpack("<Q", file.read(8))
-            if n > 100 << 20:
-                raise ValueError(f"{path.name} has a header of {n} bytes")
-            header: Mapping[str, Any] = json.loads(file.read(n))
-        for name, value in header.items():
-            if name != "__metadata__":
-                found[name] = tuple(value["shape"])
+def _shapes(checkpoint: Path) -> dict[str, tuple[int, ...]]:
+    """From the headers of the safetensors files alone. Raises CheckpointError."""
+    files = sorted(checkpoint.glob("*.safetensors"))
+    found = {tensor.name: tensor.shape for path in files for tensor in read_shard(path)}
     if not found:
         raise ValueError("there are no safetensors")
     return found

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,7 @@ class App(QObject):
         self.formulas = Formulas(self)
         RichText.formulas = self.formulas
         self.window = MainWindow(_samples(), self.preferences.shortcuts)
+        self.window.place(self.preferences.layout)
         script = ["--script", str(options.script)] if options.script else []
         self.link = Link("llavao1_gui.work.answering", script, self)
         self.pictures = Pictures(self.window, self.history, self)
@@ -334,6 +336,11 @@ class App(QObject):
             self._load_ahead()
         self._show_model()
 
+    def _remember_place(self) -> None:
+        self.preferences = replace(self.preferences, layout=self.window.layout_now())
+        with suppress(LlavaError):  # a place on the screen is not worth a word at the end
+            stored.write(self.settings_path, self.preferences)
+
     def _scheme_changed(self, *_: object) -> None:
         if self.preferences.theme == "system":
             theme.apply("system")
@@ -354,6 +361,7 @@ class App(QObject):
 
     def close(self) -> None:
         """Ends the engine."""
+        self._remember_place()
         self.window.hide()
         if self.batch_desk is not None:
             self.batch_desk.run.stop()

@@ -216,8 +216,7 @@ class ModelsDesk:
             return
         if is_server(name):
             found = self.dialog.rows[name]
-            details = (found.source, *self._in_use(name))
-            self.dialog.show_details(replace(found, details=details))
+            self.dialog.show_details(replace(found, known=True, in_use=self._in_use(name)))
             return
         link = Link("llavao1_gui.work.fetching", ["describe", name], self.app.window)
         self.looking[name] = link
@@ -227,13 +226,12 @@ class ModelsDesk:
             if found is None:
                 return
             if isinstance(message, m.Described):
-                details = (found.source, *message.details, *self._in_use(name))
-                self.dialog.show_details(
-                    replace(found, details=details, needed=message.needed, free=message.free)
-                )
+                known = replace(found, known=True, details=message.details)
+                needs = replace(known, needed=message.needed, free=message.free)
+                self.dialog.show_details(replace(needs, in_use=self._in_use(name)))
             elif isinstance(message, m.Failed):
-                details = (found.source, message.message, message.hint)
-                self.dialog.show_details(replace(found, details=details))
+                details = (message.message, message.hint)
+                self.dialog.show_details(replace(found, known=True, details=details))
 
         def finish() -> None:
             self.looking.pop(name, None)

@@ -551,7 +551,7 @@ def test_a_model_on_a_server(make_window: Make, monkeypatch: pytest.MonkeyPatch)
         window.qtbot.mouseClick(desk.dialog.server_button, Qt.MouseButton.LeftButton)
         assert window.app.preferences.model == url
         assert "Pictures are sent to 127.0.0.1:" in window.window.model_label.text()
-        assert "A server: pictures are sent to" in desk.dialog.details.text()
+        assert "A server: pictures are sent to" in desk.dialog.about_it.text()
         assert not desk.dialog.remove_button.isEnabled()
         window.open(SHAPES)
         exchange = window.ask("How many?")

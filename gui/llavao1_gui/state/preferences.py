@@ -46,7 +46,7 @@ CHOICES = {
 @dataclass(frozen=True)
 class Preferences:
     """groups: group → setting → value, only what differs from the defaults. shortcuts: action →
-    keys, only those that were changed."""
+    keys, only those that were changed. layout: where the window was, as Qt tells it."""
 
     theme: str = "system"
     language: str = "system"
@@ -57,6 +57,7 @@ class Preferences:
     remember: bool = True
     groups: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     shortcuts: Mapping[str, str] = field(default_factory=dict)
+    layout: Mapping[str, str] = field(default_factory=dict)
 
     def expert_options(self) -> dict[str, Any]:
         """Of the strategy that was chosen, as far as it has them."""
@@ -105,7 +106,7 @@ def read(path: Path) -> tuple[Preferences, list[str]]:
 def _fits(name: str, value: Any) -> bool:
     if name in CHOICES:
         return value in CHOICES[name]
-    if name == "shortcuts":
+    if name in ("shortcuts", "layout"):
         return isinstance(value, dict) and all(
             isinstance(part, str) for pair in value.items() for part in pair
         )

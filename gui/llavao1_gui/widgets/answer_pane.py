@@ -112,7 +112,7 @@ class AnswerPane(Retranslated):
     def _show_hint(self) -> None:
         empty = self.cards.count() == 0
         self.hint.setVisible(empty)
-        self.hint.setMinimumHeight(180 if empty else 0)
+        self.hint.setMinimumHeight(60 if empty else 0)
         self.hint.setText(
             self.tr("Ask your first question below.")
             if self.has_picture

@@ -19,6 +19,7 @@ from PySide6.QtWidgets import (
 from llavao1_gui.state.batch import Row
 from llavao1_gui.state.tips import tip
 from llavao1_gui.widgets.layouts import RetranslatedDialog, button, column, label, row
+from llavao1_gui.widgets.placing import open_dialog
 
 SHOWN = 500  # rows of results; all are in the file
 
@@ -32,7 +33,7 @@ class BatchDialog(RetranslatedDialog):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.resize(860, 600)
+        open_dialog(self, 860, 600)
         self.source, self.question, self.out = QLineEdit(), QLineEdit(), QLineEdit()
         self.folder_button = button(clicked=self._folder)
         self.table_button = button(clicked=self._csv)

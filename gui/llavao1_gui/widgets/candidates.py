@@ -21,6 +21,7 @@ from llavao1_gui.state.tree import Box, Column, Reason, columns
 from llavao1_gui.widgets import theme
 from llavao1_gui.widgets.layouts import RetranslatedDialog, arrow, label
 from llavao1_gui.widgets.layouts import column as stack
+from llavao1_gui.widgets.placing import open_dialog
 from llavao1_gui.widgets.rich_text import RichText
 from llavao1_gui.widgets.texts import stage_name
 
@@ -166,7 +167,7 @@ class CandidatesDialog(RetranslatedDialog):
 
     def __init__(self, question: str, trace: dict[str, Any], parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.resize(1080, 640)
+        open_dialog(self, 1080, 640)
         self.trace = trace
         self.tree = TreeView()
         self.title = label(role="stage")

@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
 from llavao1_edge import __version__
 from llavao1_gui.widgets.actions import ACTIONS, MENUS, action_text, plain_menu_text
 from llavao1_gui.widgets.layouts import column, decision_box, label
+from llavao1_gui.widgets.placing import open_dialog
 from llavao1_gui.widgets.rich_text import RichText
 
 
@@ -27,7 +28,7 @@ class ShortcutsDialog(QDialog):
     def __init__(self, changed: Mapping[str, str], parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setWindowTitle(self.tr("Keyboard shortcuts"))
-        self.resize(520, 620)
+        open_dialog(self, 520, 620)
         self.edits: dict[str, QKeySequenceEdit] = {}
         form = QFormLayout()
         form.setContentsMargins(16, 12, 16, 12)
@@ -104,7 +105,7 @@ class AboutDialog(QDialog):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setWindowTitle(self.tr("About"))
-        self.resize(560, 420)
+        open_dialog(self, 560, 420)
         title = label("llavao1-edge " + __version__, role="heading")
         about = RichText()
         about.setAccessibleName(self.tr("About"))

@@ -15,6 +15,7 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QPushButton,
+    QScrollArea,
     QToolButton,
     QVBoxLayout,
     QWidget,
@@ -149,6 +150,37 @@ class IconButton(QToolButton):
         if shown:
             self.setText(text)
             self.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+
+
+def scrolled(inside: QWidget) -> QScrollArea:
+    """`inside`, reachable however small the room is."""
+    made = QScrollArea()
+    made.setWidgetResizable(True)
+    made.setFrameShape(QFrame.Shape.NoFrame)
+    made.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    made.viewport().setAutoFillBackground(False)
+    inside.setAutoFillBackground(False)
+    made.setWidget(inside)
+    return made
+
+
+class Fold(QWidget):
+    """A line to click on, and what it shows and hides."""
+
+    def __init__(self, inside: QWidget) -> None:
+        super().__init__()
+        self.button = IconButton("folded", checkable=True)
+        self.inside = inside
+        inside.hide()
+        self.setLayout(column(row(self.button, None, gap=0), inside, gap=4))
+        self.button.toggled.connect(self._unfold)
+
+    def name(self, text: str) -> None:
+        self.button.name(text, shown=True)
+
+    def _unfold(self, opened: bool) -> None:
+        self.inside.setVisible(opened)
+        self.button.show_icon("unfolded" if opened else "folded")
 
 
 def card() -> QFrame:

@@ -21,14 +21,17 @@ from llavao1_gui.state.messages import Foreseen, Progress
 from llavao1_gui.state.servers import host, is_server
 from llavao1_gui.state.tips import tip
 from llavao1_gui.widgets.layouts import (
+    Fold,
     RetranslatedDialog,
     button,
     card,
     column,
     label,
     row,
+    scrolled,
     set_role,
 )
+from llavao1_gui.widgets.placing import open_dialog
 from llavao1_gui.widgets.texts import size_text
 
 REAL_MODEL = "Xkev/Llama-3.2V-11B-cot"
@@ -37,12 +40,15 @@ QUANTS = ("Q4_K_M", "Q4_K_S", "Q5_K_M", "Q6_K", "Q8_0", "Q4_0", "IQ4_XS", "F16")
 
 @dataclass(frozen=True)
 class ModelRow:
-    """details: lines on what it is; needed, free: bytes of memory; 0 for not known."""
+    """known: whether the rest is. details: lines on what it is. in_use: where the loaded one runs.
+    needed, free: bytes of memory; 0 for not known."""
 
     name: str
     n_bytes: int
     source: str
+    known: bool = False
     details: tuple[str, ...] = ()
+    in_use: tuple[str, ...] = ()
     needed: int = 0
     free: int = 0
 
@@ -58,35 +64,43 @@ class ModelsDialog(RetranslatedDialog):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.resize(820, 600)
+        open_dialog(self, 820, 600)
         self.rows: dict[str, ModelRow] = {}
         self.current = "demo"
         self._started, self._first = 0.0, 0
         self.list = QListWidget()
         self.name = label(role="question", wrap=True)
+        self.about_it = label(role="faint", wrap=True)
         self.details = label(role="faint", wrap=True, select=True)
+        self.more = Fold(self.details)
         self.memory = label(wrap=True)
         self.use_button = button(clicked=self._use, main=True)
         self.remove_button = button(clicked=self._remove)
         chosen = card()
         chosen.setLayout(
             column(
-                self.name, self.details, self.memory, None,
+                self.name, self.about_it, self.memory, self.more, None,
                 row(self.use_button, self.remove_button, None), margin=14,
             )
         )  # fmt: skip
         top = row(self.list, chosen, gap=12)
         top.setStretch(0, 2)
         top.setStretch(1, 3)
+        self.list.setMinimumSize(120, 120)
         self.problem = label(role="bad", wrap=True, select=True)
         self.problem.hide()
-        self.here, self.another = label(role="section"), label(role="section")
-        self.setLayout(
+        self.here = label(role="section")
+        self.another, self.elsewhere = Fold(self._getting()), Fold(self._server())
+        inside = QWidget()
+        inside.setLayout(
             column(
-                self._real_model(), self.here, top, self.another, self._getting(),
-                self._progress(), self.problem, margin=16, gap=10,
+                self._real_model(), self.here, top, self.another, self.elsewhere, None,
+                margin=16, gap=10,
             )
         )  # fmt: skip
+        end = column(self._progress(), self.problem, gap=6)
+        end.setContentsMargins(16, 0, 16, 10)
+        self.setLayout(column(scrolled(inside), end, gap=0))
         self.list.currentRowChanged.connect(self._show)
         self.list.itemActivated.connect(lambda _: self._use())
         self.retranslate()
@@ -148,20 +162,24 @@ class ModelsDialog(RetranslatedDialog):
         self.import_button = button(clicked=self._import)
         self.ollama_button = button(clicked=self._convert_ollama)
         self.about = label(role="faint", wrap=True)
+        made = QWidget()
+        made.setLayout(
+            column(
+                row(self.repo, self.quant, self.pull_button),
+                row(self.import_button, self.folder_button, None),
+                row(self.file_button, self.ollama_button, None),
+                self.about,
+            )
+        )
+        return made
+
+    def _server(self) -> QWidget:
         self.server = QLineEdit()
         self.server.setPlaceholderText("http://HOST:PORT")
         self.server_button = button(clicked=self._use_server)
         self.server.returnPressed.connect(self._use_server)
         made = QWidget()
-        made.setLayout(
-            column(
-                row(self.repo, self.quant, self.pull_button),
-                row(self.folder_button, self.file_button, self.import_button,
-                    self.ollama_button, None),
-                self.about,
-                row(self.server, self.server_button),
-            )
-        )  # fmt: skip
+        made.setLayout(row(self.server, self.server_button))
         return made
 
     def _progress(self) -> QWidget:
@@ -183,7 +201,9 @@ class ModelsDialog(RetranslatedDialog):
         self.use_button.setText(self.tr("Use this model"))
         self.remove_button.setText(self.tr("Remove…"))
         self.here.setText(self.tr("On this computer"))
-        self.another.setText(self.tr("Get another one"))
+        self.another.name(self.tr("Another model, or files that I have"))
+        self.elsewhere.name(self.tr("A model on a server"))
+        self.more.name(self.tr("Details"))
         self.repo.setAccessibleName(self.tr("Name on the hub"))
         self.quant.setItemText(0, self.tr("automatic"))
         self.quant.setAccessibleName(self.tr("Quantisation"))
@@ -240,14 +260,17 @@ class ModelsDialog(RetranslatedDialog):
         found = self.chosen()
         if found is None:
             return
-        if not found.details:
+        if not found.known:
             self.looked.emit(found.name)
         self.name.setText(found.name)
-        self.details.setText("\n".join(found.details or (found.source,)))
+        self.about_it.setText(found.source)
+        self.details.setText("\n".join((*found.details, *found.in_use)))
+        self.more.setVisible(bool(self.details.text()))
         self.use_button.setEnabled(found.name != self.current)
         self.remove_button.setEnabled(found.name not in ("demo", self.current))
         fits = not found.needed or found.needed <= found.free
-        self.memory.setVisible(bool(found.needed))
+        # Of a model in use the plan says what it takes; a second total would only puzzle.
+        self.memory.setVisible(bool(found.needed) and not found.in_use)
         text = (
             self.tr("Needs {0} of memory; {1} are free.")
             if fits

@@ -22,6 +22,7 @@ from llavao1_gui.widgets.layouts import (
     column,
     label,
     row,
+    scrolled,
 )
 from llavao1_gui.widgets.picture_view import PictureView
 
@@ -65,9 +66,11 @@ class EmptyState(Retranslated):
         buttons = row(None, self.open_button, self.paste_button, self.screen_button, None)
         middle = row(None, frame, None)
         middle.setStretch(1, 8)
-        self.setLayout(
+        inside = QWidget()
+        inside.setLayout(
             column(None, self.heading, self.about, 4, buttons, 16, middle, None, margin=16, gap=8)
         )
+        self.setLayout(column(scrolled(inside)))
         self.retranslate()
 
     def retranslate(self) -> None:
@@ -118,7 +121,7 @@ class PicturePane(Retranslated):
         self.strip.hide()
         self.together = QCheckBox()
         self.together.hide()
-        self._several = False
+        self._several, self._flat = False, False
         tools = row(
             self.name, None, self.crop_button, self.eye_button, self.fit_button,
             self.open_button, self.remove_button, gap=2,
@@ -177,7 +180,7 @@ class PicturePane(Retranslated):
         self._show_strip()
 
     def _show_strip(self) -> None:
-        self.strip.setVisible(self.strip.count() > 1)
+        self.strip.setVisible(self.strip.count() > 1 and not self._flat)
         self._show_together()
 
     def set_several(self, several: bool) -> None:
@@ -220,6 +223,11 @@ class PicturePane(Retranslated):
     def show_sight_text(self, text: str) -> None:
         self.sight_text.setText(text)
         self.sight_text.setVisible(bool(text))
+
+    def set_flat(self, flat: bool) -> None:
+        """Whether there is little height: the other pictures are then reached by the keys."""
+        self._flat = flat
+        self._show_strip()
 
     def recolour(self) -> None:
         for made in (self.open_button, self.crop_button, self.eye_button, self.fit_button,

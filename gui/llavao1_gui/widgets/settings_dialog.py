@@ -21,6 +21,7 @@ from llavao1_edge.errors import UsageError
 from llavao1_edge.settings import Range, ranges
 from llavao1_gui.state.preferences import CHOICES, GROUPS, Preferences
 from llavao1_gui.widgets.layouts import column, decision_box, label
+from llavao1_gui.widgets.placing import open_dialog
 from llavao1_gui.widgets.settings_texts import setting_help, setting_name
 from llavao1_gui.widgets.texts import preset_name
 
@@ -74,7 +75,7 @@ class SettingsDialog(QDialog):
         super().__init__(parent)
         self.preferences = preferences
         self.setWindowTitle(self.tr("Settings"))
-        self.resize(620, 560)
+        open_dialog(self, 620, 560)
         self.tabs = QTabWidget()
         self.combos: dict[str, QComboBox] = {}
         self.fields: list[SettingField] = []

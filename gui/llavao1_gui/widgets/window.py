@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from PySide6.QtCore import QMimeData, Qt, Signal
+from PySide6.QtCore import QMimeData, QSize, Qt, Signal
 from PySide6.QtGui import (
     QAction,
     QCloseEvent,
@@ -14,16 +14,20 @@ from PySide6.QtGui import (
     QKeySequence,
     QResizeEvent,
 )
-from PySide6.QtWidgets import QLabel, QMainWindow, QMenu, QSplitter
+from PySide6.QtWidgets import QLabel, QMainWindow, QMenu, QSplitter, QWidget
 
 from llavao1_gui.widgets.actions import ACTIONS, MENUS, action_text, menu_text
 from llavao1_gui.widgets.answer_pane import AnswerPane
 from llavao1_gui.widgets.given import may_hold_picture, out_of_reach, pictures_in
 from llavao1_gui.widgets.layouts import Translated
 from llavao1_gui.widgets.picture_pane import PicturePane
+from llavao1_gui.widgets.placing import open_window, restore, state_of
 from llavao1_gui.widgets.sidebar import Sidebar
 
 NARROW = 1000  # pixels: below, the history hides itself
+SLIM = 720  # pixels for picture and answers: below, the picture is above the answers
+SMALLEST = QSize(480, 400)
+USUAL = QSize(1280, 800)
 
 
 class MainWindow(Translated, QMainWindow):
@@ -37,21 +41,14 @@ class MainWindow(Translated, QMainWindow):
     def __init__(self, samples: list[tuple[QImage, str]], shortcuts: Mapping[str, str]) -> None:
         super().__init__()
         self.setWindowTitle("llavao1-edge")
-        self.setMinimumSize(900, 600)
-        self.resize(1280, 800)
+        self.setMinimumSize(SMALLEST)
         self.setAcceptDrops(True)
         self.sidebar, self.picture, self.answers = Sidebar(), PicturePane(samples), AnswerPane()
-        self.split = QSplitter(Qt.Orientation.Horizontal)
-        for pane in (self.sidebar, self.picture, self.answers):
-            self.split.addWidget(pane)
-            self.split.setCollapsible(self.split.count() - 1, False)
-        self.split.setHandleWidth(1)
+        self.panes = _splitter(self.picture, self.answers, sizes=(520, 540), stretch=(1, 1))
+        self.split = _splitter(self.sidebar, self.panes, sizes=(220, 1060), stretch=(0, 1))
         self.sidebar.setMinimumWidth(190)
-        self.picture.setMinimumWidth(330)
-        self.answers.setMinimumWidth(360)
-        self.split.setSizes([220, 520, 540])
-        for at, stretch in enumerate((0, 1, 1)):
-            self.split.setStretchFactor(at, stretch)
+        self.picture.setMinimumWidth(300)
+        self.answers.setMinimumWidth(340)
         self.setCentralWidget(self.split)
         self.model_label, self.state_label = QLabel(), QLabel()
         self.statusBar().addWidget(self.state_label, 1)
@@ -64,6 +61,21 @@ class MainWindow(Translated, QMainWindow):
         self.set_shortcuts(shortcuts)
         self.retranslate()
         self._sidebar_wanted = True
+
+    def place(self, stored: Mapping[str, str]) -> None:
+        """As it was left (`layout`), or as is usual; on a screen in any case."""
+        if stored.get("sidebar") == "hidden":
+            self.set_sidebar(False)
+        open_window(self, USUAL, stored.get("window", ""))
+        for name, splitter in (("split", self.split), ("panes", self.panes)):
+            restore(splitter, stored.get(name, ""))
+
+    def layout_now(self) -> dict[str, str]:
+        """What `place` takes."""
+        found = {"window": state_of(self), "split": state_of(self.split)}
+        if self.panes.orientation() is Qt.Orientation.Horizontal:
+            found["panes"] = state_of(self.panes)
+        return found | ({} if self._sidebar_wanted else {"sidebar": "hidden"})
 
     def _make_actions(self) -> None:
         for name in MENUS:
@@ -102,6 +114,12 @@ class MainWindow(Translated, QMainWindow):
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
         super().resizeEvent(event)
         self.sidebar.setVisible(self._sidebar_wanted and self.width() >= NARROW)
+        slim = self.width() < SLIM
+        wanted = Qt.Orientation.Vertical if slim else Qt.Orientation.Horizontal
+        if self.panes.orientation() is not wanted:
+            self.panes.setOrientation(wanted)
+            self.panes.setSizes([1, 2] if slim else [520, 540])
+        self.picture.set_flat(slim)
 
     # --- pictures from outside ----------------------------------------------------------------
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # noqa: N802
@@ -133,3 +151,15 @@ class MainWindow(Translated, QMainWindow):
         self.picture.recolour()
         self.answers.recolour()
         self.sidebar.new_button.refresh()
+
+
+def _splitter(*panes: QWidget, sizes: tuple[int, ...], stretch: tuple[int, ...]) -> QSplitter:
+    """Side by side, none of them to be closed by dragging."""
+    made = QSplitter(Qt.Orientation.Horizontal)
+    for at, pane in enumerate(panes):
+        made.addWidget(pane)
+        made.setCollapsible(at, False)
+        made.setStretchFactor(at, stretch[at])
+    made.setHandleWidth(1)
+    made.setSizes(list(sizes))
+    return made

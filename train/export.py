@@ -19,7 +19,11 @@ from train.tokenizer import save_tokenizer, train_tokenizer
 
 
 def export_checkpoint(
-    model: MllamaForConditionalGeneration, tokenizer: Tokenizer, folder: Path
+    model: MllamaForConditionalGeneration,
+    tokenizer: Tokenizer,
+    folder: Path,
+    *,
+    tile_size: int = TILE_SIZE,
 ) -> None:
     """safetensors in float16 with config, tokenizer, preprocessor and generation defaults.
 
@@ -47,7 +51,7 @@ def export_checkpoint(
         "do_normalize": True,
         "rescale_factor": 1 / 255,
         "resample": 2,
-        "size": {"height": TILE_SIZE, "width": TILE_SIZE},
+        "size": {"height": tile_size, "width": tile_size},
         "max_image_tiles": MAX_TILES,
         "image_mean": IMAGE_MEAN,
         "image_std": IMAGE_STD,

@@ -19,6 +19,7 @@ from PySide6.QtWidgets import QApplication, QFileDialog, QMessageBox
 from llavao1_edge.errors import LlavaError
 from llavao1_gui import dialogs
 from llavao1_gui.conversations import Conversations
+from llavao1_gui.kept import Kept
 from llavao1_gui.pictures import Pictures
 from llavao1_gui.state import messages as m
 from llavao1_gui.state import preferences as stored
@@ -90,6 +91,7 @@ class App(QObject):
         self.loaded: m.Loaded | None = None
         self._action: Callable[[], object] = lambda: None
         self._banner_is_of_pictures = False
+        self.kept = Kept(self)
         self._connect()
         self._show_model()
         self.refresh_history()
@@ -113,7 +115,7 @@ class App(QObject):
         window.picture.empty.sample.connect(self.try_sample)
         window.picture.empty.models_wanted.connect(lambda: self.act("models"))
         window.sidebar.opened.connect(talk.open)
-        window.sidebar.deleted.connect(self.delete)
+        window.sidebar.deleted.connect(self.kept.delete)
         window.sidebar.renamed.connect(talk.rename)
         window.sidebar.searched.connect(lambda _: self.refresh_history())
         window.sidebar.started.connect(talk.new)
@@ -161,6 +163,8 @@ class App(QObject):
             "sidebar": lambda: window.set_sidebar(window.actions_by_name["sidebar"].isChecked()),
             "rename": self._rename,
             "delete": self._delete,
+            "undo": self.kept.undo,
+            "deleted": self.kept.show,
             "batch": lambda: dialogs.batch(self),
             "models": lambda: dialogs.models(self),
             "settings": lambda: dialogs.settings(self),
@@ -198,14 +202,6 @@ class App(QObject):
         if self.conversations.ask(question, form=box.form):
             box.set_text("")
 
-    def delete(self, number: int) -> None:
-        if self.conversations.delete(number):
-            self.tell(
-                self.tr("The conversation was deleted."),
-                action=self.tr("Undo"),
-                acted=lambda: self.conversations.restore(number),
-            )
-
     def copy(self, exchange: Exchange) -> None:
         QGuiApplication.clipboard().setText(
             exchange.conclusion or "\n\n".join(exchange.stages.values())
@@ -228,7 +224,7 @@ class App(QObject):
     def _delete(self) -> None:
         found = self.conversations.current
         if found is not None and found.id:
-            self.delete(found.id)
+            self.kept.delete(found.id)
 
     def _search(self) -> None:
         self.window.set_sidebar(True)
@@ -372,6 +368,7 @@ class App(QObject):
         if self.models_desk is not None:
             self.models_desk.close()
         self.link.close()
+        self.history.close()
         RichText.formulas = None
 
 

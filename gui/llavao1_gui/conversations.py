@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -13,6 +12,7 @@ from PySide6.QtCore import QObject, QTimer, Signal
 from llavao1_edge.errors import LlavaError
 from llavao1_edge.search.presets import preset
 from llavao1_gui.pictures import Pictures
+from llavao1_gui.saving import Saver
 from llavao1_gui.state import messages as m
 from llavao1_gui.state.history import Conversation, Exchange, History, HistoryError
 from llavao1_gui.state.live import LiveAnswer
@@ -22,9 +22,6 @@ from llavao1_gui.widgets.question_box import LONGEST
 from llavao1_gui.widgets.window import MainWindow
 from llavao1_gui.work.link import Link
 
-RETRY_MS = 5000
-SOON_MS = 100  # another window's write is over in a moment: nothing is said of it for a second
-PATIENCE_S = 1.0
 CLOCK_MS = 250
 TITLE = 80  # characters of a question that become a title
 NOT_SENT = ("preset", "turn", "reused", "more")  # of what history keeps of a request
@@ -60,16 +57,13 @@ class Conversations(QObject):
         self._running: Exchange | None = None
         self._loading = False
         self._owner: Conversation | None = None
-        self._unsaved: list[tuple[Conversation, Exchange]] = []
-        self._failing_since: float | None = None
-        self._told_failure = False
+        self.saver = Saver(history, self)
+        self.saver.problem.connect(self.problem)
+        self.saver.recovered.connect(self.listed)
         self._number = 0
         self._clock = QTimer(self)
         self._clock.setInterval(CLOCK_MS)
         self._clock.timeout.connect(self._tick)
-        self._retry = QTimer(self)
-        self._retry.setInterval(RETRY_MS)
-        self._retry.timeout.connect(self._save_unsaved)
         link.received.connect(self._receive)
         link.ended.connect(self._engine_ended)
         pictures.changed.connect(self.new)
@@ -110,7 +104,7 @@ class Conversations(QObject):
             self.current = Conversation(0, title, picture.digest, picture.name, self.pictures.part)
         self.exchanges.append(exchange)
         self._owner = self.current
-        self._save(self.current, exchange)
+        self.saver.save(self.current, exchange)
         self.listed.emit()
         self._begin(exchange, message)
         return True
@@ -271,8 +265,12 @@ class Conversations(QObject):
     def _end(self) -> None:
         assert self._owner is not None
         assert self._running is not None
-        self._save(self._owner, self._running)
+        self.saver.save(self._owner, self._running)
         self._running = None
+        self._rest()
+
+    def _rest(self) -> None:
+        """No answer is being written any more."""
         self._clock.stop()
         self.window.answers.box.set_busy(False)
         self.busy_changed.emit(False)
@@ -332,9 +330,11 @@ class Conversations(QObject):
         self.listed.emit()
         return done
 
-    def restore(self, number: int) -> None:
-        self._write(lambda: self.history.restore(number))
+    def restore(self, number: int) -> bool:
+        """Whether it could be brought back."""
+        done = self._write(lambda: self.history.restore(number))
         self.listed.emit()
+        return done
 
     def rename(self, number: int, title: str) -> None:
         self._write(lambda: self.history.rename(number, title))
@@ -347,42 +347,7 @@ class Conversations(QObject):
         card.copied.connect(self.copied)
         card.candidates.connect(self.candidates)
 
-    # --- saving -------------------------------------------------------------------------------
-    def _save(self, conversation: Conversation, exchange: Exchange) -> None:
-        """Now, or with the next change: nothing is lost while the program runs."""
-        if not any(waiting is exchange for _, waiting in self._unsaved):
-            self._unsaved.append((conversation, exchange))
-        self._save_unsaved()
-
-    def _save_unsaved(self) -> None:
-        waiting, self._unsaved = self._unsaved, []
-        failure: HistoryError | None = None
-        for conversation, exchange in waiting:
-            try:
-                if failure is None or not failure.locked:
-                    self.history.save(conversation, exchange)
-                    continue
-            except HistoryError as error:
-                failure = error
-            self._unsaved.append((conversation, exchange))
-        if failure is None:
-            self._retry.stop()
-            if self._failing_since is not None:
-                self._failing_since, self._told_failure = None, False
-                self.listed.emit()
-        else:
-            self._fail_to_save(failure)
-
-    def _fail_to_save(self, failure: HistoryError) -> None:
-        now = time.monotonic()
-        if self._failing_since is None:
-            self._failing_since = now
-        patient = failure.locked and now - self._failing_since < PATIENCE_S
-        if not patient and not self._told_failure:
-            self._told_failure = True
-            self.problem.emit(failure.message, failure.hint)
-        self._retry.start(SOON_MS if patient else RETRY_MS)
-
+    # --- the end ------------------------------------------------------------------------------
     def _write(self, change: Callable[[], object]) -> bool:
         try:
             change()
@@ -391,22 +356,33 @@ class Conversations(QObject):
             return False
         return True
 
+    def forget(self, numbers: Collection[int] | None) -> None:
+        """Before conversations are deleted for good (None: all): nothing of them is written again,
+        not even an answer that is on its way."""
+
+        def gone(conversation: Conversation | None) -> bool:
+            return conversation is not None and (numbers is None or conversation.id in numbers)
+
+        if self.busy and gone(self._owner):
+            self.stop()
+            self.live = self._running = None
+            self._rest()
+        self.saver.forget(gone)
+        if gone(self.current):
+            self.new()
+
     def save_for(self, seconds: float) -> bool:
         """Before the end: everything is saved as it stands, or tried for so long; whether it is."""
         if self._running is not None and self._owner is not None:
-            self._save(self._owner, self._running)
-        end = time.monotonic() + seconds
-        while self._unsaved and time.monotonic() < end:
-            time.sleep(0.02)
-            self._save_unsaved()
-        return not self._unsaved
+            self.saver.save(self._owner, self._running)
+        return self.saver.save_for(seconds)
 
     def close(self) -> None:
         """The answer at hand counts as stopped."""
         if self._running is not None and self._owner is not None:
             self._running.status = "stopped"
-            self._save(self._owner, self._running)
-        self._retry.stop()
+            self.saver.save(self._owner, self._running)
+        self.saver.stop()
         self._clock.stop()
 
 

@@ -58,6 +58,11 @@ class Pictures(QObject):
         return self.pictures[self.at] if 0 <= self.at < len(self.pictures) else None
 
     @property
+    def digests(self) -> list[str]:
+        """Of all pictures in the strip."""
+        return [found.digest for found in self.pictures]
+
+    @property
     def others(self) -> list[LoadedPicture]:
         """The other pictures that a question is about, if it is about all of them."""
         if not self.window.picture.together.isChecked():
@@ -98,9 +103,8 @@ class Pictures(QObject):
         self.loader.load(self._request, conversation.picture_name, path)
 
     def _loaded(self, request: int, picture: LoadedPicture) -> None:
-        known = [found.digest for found in self.pictures]
-        if picture.digest in known:
-            at = known.index(picture.digest)
+        if picture.digest in self.digests:
+            at = self.digests.index(picture.digest)
         else:
             at = len(self.pictures)
             self.pictures.append(picture)

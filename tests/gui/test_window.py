@@ -15,6 +15,7 @@ from PySide6.QtCore import QMimeData, QPoint, QPointF, QRect, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QGuiApplication, QImage, QPixmap, QScreen
 from PySide6.QtWidgets import QApplication, QInputDialog
 
+from llavao1_gui.widgets.kept_dialog import KeptDialog
 from llavao1_gui.widgets.question_box import LONGEST
 from llavao1_gui.widgets.region import RegionChooser
 from tests.gui.conftest import OTHER, SHAPES, Window, locked
@@ -457,7 +458,7 @@ def test_the_stored_copy_outlives_the_file(make_window: Make, tmp_path: Path) ->
 def test_what_another_window_blocks_is_saved_later(
     make_window: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("llavao1_gui.conversations.RETRY_MS", 100)
+    monkeypatch.setattr("llavao1_gui.saving.RETRY_MS", 100)
     window = make_window()
     window.open(SHAPES)
     with locked(tmp_path / "home"):
@@ -485,6 +486,65 @@ def test_an_answer_goes_on_when_its_conversation_is_left_and_opened_again(
     assert window.app.history.exchanges(1)[0].conclusion == "3"
     assert window.ask("Next?").status == "answered"
     assert len(window.app.history.conversations()) == 2
+
+
+def test_deleting_can_be_undone_and_deleted_now_is_gone(
+    make_window: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = make_window()
+    app, history = window.app, window.app.history
+    window.open(SHAPES)
+    window.ask("First?")
+    window.open(OTHER)
+    window.pictures.activate(1)
+    window.ask("Second?")
+    first, second = (1, 2)
+    app.kept.delete(first)
+    app.kept.delete(second)
+    assert history.conversations() == []
+    window.qtbot.keyClick(window.window.sidebar, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    assert [one.id for one in history.conversations()] == [second]
+    app.act("undo")
+    assert {one.id for one in history.conversations()} == {first, second}
+    app.act("undo")  # nothing is left to undo
+    app.kept.delete(first)
+    app.kept.delete(second)
+    dialog = app.kept.show()
+    assert dialog.list.count() == 2
+    assert "take" in dialog.taken.text()
+    dialog.list.setCurrentRow(0)
+    window.qtbot.mouseClick(dialog.restore_button, Qt.MouseButton.LeftButton)
+    assert [one.id for one in history.conversations()] == [second]
+    assert dialog.list.count() == 1
+    picture = history.picture_path(window.pictures.pictures[0].digest)
+    window.pictures.remove(0)
+    monkeypatch.setattr(KeptDialog, "_sure", lambda *_: True)
+    window.qtbot.mouseClick(dialog.erase_button, Qt.MouseButton.LeftButton)
+    assert history.deleted() == []
+    assert not picture.exists()
+    app.act("undo")
+    assert [one.id for one in history.conversations()] == [second]
+    dialog.close()
+
+
+def test_clearing_the_history_ends_the_answer_that_is_written(
+    make_window: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of it comes back, and the next question is a first one."""
+    window = make_window({"token_s": 0.01})
+    window.open(SHAPES)
+    window.type("Slow?")
+    window.wait(lambda: window.talk.live is not None and bool(window.talk.live.stages))
+    monkeypatch.setattr(KeptDialog, "_sure", lambda *_: True)
+    dialog = window.app.kept.show()
+    window.qtbot.mouseClick(dialog.clear_button, Qt.MouseButton.LeftButton)
+    dialog.close()
+    assert window.cards == []
+    assert not window.talk.busy
+    assert window.app.history.conversations() == []
+    assert window.ask("Next?").status == "answered"
+    assert [one.title for one in window.app.history.conversations()] == ["Next?"]
+    assert window.banner == ""
 
 
 def test_a_damaged_history_and_bad_settings_are_told(make_window: Make, tmp_path: Path) -> None:

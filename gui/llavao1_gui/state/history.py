@@ -6,19 +6,19 @@ Nothing here waits: while another window writes, a call fails at once, and its c
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from llavao1_edge.errors import LlavaError
-from llavao1_edge.files import write_whole
 from llavao1_edge.lifetime import Closing
+from llavao1_gui.state.damage import Damaged, check_schema, code, is_damage
+from llavao1_gui.state.shelf import Shelf
 from llavao1_gui.state.stored_rows import UNREADABLE, Cells
 
 MIGRATIONS = (
@@ -82,7 +82,8 @@ class Exchange:
 
 @dataclass
 class Conversation:
-    """picture: hash of the picture's file, and its name as it came. crop: of original pixels."""
+    """picture: hash of the picture's file, and its name as it came. crop: of original pixels.
+    deleted: when, or None."""
 
     id: int
     title: str
@@ -91,6 +92,7 @@ class Conversation:
     crop: tuple[int, int, int, int] | None = None
     created: float = 0.0
     updated: float = 0.0
+    deleted: float | None = None
 
 
 class History(Closing):
@@ -102,20 +104,20 @@ class History(Closing):
     def __init__(self, folder: Path, *, clock: Callable[[], float] = time.time) -> None:
         self.folder, self.clock = folder, clock
         self.path = folder / "history.sqlite"
-        self.pictures = folder / "pictures"
+        self.shelf = Shelf(folder / "pictures", clock)
         self._doubt = folder / "history.doubt"  # there: the next start checks all of the file
         self.set_aside: Path | None = None
         with self._explained("open"):
             if not folder.exists():
                 folder.mkdir(mode=0o700, parents=True)
-            self.pictures.mkdir(mode=0o700, exist_ok=True)
+            self.shelf.folder.mkdir(mode=0o700, exist_ok=True)
             self.path.touch(mode=0o600)  # before SQLite makes it readable for everybody
-            for path, mode in ((self.pictures, 0o700), (self.path, 0o600)):
+            for path, mode in ((self.shelf.folder, 0o700), (self.path, 0o600)):
                 path.chmod(mode)
             try:
                 self._db = self._connect()
             except sqlite3.DatabaseError as error:
-                if not _is_damage(error):
+                if not is_damage(error):
                     raise
                 self._put_aside()
                 self._db = self._connect()
@@ -131,15 +133,16 @@ class History(Closing):
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=NORMAL")
             db.execute("PRAGMA foreign_keys=ON")
+            db.execute("PRAGMA secure_delete=ON")  # what was deleted is not left in the file
             if self._doubt.exists() or self.path.stat().st_size <= CHECKED_BYTES:
                 found = db.execute("PRAGMA quick_check").fetchone()[0]
                 if found != "ok":
-                    raise _Damaged(found)
+                    raise Damaged(found)
             self._migrate(db)
-            _check_schema(db)
+            check_schema(db, MIGRATIONS)
         except UnicodeDecodeError as error:  # even messages and names of columns may be damaged
             db.close()
-            raise _Damaged(str(error)) from error
+            raise Damaged(str(error)) from error
         except BaseException:
             db.close()
             raise
@@ -169,22 +172,39 @@ class History(Closing):
             "DELETE FROM conversations WHERE deleted IS NOT NULL AND deleted < ?",
             (self.clock() - UNDO_S,),
         )
+        with suppress(sqlite3.DatabaseError):  # damage is told by the call that needs the data
+            self.shelf.sweep(self._used())
 
     def close(self) -> None:
+        """Everything into the one file; pictures that were never asked about are not kept."""
+        with suppress(sqlite3.Error, OSError):  # another window writes, or the disk is gone
+            self.shelf.sweep(self._used())
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._db.close()
 
     # --- pictures -----------------------------------------------------------------------------
     def keep_picture(self, data: bytes) -> str:
         """Stores a picture's file under its hash. Raises HistoryError (a full disk)."""
-        digest = hashlib.sha256(data).hexdigest()
-        target = self.pictures / digest
         with self._explained("store a picture in"):
-            if not target.exists():
-                write_whole(target, data)
-        return digest
+            return self.shelf.keep(data)
 
     def picture_path(self, digest: str) -> Path:
-        return self.pictures / digest
+        return self.shelf.path(digest)
+
+    def _used(self) -> set[str]:
+        """Pictures that a conversation refers to, also one that can still be brought back."""
+        found = {row[0] for row in self._db.execute("SELECT picture FROM conversations")}
+        rows = self._db.execute("SELECT request FROM exchanges WHERE request LIKE '%\"more\"%'")
+        for row in rows:
+            more = Cells(dict(row)).mapping("request").get("more")
+            found.update(str(one) for one in (more if isinstance(more, list) else ()))
+        return found
+
+    def n_bytes(self) -> int:
+        """What is kept, on the disk."""
+        with self._explained("read"):
+            files = self.folder.glob(f"{self.path.name}*")
+            return sum(path.stat().st_size for path in files) + self.shelf.n_bytes()
 
     # --- writing ------------------------------------------------------------------------------
     def save(self, conversation: Conversation, exchange: Exchange) -> None:
@@ -251,8 +271,21 @@ class History(Closing):
         """Out of sight; `restore` brings it back."""
         self._write("UPDATE conversations SET deleted=? WHERE id=?", self.clock(), conversation)
 
-    def restore(self, conversation: int) -> None:
-        self._write("UPDATE conversations SET deleted=NULL WHERE id=?", conversation)
+    def restore(self, *conversations: int) -> None:
+        for one in conversations:
+            self._write("UPDATE conversations SET deleted=NULL WHERE id=?", one)
+
+    def erase(self, numbers: Collection[int] | None, *, shown: Collection[str] = ()) -> None:
+        """For good, with the pictures that nothing else refers to. numbers: None for everything.
+        shown: pictures that are open in the window stay until it is closed."""
+        if numbers is None:
+            self._write("DELETE FROM conversations")
+        else:
+            for number in numbers:
+                self._write("DELETE FROM conversations WHERE id=?", number)
+        with self._explained("write"):
+            self.shelf.sweep(self._used() | set(shown))
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     # --- reading ------------------------------------------------------------------------------
     def conversations(self, search: str = "") -> list[Conversation]:
@@ -265,6 +298,14 @@ class History(Closing):
                 " e.conversation = c.id AND (e.question LIKE ?1 ESCAPE '\\' OR e.conclusion LIKE ?1"
                 " ESCAPE '\\'))) ORDER BY updated DESC, id DESC",
                 (pattern,),
+            ).fetchall()
+        return [_conversation(row) for row in rows]
+
+    def deleted(self) -> list[Conversation]:
+        """What can be brought back; the last deleted first."""
+        with self._explained("read"):
+            rows = self._db.execute(
+                "SELECT * FROM conversations WHERE deleted IS NOT NULL ORDER BY deleted DESC"
             ).fetchall()
         return [_conversation(row) for row in rows]
 
@@ -296,14 +337,14 @@ class History(Closing):
             hint = HINTS[sqlite3.SQLITE_CORRUPT]
             raise HistoryError(f"cannot {what} the history: {error}", hint=hint) from error
         except sqlite3.Error as error:
-            code, reason = _code(error), str(error)
-            if _is_damage(error):
+            found, reason = code(error), str(error)
+            if is_damage(error):
                 with suppress(OSError):
                     self._doubt.touch()
-            locked = code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+            locked = found in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
             if locked:
                 reason = "another window is writing to it"
-            hint = HINTS.get(code, "Check the disk; it is tried again with the next change.")
+            hint = HINTS.get(found, "Check the disk; it is tried again with the next change.")
             raise HistoryError(
                 f"cannot {what} the history: {reason}", hint=hint, locked=locked
             ) from error
@@ -319,7 +360,7 @@ def _conversation(row: sqlite3.Row) -> Conversation:
     return Conversation(
         row["id"], cells.text("title") or "?", cells.optional_text("picture"),
         cells.text("picture_name"), cells.box("crop"), cells.number("created"),
-        cells.number("updated"),
+        cells.number("updated"), cells.optional_number("deleted"),
     )  # fmt: skip
 
 
@@ -344,38 +385,6 @@ def _exchange(row: sqlite3.Row) -> Exchange:
     if cells.damaged:
         found.notes = (*found.notes, UNREADABLE)
     return found
-
-
-def _schema(db: sqlite3.Connection) -> set[tuple[str, str, str]]:
-    return {tuple(row) for row in db.execute("SELECT type, name, sql FROM sqlite_master")}
-
-
-def _check_schema(db: sqlite3.Connection) -> None:
-    """Raises _Damaged where the tables are not as they were made: SQLite's check lets pass a byte
-    that renames one."""
-    fresh = sqlite3.connect(":memory:")
-    try:
-        for script in MIGRATIONS:
-            fresh.executescript(script)
-        if _schema(fresh) != _schema(db):
-            raise _Damaged("its tables are not as they were made")
-    finally:
-        fresh.close()
-
-
-class _Damaged(sqlite3.DatabaseError):
-    """What `quick_check` found."""
-
-
-def _is_damage(error: sqlite3.Error) -> bool:
-    """A full disk, a lock or a missing permission is none: such a history is healthy."""
-    kinds = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-    return isinstance(error, _Damaged) or _code(error) in kinds
-
-
-def _code(error: sqlite3.Error) -> int:
-    """The primary result code; the extended ones carry it in their lowest byte."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def _storable(value: Any) -> Any:

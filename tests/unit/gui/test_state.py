@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -153,6 +154,54 @@ def test_what_was_deleted_long_ago_is_forgotten(tmp_path: Path) -> None:
         history.restore(talk.id)
         assert history.conversations() == []
         assert history.exchanges(talk.id) == []
+
+
+def test_what_is_deleted_for_good_leaves_the_disk(tmp_path: Path) -> None:
+    """With its pictures, unless another conversation or the window refers to them."""
+    with History(tmp_path) as history:
+        names = {name: history.keep_picture(name.encode()) for name in ("own", "shared", "more")}
+        strip = history.keep_picture(b"in the strip")
+        talks = [Conversation(0, "secret title", names[name], name) for name in ("own", "shared")]
+        other = Conversation(0, "other", names["shared"], "shared")
+        for talk in (*talks, other):
+            history.save(talk, Exchange(0, "q", {"more": [names["more"]]}))
+        history.delete(talks[0].id)
+        history.delete(talks[1].id)
+        assert [one.id for one in history.deleted()] == [talks[1].id, talks[0].id]
+        assert all(one.deleted for one in history.deleted())
+        before = history.n_bytes()
+        history.erase([talks[0].id, talks[1].id], shown=[strip])
+        assert history.deleted() == []
+        kept = {path.name for path in history.shelf.folder.iterdir()}
+        assert kept == {names["shared"], names["more"], strip}
+        assert history.n_bytes() < before
+        assert b"secret title" not in history.path.read_bytes()
+        history.erase(None)
+        assert history.conversations() == []
+        assert list(history.shelf.folder.iterdir()) == []
+
+
+def test_pictures_that_nobody_asked_about_are_not_kept(tmp_path: Path) -> None:
+    with History(tmp_path) as history:
+        asked = history.keep_picture(b"asked about")
+        history.save(Conversation(0, "x", asked, "x"), Exchange(0, "q", {}))
+        history.keep_picture(b"only looked at")
+        fresh = history.shelf.folder / "0f"
+        fresh.write_bytes(b"another window has just opened it")
+        old = history.shelf.folder / "1f"
+        old.write_bytes(b"left behind by a crash")
+        os.utime(old, (1, 1))
+    assert {path.name for path in (tmp_path / "pictures").iterdir()} == {asked, "0f"}
+    assert not (tmp_path / "history.sqlite-wal").exists()  # all in one file at the end
+
+
+def test_deletions_are_undone_one_after_the_other(tmp_path: Path) -> None:
+    with History(tmp_path) as history:
+        talks = [begun(history, title=name) for name in "abc"]
+        for talk in talks:
+            history.delete(talk.id)
+        history.restore(talks[2].id, talks[0].id)
+        assert {one.title for one in history.conversations()} == {"a", "c"}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,71 @@
+"""Shows what is kept on the disk, and brings back or deletes what the user says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QCoreApplication
+
+from llavao1_edge.errors import LlavaError
+from llavao1_gui.widgets.kept_dialog import KeptDialog
+from llavao1_gui.widgets.texts import size_text
+
+if TYPE_CHECKING:
+    from llavao1_gui.app import App
+
+
+class Kept:
+    """Deleting conversations, bringing them back, and what is on the disk."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+        self._deleted: list[int] = []
+        self.dialog: KeptDialog | None = None
+
+    def delete(self, number: int) -> None:
+        if self.app.conversations.delete(number):
+            self._deleted.append(number)
+            translate = QCoreApplication.translate
+            text = translate("Kept", "The conversation was deleted.")
+            self.app.tell(text, action=translate("Kept", "Undo"), acted=self.undo)
+
+    def undo(self) -> None:
+        """Brings back what was deleted last; again, what was deleted before that."""
+        if self._deleted and self.app.conversations.restore(self._deleted[-1]):
+            self._deleted.pop()
+            self.app.window.answers.banner.hide()
+
+    def show(self) -> KeptDialog:
+        self.dialog = KeptDialog(self.app.window)
+        history = self.app.history
+        self.dialog.restored.connect(lambda some: self._change(lambda: history.restore(*some)))
+        self.dialog.erased.connect(lambda some: self._change(lambda: self._erase(some)))
+        self.dialog.cleared.connect(lambda: self._change(lambda: self._erase(None)))
+        self._refresh()
+        self.dialog.open()
+        return self.dialog
+
+    def _erase(self, numbers: list[int] | None) -> None:
+        self.app.conversations.forget(numbers)
+        self.app.history.erase(numbers, shown=self.app.pictures.digests)
+        gone = set(self._deleted if numbers is None else numbers)
+        self._deleted = [one for one in self._deleted if one not in gone]
+
+    def _change(self, what: Callable[[], object]) -> None:
+        try:
+            what()
+        except LlavaError as error:
+            self.app.tell(str(error), bad=True)
+        self._refresh()
+
+    def _refresh(self) -> None:
+        assert self.dialog is not None
+        history = self.app.history
+        try:
+            deleted = history.deleted()
+            anything = bool(deleted or history.conversations())
+            self.dialog.show_kept(size_text(history.n_bytes()), deleted, anything=anything)
+        except LlavaError as error:
+            self.app.tell(str(error), bad=True)
+        self.app.refresh_history()

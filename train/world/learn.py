@@ -1,0 +1,340 @@
+"""From nothing to a checkpoint, in one command that may be killed at any moment.
+
+    python -m train.world.learn --out runs/world
+
+Phases, each a number of steps: `eye` (the tower from dense labels), `answers` (the text model, the
+tower as it is), `joint` (everything). State is saved every five minutes and when the process is
+told to stop; the same command goes on where it was. What a step sees follows from the seed, the
+phase and the number of the step alone, so an interrupted run is the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from train.answers import Optimisers, descend
+from train.data import AnswerBatch, Tokens, Turn, Writer, collate
+from train.export import export_checkpoint
+from train.model import build_model, is_matrix
+from train.muon import Muon
+from train.world.eye import Heads, see
+from train.world.families import FAMILIES
+from train.world.model import TILE_SIZE, world_config, world_tokenizer
+from train.world.pool import Pool
+
+PHASES = {"eye": 3000, "answers": 3500, "joint": 7000}
+RATES = (0.003, 0.002)  # Muon, AdamW
+SEEING_RATE = 0.5  # of the rates above, for the tower while all learn together
+DENSE = 0.3  # weight of the labels of patches while all learn together
+SEED, PICTURES, HELD_OUT = 41, 32_000, 1024
+EYES_AT_ONCE, ANSWERS_AT_ONCE, BLOCK = 48, 24, 10
+SAVE_EVERY, LOOK_EVERY = 300.0, 250  # seconds, steps
+
+
+class Learner:
+    """The model, its optimisers and where the run is."""
+
+    def __init__(self, folder: Path, *, seed: int) -> None:
+        self.folder, self.seed = folder, seed
+        self.tokenizer = self._tokenizer()
+        self.writer = Writer(self.tokenizer)
+        special = self.writer.special
+        self.model = build_model(world_config(special["<|image|>"], special), seed=seed)
+        self.heads = Heads()
+        seeing, telling = self._parts()
+        self.optimisers: dict[str, Optimisers] = {
+            "seeing": _optimisers(seeing, list(self.heads.parameters()), decay=0.05),
+            "telling": _optimisers(telling, [], decay=0.1),
+        }
+        self.phase, self.step, self.spent = "eye", 0, 0.0
+        self._load()
+
+    def _tokenizer(self) -> Tokenizer:
+        path = self.folder / "tokenizer.json"
+        if not path.exists():
+            world_tokenizer().save(str(path))
+        return Tokenizer.from_file(str(path))
+
+    def _parts(self) -> tuple[list[tuple[str, nn.Parameter]], list[tuple[str, nn.Parameter]]]:
+        seeing, telling = [], []
+        for name, parameter in self.model.named_parameters():
+            tower = "vision_model" in name or "projector" in name
+            (seeing if tower else telling).append((name, parameter))
+        return seeing, telling
+
+    def save(self) -> None:
+        state = {
+            "model": self.model.state_dict(),
+            "heads": self.heads.state_dict(),
+            "optimisers": {
+                name: [one.state_dict() for one in some] for name, some in self.optimisers.items()
+            },
+            "phase": self.phase,
+            "step": self.step,
+            "spent": self.spent,
+        }
+        torch.save(state, self.folder / "state.tmp")
+        (self.folder / "state.tmp").replace(self.folder / "state.pt")
+
+    def _load(self) -> None:
+        path = self.folder / "state.pt"
+        if not path.exists():
+            return
+        state = torch.load(path)
+        self.model.load_state_dict(state["model"])
+        self.heads.load_state_dict(state["heads"])
+        for name, saved in state["optimisers"].items():
+            for one, held in zip(self.optimisers[name], saved, strict=True):
+                one.load_state_dict(held)
+        self.phase, self.step, self.spent = state["phase"], state["step"], state["spent"]
+
+    def log(self, **about: object) -> None:
+        line = {"phase": self.phase, "step": self.step, "minutes": round(self.spent / 60, 1)}
+        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line | about) + "\n")
+
+
+def _optimisers(
+    named: list[tuple[str, nn.Parameter]], more: list[nn.Parameter], *, decay: float
+) -> Optimisers:
+    """Muon for the matrices, AdamW for the rest and for `more`."""
+    others = [p for n, p in named if not is_matrix(n, p)] + more
+    return (
+        Muon((p for n, p in named if is_matrix(n, p)), lr=RATES[0], weight_decay=decay),
+        torch.optim.AdamW(others, lr=RATES[1], betas=(0.9, 0.98), weight_decay=0.0),
+    )
+
+
+def rate(phase: str, step: int, steps: int) -> float:
+    """Share of the full rate: a short warm-up; to zero over the last 40 % of `eye` and `joint`."""
+    factor = min(1.0, (step + 1) / 100)
+    if phase != "answers":
+        factor *= min(1.0, max(0.01, (1 - step / steps) / 0.4))
+    return factor
+
+
+def set_rates(optimisers: Optimisers, factor: float) -> None:
+    for one, full in zip(optimisers, RATES, strict=True):
+        for group in one.param_groups:
+            group["lr"] = full * factor
+
+
+# --- batches: functions of the seed and the step ------------------------------------------------
+
+
+def draw_turns(rng: random.Random, pool: Pool, index: int, *, alone: bool) -> list[Turn]:
+    tasks = pool.tasks(index)
+    luck = rng.random()
+    n = 1 if alone or luck > 0.12 else 2 + (luck < 0.03)
+    turns = []
+    for task in rng.sample(tasks, n):
+        form = rng.random()
+        if alone or form >= 0.14:
+            turns.append(Turn(task))
+        elif form < 0.10:
+            turns.append(Turn(task, "direct", announced=rng.random() < 0.5))
+        else:
+            turns.append(Turn(task, "untagged"))
+    return turns
+
+
+def block_of(
+    writer: Writer, pool: Pool, *, seed: str, picture: bool, size: int, n: int
+) -> list[AnswerBatch]:
+    """`n` batches of similar lengths, the same ones for the same seed."""
+    rng = random.Random(seed)
+    items: list[tuple[int, Tokens]] = []
+    for _ in range(size * n):
+        index = rng.randrange(len(pool))
+        turns = draw_turns(rng, pool, index, alone=not picture)
+        items.append((index, writer.conversation(turns, picture=picture)))
+    items.sort(key=lambda item: len(item[1].ids))
+    chunks = [items[start : start + size] for start in range(0, len(items), size)]
+    rng.shuffle(chunks)
+    pad = writer.special["<|finetune_right_pad_id|>"]
+    return [collate(chunk, pad=pad) for chunk in chunks]
+
+
+class Batches:
+    """Answer batches by the number of the step; one step in eight has no picture."""
+
+    def __init__(self, learner: Learner, pool: Pool) -> None:
+        self._learner, self._pool = learner, pool
+        self._held: dict[tuple[str, int, bool], list[AnswerBatch]] = {}
+
+    def __getitem__(self, step: int) -> tuple[AnswerBatch, bool]:
+        picture = step % 8 != 7
+        block, at = divmod(step, BLOCK)
+        key = (self._learner.phase, block, picture)
+        if key not in self._held:
+            self._held = {k: v for k, v in self._held.items() if k[1] == block}
+            self._held[key] = block_of(
+                self._learner.writer,
+                self._pool,
+                seed=f"{self._learner.seed}-{key}",
+                picture=picture,
+                size=ANSWERS_AT_ONCE,
+                n=BLOCK,
+            )
+        return self._held[key][at], picture
+
+
+# --- steps --------------------------------------------------------------------------------------
+
+
+def eye_step(learner: Learner, pool: Pool) -> dict[str, float]:
+    generator = torch.Generator().manual_seed(learner.seed * 1_000_003 + learner.step)
+    rows = torch.randint(len(pool), (EYES_AT_ONCE,), generator=generator)
+    pictures = pool.pictures(rows)
+    loss, _ = learner.heads.loss(see(learner.model, pictures), pictures)
+    descend(learner.model, loss, learner.optimisers["seeing"])
+    return {"loss": loss.item()}
+
+
+def forward(learner: Learner, batch: AnswerBatch, states: Tensor | None, pool: Pool) -> Tensor:
+    """Logits (n, length, vocabulary); states: (n, tiles, tokens, hidden)."""
+    if states is None:
+        return learner.model(input_ids=batch.ids, use_cache=False).logits  # type: ignore[no-any-return]
+    output = learner.model(
+        input_ids=batch.ids,
+        cross_attention_states=states.flatten(1, 2),
+        cross_attention_mask=batch.cross_mask(pool.n_tiles[batch.pictures]),
+        use_cache=False,
+    )
+    return output.logits  # type: ignore[no-any-return]
+
+
+def answer_step(
+    learner: Learner, pool: Pool, batch: AnswerBatch, *, picture: bool, joint: bool
+) -> dict[str, float]:
+    states, dense = None, torch.zeros(())
+    if picture:
+        pictures = pool.pictures(batch.pictures)
+        with torch.set_grad_enabled(joint):
+            states = see(learner.model, pictures)
+        if joint:
+            dense, _ = learner.heads.loss(states, pictures)
+    logits = forward(learner, batch, states, pool)
+    told = cross_entropy(logits[:, :-1].flatten(0, 1), batch.targets[:, 1:].flatten())
+    optimisers = learner.optimisers["telling"]
+    if joint and picture:
+        optimisers = (*optimisers, *learner.optimisers["seeing"])
+    descend(learner.model, told + DENSE * dense, optimisers)
+    return {"loss": told.item(), "dense": dense.item()}
+
+
+@torch.no_grad()
+def look(learner: Learner, held_out: Pool) -> dict[str, float]:
+    """Labels right on held-out pictures; and answers right token by token after the true prefix."""
+    shares: Counter[str] = Counter()
+    for rows in torch.arange(256).split(64):
+        pictures = held_out.pictures(rows)
+        _, found = learner.heads.loss(see(learner.model, pictures), pictures)
+        shares.update({f"sees {name}": share / 4 for name, share in found.items()})
+    scores = dict(shares)
+    if learner.phase != "eye":
+        scores |= _teacher_forced(learner, held_out, 384)
+    return {name: round(score, 4) for name, score in scores.items()}
+
+
+def _teacher_forced(learner: Learner, held_out: Pool, n: int) -> dict[str, float]:
+    right: Counter[str] = Counter()
+    asked: Counter[str] = Counter()
+    opening = learner.writer.plain("<")[0]
+    for start in range(0, n, 32):
+        items = [
+            (index, learner.writer.conversation([Turn(held_out.tasks(index)[0])], picture=1))
+            for index in range(start, start + 32)
+        ]
+        batch = collate(items, pad=learner.writer.special["<|finetune_right_pad_id|>"])
+        states = see(learner.model, held_out.pictures(batch.pictures))
+        guess = forward(learner, batch, states, held_out)[:, :-1].argmax(-1)
+        wrong = (guess != batch.targets[:, 1:]) & (batch.targets[:, 1:] != -100)
+        for row, (index, item) in enumerate(items):
+            family = list(FAMILIES)[int(held_out.family[index])]
+            tags = [at for at, token in enumerate(item.ids) if token == opening][:4]
+            bounds = zip(tags, [*tags[1:], len(item.ids)], strict=True)
+            stages = ("summary", "caption", "reasoning", "conclusion")
+            for name, (low, high) in zip(stages, bounds, strict=True):
+                right[name] += not bool(wrong[row, low - 1 : high - 1].any())
+                asked[name] += 1
+            right[family] += not bool(wrong[row].any())
+            asked[family] += 1
+    return {name: right[name] / asked[name] for name in asked}
+
+
+# --- the run ------------------------------------------------------------------------------------
+
+
+def run(learner: Learner, pool: Pool, held_out: Pool, phases: dict[str, int]) -> bool:
+    """Learn until the last phase is done (True) or the process is told to stop (False)."""
+    told: list[int] = []
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda number, _: told.append(number))
+    names = list(phases)
+    batches = Batches(learner, pool)
+    saved = learner.spent
+    while True:
+        started = time.monotonic()
+        steps = phases[learner.phase]
+        if learner.step >= steps:
+            learner.save()
+            at = names.index(learner.phase) + 1
+            if at == len(names):
+                return True
+            learner.phase, learner.step = names[at], 0
+            continue
+        factor = rate(learner.phase, learner.step, steps)
+        set_rates(learner.optimisers["telling"], factor)
+        seeing = factor * (1.0 if learner.phase == "eye" else SEEING_RATE)
+        set_rates(learner.optimisers["seeing"], seeing)
+        if learner.phase == "eye":
+            scores = eye_step(learner, pool)
+        else:
+            batch, picture = batches[learner.step]
+            joint = learner.phase == "joint"
+            scores = answer_step(learner, pool, batch, picture=picture, joint=joint)
+        learner.step += 1
+        learner.spent += time.monotonic() - started
+        if learner.step % LOOK_EVERY == 0:
+            learner.log(**scores, **look(learner, held_out))
+        if told or learner.spent - saved > SAVE_EVERY:
+            learner.save()
+            saved = learner.spent
+        if told:
+            return False
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--pictures", type=int, default=PICTURES)
+    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--shorter", type=float, default=1.0, help="share of the steps; to try it")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    options.out.mkdir(parents=True, exist_ok=True)
+    learner = Learner(options.out, seed=options.seed)
+    held_out = Pool(options.out / "held-out", seed=options.seed + 1, n=HELD_OUT)
+    pool = Pool(options.out / "pictures", seed=options.seed, n=options.pictures)
+    phases = {name: max(1, round(steps * options.shorter)) for name, steps in PHASES.items()}
+    learner.log(parameters=sum(p.numel() for p in learner.model.parameters()), **phases)
+    if run(learner, pool, held_out, phases):
+        checkpoint = options.out / "checkpoint"
+        export_checkpoint(learner.model, learner.tokenizer, checkpoint, tile_size=TILE_SIZE)
+
+
+if __name__ == "__main__":
+    main()

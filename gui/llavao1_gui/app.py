@@ -150,6 +150,7 @@ class App(QObject):
             "export": self.export,
             "quit": window.close,
             "part": lambda: window.picture.crop_button.toggle(),
+            "close_all": self.pictures.remove_all,
             "whole": lambda: self.pictures.set_part(None),
             "sight": lambda: window.picture.eye_button.toggle(),
             "next_picture": lambda: self.pictures.step(1),
@@ -363,7 +364,7 @@ class App(QObject):
             self.batch_desk.run.stop()
         self.conversations.stop()
         self.conversations.close()
-        self.pictures.loader.background.close()
+        self.pictures.loader.close()
         self.formulas.close()
         if self.models_desk is not None:
             self.models_desk.close()

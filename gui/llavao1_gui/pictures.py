@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from PySide6.QtCore import QObject, QTimer, Signal
-from PySide6.QtGui import QGuiApplication
+from PySide6.QtGui import QGuiApplication, QImage
 
 from llavao1_edge.errors import LlavaError, PictureError
 from llavao1_gui.state.history import Conversation, History
@@ -43,13 +43,16 @@ class Pictures(QObject):
         self._shown = True
         self._reopening: Conversation | None = None
         self._chooser: RegionChooser | None = None
+        self._pixels: tuple[str, QImage] = ("", QImage())
         self.loader = PictureLoader(history, self)
         self.loader.loaded.connect(self._loaded)
         self.loader.failed.connect(self._failed)
+        self.loader.looked.connect(self._looked)
         pane = window.picture
         pane.chosen.connect(self.activate)
         pane.removed.connect(self.remove)
         pane.view.part_chosen.connect(self.set_part)
+        pane.view.sharper_wanted.connect(self._sharpen)
         pane.sight_wanted.connect(lambda _: self.show_sight())
         pane.together.toggled.connect(lambda _: self.changed.emit())
 
@@ -102,15 +105,16 @@ class Pictures(QObject):
         path = self.history.picture_path(conversation.picture)
         self.loader.load(self._request, conversation.picture_name, path)
 
-    def _loaded(self, request: int, picture: LoadedPicture) -> None:
+    def _loaded(self, request: int, picture: LoadedPicture, image: QImage) -> None:
         if picture.digest in self.digests:
             at = self.digests.index(picture.digest)
         else:
             at = len(self.pictures)
             self.pictures.append(picture)
-            self.window.picture.add(picture.name, picture.image)
+            self.window.picture.add(picture.name, picture.thumbnail)
         if request != self._request or self._shown:
             return
+        self._pixels = (picture.digest, image)  # it is shown now: no need to read it again
         if self._reopening is None:
             self.activate(at)
         elif self._reopening.picture == picture.digest:
@@ -144,11 +148,28 @@ class Pictures(QObject):
     def _show(self, at: int) -> None:
         self.at = at
         found = self.pictures[at]
-        self.window.picture.show_picture(at, found.name, found.image, found.width, found.height)
+        known = self._pixels if self._pixels[0] == found.digest else None
+        image = known[1] if known else found.thumbnail
+        self.window.picture.show_picture(at, found.name, image, found.width, found.height)
         self.window.answers.set_has_picture(True)
+        if known is None:
+            self.loader.look(found.digest)
+
+    def _looked(self, digest: str, part: Part | None, image: QImage) -> None:
+        """Only the picture that is shown has its pixels in memory."""
+        if self.active is None or self.active.digest != digest or image.isNull():
+            return
+        if part is None:
+            self._pixels = (digest, image)
+        self.window.picture.view.sharpen(image, part)
+
+    def _sharpen(self, part: Part) -> None:
+        if self.active is not None:
+            self.loader.look(self.active.digest, part)
 
     def _show_none(self) -> None:
         self.at, self.part = -1, None
+        self._pixels = ("", QImage())
         self.window.picture.show_empty()
         self.window.answers.set_has_picture(False)
         self._tell_part()
@@ -162,6 +183,15 @@ class Pictures(QObject):
         if self.pictures:
             self.activate(min(at, len(self.pictures) - 1))
         else:
+            self._new_request(shown=True)
+            self._show_none()
+            self.changed.emit()
+
+    def remove_all(self) -> None:
+        """An empty strip; conversations stay."""
+        if self.pictures:
+            self.pictures.clear()
+            self.window.picture.take_all()
             self._new_request(shown=True)
             self._show_none()
             self.changed.emit()

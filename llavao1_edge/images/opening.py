@@ -254,12 +254,24 @@ def _finish(image: Image.Image, name: str, note: str = "") -> Picture:
     orientation = image.getexif().get(ORIENTATION)
     if factor > 1:
         image = _reduced(image, factor)
-        image.getexif()[ORIENTATION] = orientation or 1
         note = note or f"it is large and was read at 1/{factor} of its size"
-    upright = to_rgb(ImageOps.exif_transpose(image))
-    digest = hashlib.sha256(f"{upright.width}x{upright.height}".encode())
-    digest.update(np.ascontiguousarray(upright).data)
-    return Picture(upright, digest.hexdigest(), name, note)
+    turned = orientation not in (None, 1)
+    if turned:
+        image.getexif()[ORIENTATION] = orientation
+    # What was made here is ours: a copy of a large picture would be another 100 MB.
+    upright = ImageOps.exif_transpose(image) if turned or factor == 1 else image
+    if not _is_plain(upright):
+        upright = to_rgb(upright)
+    return Picture(upright, _key(upright), name, note)
+
+
+def _key(image: Image.Image) -> str:
+    """A hash of size and pixels, a band of rows at a time: all at once would be another copy."""
+    digest = hashlib.sha256(f"{image.width}x{image.height}".encode())
+    for top in range(0, image.height, BAND_ROWS):
+        bottom = min(image.height, top + BAND_ROWS)
+        digest.update(image.crop((0, top, image.width, bottom)).tobytes())
+    return digest.hexdigest()
 
 
 def _reduced(image: Image.Image, factor: int) -> Image.Image:
@@ -278,13 +290,17 @@ def to_rgb(image: Image.Image, *, span: tuple[float, float] | None = None) -> Im
 
     span: the smallest and largest value of the whole picture, where `image` is a part of it.
     """
-    if image.mode == "RGB" and "transparency" not in image.info:
+    if _is_plain(image):
         return image.copy()
     if image.mode.startswith(DEEP):
         image = _eight_bits(image, span or _span(image))
     rgba = image.convert("RGBA")
     white = Image.new("RGBA", rgba.size, (255, 255, 255))
     return Image.alpha_composite(white, rgba).convert("RGB")
+
+
+def _is_plain(image: Image.Image) -> bool:
+    return image.mode == "RGB" and "transparency" not in image.info
 
 
 def _span(image: Image.Image) -> tuple[float, float]:

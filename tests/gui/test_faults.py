@@ -18,6 +18,7 @@ from PySide6.QtWidgets import QFileDialog, QMessageBox
 
 from llavao1_gui import dialogs
 from llavao1_gui.state import messages as m
+from llavao1_gui.state.history import History
 from llavao1_gui.state.tips import tip
 from llavao1_gui.widgets.region import RegionChooser
 from llavao1_gui.widgets.rich_text import RichText
@@ -252,7 +253,8 @@ def test_the_window_asks_before_it_closes_with_unsaved_answers(
     window.window.close()
     assert len(asked) == 1
     assert not window.window.isVisible()
-    assert window.app.history.exchanges(1)[0].conclusion == "3"
+    with History(tmp_path / "home") as history:
+        assert history.exchanges(1)[0].conclusion == "3"
 
 
 # --- many pictures --------------------------------------------------------------------------------

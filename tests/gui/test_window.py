@@ -9,9 +9,10 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
-from PySide6.QtCore import QMimeData, QPoint, QPointF, QRect, Qt, QUrl
+from PySide6.QtCore import QMimeData, QPoint, QPointF, QRect, QSize, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QGuiApplication, QImage, QPixmap, QScreen
 from PySide6.QtWidgets import QApplication, QInputDialog
 
@@ -162,7 +163,47 @@ def test_exif_and_transparency_go_through_the_same_loader(
     window.wait(lambda: len(window.pictures.pictures) == 2)
     turned, clear = window.pictures.pictures
     assert (turned.width, turned.height) == (20, 40)
-    assert clear.image.pixelColor(4, 4).name() == "#ffffff"
+    assert clear.thumbnail.pixelColor(4, 4).name() == "#ffffff"
+
+
+def test_only_the_picture_that_is_shown_is_in_memory(make_window: Make, tmp_path: Path) -> None:
+    """The others are thumbnails; going back reads the kept file again."""
+    for number in range(4):
+        picture = Image.effect_noise((3000, 2000), 60 + number).convert("RGB")
+        picture.save(tmp_path / f"photo {number}.jpg")
+    window = make_window()
+    window.open(*sorted(tmp_path.glob("photo *.jpg")))
+    kept = sum(found.thumbnail.sizeInBytes() for found in window.pictures.pictures)
+    assert kept < 4 * 40_000
+    view = window.window.picture.view
+    assert view._image.width() == 2048
+    window.pictures.activate(3)
+    assert view._image.width() == 112  # at once, and then as it is
+    window.wait(lambda: view._image.width() == 2048)
+    window.app.act("close_all")
+    assert window.pictures.pictures == []
+    assert window.window.picture.strip.count() == 0
+    assert not view.has_picture
+
+
+def test_zooming_in_shows_the_pixels_of_the_file(make_window: Make, tmp_path: Path) -> None:
+    """A pattern finer than the screen's copy of the picture."""
+    stripes = np.zeros((3000, 4000, 3), np.uint8)
+    stripes[:, ::2] = 255
+    Image.fromarray(stripes).save(tmp_path / "stripes.png")
+    window = make_window({}, str(tmp_path / "stripes.png"))
+    view = window.window.picture.view
+    window.wait(lambda: view.has_picture)
+    view.zoom(16)
+    window.wait(lambda: view._detail is not None)
+    left, top, right, bottom = view._detail[0]  # type: ignore[index]
+    assert 0 < right - left < 1000
+    detail = view._detail[1]  # type: ignore[index]
+    assert detail.size() == QSize(right - left, bottom - top)
+    levels = {detail.pixelColor(x, 5).red() for x in range(8)}
+    assert levels == {0, 255}
+    grey = view._image.pixelColor(1000, 700).red()
+    assert 0 < grey < 255  # which the copy cannot show
 
 
 def test_a_picture_with_too_many_pixels_is_refused(make_window: Make, tmp_path: Path) -> None:

@@ -166,13 +166,7 @@ class PicturePane(Retranslated):
 
     def add(self, name: str, image: QImage) -> None:
         """At the end of the strip, which shows itself from the second picture on."""
-        small = image.scaled(
-            THUMBNAIL * 2,
-            THUMBNAIL * 2,
-            Qt.AspectRatioMode.KeepAspectRatio,
-            Qt.TransformationMode.SmoothTransformation,
-        )
-        item = QListWidgetItem(QIcon(QPixmap.fromImage(small)), "")
+        item = QListWidgetItem(QIcon(QPixmap.fromImage(image)), "")
         item.setToolTip(tip(name))
         item.setData(Qt.ItemDataRole.AccessibleTextRole, name)
         with QSignalBlocker(self.strip):
@@ -199,6 +193,11 @@ class PicturePane(Retranslated):
     def take(self, at: int) -> None:
         with QSignalBlocker(self.strip):
             self.strip.takeItem(at)
+        self._show_strip()
+
+    def take_all(self) -> None:
+        with QSignalBlocker(self.strip):
+            self.strip.clear()
         self._show_strip()
 
     def show_picture(self, at: int, name: str, image: QImage, width: int, height: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt, Signal
+from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import (
     QBrush,
     QColor,
@@ -25,13 +25,16 @@ from llavao1_gui.widgets.layouts import arrow
 MARGIN = 12
 LEAST_PART = 8  # original pixels; a smaller rectangle is a slip of the hand
 MOST_ZOOM = 16.0
+SOON_MS = 150  # sharper pixels are asked for when the hand rests
 Part = tuple[int, int, int, int]
 
 
 class PictureView(QWidget):
-    """part_chosen: left, top, right, bottom in original pixels, or None."""
+    """part_chosen: left, top, right, bottom in original pixels, or None. sharper_wanted: what is
+    looked at closer than the pixels at hand allow."""
 
     part_chosen = Signal(object)
+    sharper_wanted = Signal(object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -48,14 +51,40 @@ class PictureView(QWidget):
         self._pan: QPointF | None = None
         self._zoom, self._offset = 1.0, QPointF(0, 0)
         self._cache: tuple[tuple[object, ...], QPixmap] | None = None
+        self._detail: tuple[Part, QImage] | None = None
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(SOON_MS)
+        self._soon.timeout.connect(self._want_sharper)
 
     # --- what is shown ------------------------------------------------------------------------
     def show_picture(self, image: QImage, width: int, height: int) -> None:
         """width, height: of the original, which may be larger than `image`."""
         self._image, self._size = image, QSize(width, height)
-        self.part, self.sight = None, None
+        self.part, self.sight, self._detail = None, None, None
         self.set_selecting(False)
         self.fit()
+
+    def sharpen(self, image: QImage, part: Part | None) -> None:
+        """More pixels of the picture that is shown, or of a part of it."""
+        if part is None:
+            self._image = image
+        else:
+            self._detail = (part, image)
+        self.update()
+
+    def _want_sharper(self) -> None:
+        """The part in sight, if the screen has more pixels for it than the picture at hand."""
+        target = self.target()
+        if target.isEmpty() or self.sight is not None or self._image.width() >= self._size.width():
+            return
+        if target.width() * self.devicePixelRatioF() <= self._image.width():
+            return
+        shown = target.intersected(QRectF(self.rect()))
+        left, top = self._to_original(shown.topLeft())
+        right, bottom = self._to_original(shown.bottomRight())
+        if right > left and bottom > top:
+            self.sharper_wanted.emit((left, top, right, bottom))
 
     def clear(self) -> None:
         self.show_picture(QImage(), 0, 0)
@@ -138,6 +167,8 @@ class PictureView(QWidget):
                 painter.drawPixmap(target.topLeft(), self._scaled(target))
             else:
                 painter.drawImage(target, self._image)
+                if self._detail is not None:
+                    painter.drawImage(self._on_screen(self._detail[0]), self._detail[1])
             self._paint_part(painter)
         if self.hasFocus():
             painter.setPen(QPen(QColor(theme.current().accent), 1))
@@ -237,6 +268,7 @@ class PictureView(QWidget):
         elif self._pan is not None and self._zoom > 1:
             self._offset += event.position() - self._pan
             self._pan = event.position()
+            self._soon.start()
         self.update()
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:  # noqa: N802
@@ -263,6 +295,7 @@ class PictureView(QWidget):
         self._zoom = min(MOST_ZOOM, max(1.0, self._zoom * factor))
         if self._zoom == 1.0:
             self._offset = QPointF(0, 0)
+        self._soon.start()
         self.update()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
@@ -285,6 +318,7 @@ class PictureView(QWidget):
         shift = bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier)
         if not shift and not self.selecting:
             self._offset -= QPointF(step[0] * 30, step[1] * 30)
+            self._soon.start()
             self.update()
             return
         width, height = self._size.width(), self._size.height()

@@ -15,59 +15,86 @@ from llavao1_gui.state.history import History
 from llavao1_gui.work.background import Background
 
 SHOWN = 2048  # pixels: the longer side of what is drawn; questions use the original
+THUMBNAIL = 112  # pixels of a picture that is only in the strip
+Part = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
 class LoadedPicture:
-    """digest: of its file in the history. width, height: of the original, upright."""
+    """digest: of its file in the history. width, height: of the original, upright. thumbnail: what
+    the strip shows; thousands of them fit into memory, whole pictures do not."""
 
     digest: str
     name: str
-    image: QImage
+    thumbnail: QImage
     width: int
     height: int
 
 
 class PictureLoader(QObject):
-    """loaded: a LoadedPicture. failed: its name, and the LlavaError. Both begin with the number
-    that `load` was given."""
+    """loaded: a LoadedPicture and its pixels to show. failed: its name, and the LlavaError. Both
+    begin with the number that `load` was given. looked: digest, part, and the pixels of it; None
+    for the part that is all."""
 
-    loaded = Signal(int, object)
+    loaded = Signal(int, object, object)
     failed = Signal(int, str, object)
+    looked = Signal(str, object, object)
 
     def __init__(self, history: History, parent: QObject) -> None:
         super().__init__(parent)
         self._history = history
-        self.background = Background(self)
+        self.background, self._viewing = Background(self), Background(self)
         self.background.done.connect(self._tell)
+        self._viewing.done.connect(lambda what, image: self.looked.emit(*what, image))
 
     def load(self, number: int, name: str, source: Path | bytes) -> None:
         self.background.start((number, name), lambda: self._load(name, source))
 
-    def _tell(self, purpose: tuple[int, str], found: LoadedPicture | LlavaError) -> None:
-        if isinstance(found, LoadedPicture):
-            self.loaded.emit(purpose[0], found)
-        else:
-            self.failed.emit(*purpose, found)
+    def look(self, digest: str, part: Part | None = None) -> None:
+        """Reads a kept picture again: all of it as large as a screen, or a part as sharp as it is.
+        A file that cannot be read any more gives no pixels; the next question says why."""
+        path = self._history.picture_path(digest)
+        self._viewing.start((digest, part), lambda: _looked(path, part))
 
-    def _load(self, name: str, source: Path | bytes) -> LoadedPicture | LlavaError:
+    def close(self) -> None:
+        self.background.close()
+        self._viewing.close()
+
+    def _tell(
+        self, purpose: tuple[int, str], found: tuple[LoadedPicture, QImage] | LlavaError
+    ) -> None:
+        if isinstance(found, LlavaError):
+            self.failed.emit(*purpose, found)
+        else:
+            self.loaded.emit(purpose[0], *found)
+
+    def _load(self, name: str, source: Path | bytes) -> tuple[LoadedPicture, QImage] | LlavaError:
         try:
             data = source if isinstance(source, bytes) else read_picture(source)
             opened = open_picture(data, name=name)
             digest = self._history.keep_picture(data)
-            return LoadedPicture(
-                digest, name, _shown(opened.image), opened.image.width, opened.image.height
-            )
+            image = to_qimage(opened.image, longest=SHOWN)
+            small = to_qimage(opened.image, longest=THUMBNAIL)
+            return LoadedPicture(digest, name, small, opened.width, opened.height), image
         except LlavaError as error:
             return error
         except Exception as error:  # too little memory, say: the window goes on
             return PictureError(f"it cannot be opened: {type(error).__name__} {error}".strip())
 
 
-def _shown(image: Image.Image) -> QImage:
-    """As large as a screen can show."""
-    if max(image.size) > SHOWN:
-        image = image.copy()
-        image.thumbnail((SHOWN, SHOWN), Image.Resampling.BILINEAR)
+def _looked(path: Path, part: Part | None) -> QImage:
+    try:
+        image = open_picture(path).image
+        return to_qimage(image if part is None else image.crop(part), longest=SHOWN)
+    except Exception:
+        return QImage()
+
+
+def to_qimage(image: Image.Image, *, longest: int) -> QImage:
+    """RGB, its longer side at most `longest` pixels."""
+    share = longest / max(image.size)
+    if share < 1:
+        size = (max(1, round(image.width * share)), max(1, round(image.height * share)))
+        image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
     width, height = image.size
     return QImage(image.tobytes(), width, height, width * 3, QImage.Format.Format_RGB888).copy()

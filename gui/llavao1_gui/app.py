@@ -19,6 +19,7 @@ from PySide6.QtWidgets import QApplication, QFileDialog, QMessageBox
 from llavao1_edge.errors import LlavaError
 from llavao1_gui import dialogs
 from llavao1_gui.conversations import Conversations
+from llavao1_gui.exporting import Exporter
 from llavao1_gui.kept import Kept
 from llavao1_gui.pictures import Pictures
 from llavao1_gui.state import messages as m
@@ -91,7 +92,7 @@ class App(QObject):
         self.loaded: m.Loaded | None = None
         self._action: Callable[[], object] = lambda: None
         self._banner_is_of_pictures = False
-        self.kept = Kept(self)
+        self.kept, self.exporter = Kept(self), Exporter(self, self)
         self._connect()
         self._show_model()
         self.refresh_history()
@@ -147,7 +148,7 @@ class App(QObject):
             "screenshot": lambda: self.pictures.screenshot(region=False),
             "region": lambda: self.pictures.screenshot(region=True),
             "new": talk.new,
-            "export": self.export,
+            "export": self.exporter.ask,
             "quit": window.close,
             "part": lambda: window.picture.crop_button.toggle(),
             "close_all": self.pictures.remove_all,
@@ -208,9 +209,6 @@ class App(QObject):
             exchange.conclusion or "\n\n".join(exchange.stages.values())
         )
         self.window.statusBar().showMessage(self.tr("Copied"), 2000)
-
-    def export(self) -> None:
-        dialogs.export(self)
 
     def show_candidates(self, exchange: Exchange) -> None:
         dialogs.candidates(self, exchange)
@@ -366,6 +364,7 @@ class App(QObject):
         self.conversations.close()
         self.pictures.loader.close()
         self.formulas.close()
+        self.exporter.close()
         if self.models_desk is not None:
             self.models_desk.close()
         self.link.close()

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from PySide6.QtCore import QCoreApplication
-from PySide6.QtWidgets import QDialog, QFileDialog
+from PySide6.QtWidgets import QDialog
 
 from llavao1_edge.errors import LlavaError
 from llavao1_gui.batch_run import BatchRun
 from llavao1_gui.conversations import Conversations
 from llavao1_gui.state import messages as m
-from llavao1_gui.state.export import file_name, write
 from llavao1_gui.state.history import Exchange, History
 from llavao1_gui.state.preferences import Preferences
 from llavao1_gui.state.servers import host, is_server
@@ -85,50 +83,6 @@ def candidates(app: Shell, exchange: Exchange) -> CandidatesDialog | None:
         return None
     dialog = CandidatesDialog(exchange.question, exchange.trace, app.window)
     return _opened(dialog, modal=False)
-
-
-def export(app: Shell) -> None:
-    """The conversation that is shown, into a file whose ending says how."""
-    talk = app.conversations
-    if talk.current is None or not talk.exchanges:
-        app.tell(QCoreApplication.translate("Dialogs", "There is nothing to export yet."))
-        return
-    kinds = "Markdown (*.md);;HTML (*.html);;JSON (*.json)"
-    start = f"{file_name(talk.current.title)}.md"
-    chosen, kind = QFileDialog.getSaveFileName(
-        app.window, QCoreApplication.translate("Dialogs", "Export"), start, kinds
-    )
-    if chosen:
-        path = Path(chosen)
-        if not path.suffix:  # the dialog has asked about overwriting the name without it
-            path = path.with_suffix({"H": ".html", "J": ".json"}.get(kind[:1], ".md"))
-            if path.exists():
-                text = QCoreApplication.translate("Dialogs", "{0} is there already.")
-                hint = QCoreApplication.translate("Dialogs", "Choose that file to replace it.")
-                app.tell(f"{text.format(path.name)}\n{hint}", bad=True)
-                return
-        export_to(app, path)
-
-
-def export_to(app: Shell, path: Path) -> None:
-    from markdown_it import MarkdownIt
-
-    talk = app.conversations
-    assert talk.current is not None
-    digest = talk.current.picture
-    picture = None if digest is None else app.history.picture_path(digest)
-    renderer = MarkdownIt("js-default", {"html": False}).disable("image")
-    try:
-        written = write(
-            path, talk.current, talk.exchanges, picture=picture, rendered=renderer.render
-        )
-    except LlavaError as error:
-        app.tell(str(error), bad=True)
-    else:
-        names = ", ".join(found.name for found in written)
-        app.window.statusBar().showMessage(
-            QCoreApplication.translate("Dialogs", "Written: {0}").format(names), 5000
-        )
 
 
 # --- models ---------------------------------------------------------------------------------------

@@ -241,19 +241,36 @@ def test_pause_holds_the_run(make_window: Make, tmp_path: Path) -> None:
 # --- export ---------------------------------------------------------------------------------------
 def test_a_conversation_is_exported(make_window: Make, tmp_path: Path) -> None:
     window = make_window()
-    window.app.export()
+    window.app.act("export")
     assert "nothing to export" in window.banner
     window.open(SHAPES)
     window.ask("How <many>?")
     for name in ("a.md", "a.html", "a.json"):
-        dialogs.export_to(window.app, tmp_path / name)
+        window.app.exporter.write(tmp_path / name)
+    window.wait(lambda: (tmp_path / "a.json").exists())
     assert (tmp_path / "a.png").read_bytes() == SHAPES.read_bytes()
     page = (tmp_path / "a.html").read_text()
     assert "How &lt;many&gt;?" in page
     assert "data:image/png;base64" in page
     assert json.loads((tmp_path / "a.json").read_text())["exchanges"][0]["trace"]["candidates"]
-    dialogs.export_to(window.app, tmp_path / "none" / "a.md")
-    assert "cannot write" in window.banner
+    window.app.exporter.write(tmp_path / "none" / "a.md")
+    window.wait(lambda: "cannot write" in window.banner)
+
+
+def test_formulas_are_drawn_in_an_exported_page(make_window: Make, tmp_path: Path) -> None:
+    said = r"It is $\frac{1}{2}$, not $5 and $10; and $$\frac{$$ <b>x</b>"
+    window = make_window({"texts": {"summary": ["s"], "caption": ["c"], "reasoning": [said],
+                                    "conclusion": [said]}})  # fmt: skip
+    window.open(SHAPES)
+    window.ask("How much?")
+    window.app.exporter.write(tmp_path / "a.html")
+    window.wait(lambda: (tmp_path / "a.html").exists())
+    page = (tmp_path / "a.html").read_text()
+    assert page.count("<svg") == 2
+    assert "not $5 and $10" in page
+    assert "\\frac{$$" in page  # what cannot be drawn stays as it was written
+    assert "<b>" not in page
+    assert "\ue000" not in page
 
 
 # --- rich text ------------------------------------------------------------------------------------

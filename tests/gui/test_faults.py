@@ -498,6 +498,7 @@ def test_an_export_without_an_ending_overwrites_nothing(
     assert mine.read_text() == "mine"
     mine.unlink()
     window.app.act("export")
+    window.wait(mine.exists)
     assert mine.read_text().startswith("# How many?")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import io
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from llavao1_edge.errors import LlavaError
 from llavao1_edge.files import write_whole
+from llavao1_edge.images import open_picture
 from llavao1_edge.stages import STAGES
 from llavao1_gui.state.history import Conversation, Exchange
 
@@ -20,13 +22,24 @@ STYLE = (
     "color-scheme:light dark}img{max-width:100%;border-radius:8px}h2{margin-top:2em}"
     ".conclusion{font-size:1.25em}summary{cursor:pointer}.note{opacity:.7}"
 )
-SIGNATURES = {b"\x89PNG": "png", b"\xff\xd8": "jpg", b"GIF8": "gif", b"BM": "bmp", b"RIFF": "webp"}
+BROWSERS_SHOW = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpg", b"GIF8": "gif"}
 
 
-def picture_type(data: bytes) -> str:
-    """The usual ending of a picture's file, by its first bytes."""
-    found = (name for start, name in SIGNATURES.items() if data.startswith(start))
-    return next(found, "heic" if data[4:8] == b"ftyp" else "bin")
+def for_browsers(data: bytes) -> tuple[str, bytes] | None:
+    """A picture's file as every browser shows it: its ending and its bytes. Formats that some do
+    not know become PNG. None for what cannot be read any more."""
+    for start, name in BROWSERS_SHOW.items():
+        if data.startswith(start):
+            return name, data
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return "webp", data
+    try:
+        opened = open_picture(data)
+    except LlavaError:
+        return None
+    buffer = io.BytesIO()
+    opened.image.save(buffer, format="PNG")
+    return "png", buffer.getvalue()
 
 
 def as_json(conversation: Conversation, exchanges: Sequence[Exchange]) -> str:
@@ -70,18 +83,18 @@ def as_html(
     conversation: Conversation,
     exchanges: Sequence[Exchange],
     *,
-    picture: bytes | None,
+    picture: tuple[str, bytes] | None,
     rendered: Callable[[str], str],
 ) -> str:
-    """One file. rendered: Markdown → safe HTML."""
+    """One file. picture: from `for_browsers`. rendered: Markdown → safe HTML."""
     title = html.escape(conversation.title)
     parts = [
         f'<!doctype html><html><head><meta charset="utf-8"><title>{title}</title>'
         f"<style>{STYLE}</style></head><body><h1>{title}</h1>"
     ]
     if picture is not None:
-        kind = picture_type(picture).replace("jpg", "jpeg")
-        data = base64.b64encode(picture).decode()
+        kind = picture[0].replace("jpg", "jpeg")
+        data = base64.b64encode(picture[1]).decode()
         alt = html.escape(conversation.picture_name)
         parts.append(f'<p><img alt="{alt}" src="data:image/{kind};base64,{data}"></p>')
     if conversation.crop is not None:
@@ -108,17 +121,19 @@ def write(
     """By the ending: .md, .json or .html. The files that were written. Raises LlavaError."""
     written: dict[Path, bytes] = {}
     try:
-        data = picture.read_bytes() if picture is not None and picture.is_file() else None
+        shown = None
+        if picture is not None and picture.is_file() and path.suffix != ".json":
+            shown = for_browsers(picture.read_bytes())
         if path.suffix == ".json":
             written[path] = as_json(conversation, exchanges).encode()
         elif path.suffix in (".html", ".htm"):
-            page = as_html(conversation, exchanges, picture=data, rendered=rendered)
+            page = as_html(conversation, exchanges, picture=shown, rendered=rendered)
             written[path] = page.encode()
         elif path.suffix in (".md", ".markdown"):
             beside = None
-            if data is not None:
-                beside = _free(path.with_name(f"{path.stem}.{picture_type(data)}"), data)
-                written[beside] = data
+            if shown is not None:
+                beside = _free(path.with_name(f"{path.stem}.{shown[0]}"), shown[1])
+                written[beside] = shown[1]
             name = beside.name if beside else None
             written[path] = as_markdown(conversation, exchanges, picture=name).encode()
         else:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -15,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
+from PIL import Image
 
 from llavao1_edge.errors import LlavaError, UsageError
 from llavao1_edge.settings import ranges
@@ -424,6 +428,40 @@ def test_an_export_holds_everything(tmp_path: Path, ending: str) -> None:
     else:
         assert json.loads(text)["exchanges"][0]["trace"] == {"candidates": []}
     assert not list(tmp_path.glob(".*partial"))
+
+
+@pytest.mark.parametrize(
+    "kind", ["PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "AVIF", "HEIF", "JPEG2000", "ICO", "PPM"]
+)
+def test_an_exported_picture_is_one_that_browsers_show(tmp_path: Path, kind: str) -> None:
+    """Whatever came in, decoded again from what was written; TIFF was once called `bin`."""
+    if kind == "HEIF":
+        pytest.importorskip("pillow_heif").register_heif_opener()
+    picture = tmp_path / "stored"
+    Image.new("RGB", (32, 32), "red").save(picture, format=kind)
+    written = export.write(
+        tmp_path / "a.md", TALK, SAID, picture=picture, rendered=str
+    )  # fmt: skip
+    page = export.write(tmp_path / "a.html", TALK, SAID, picture=picture, rendered=str)[0]
+    beside = next(path for path in written if path.suffix != ".md")
+    inside = re.search(r"data:image/(\w+);base64,([^\"]+)", page.read_text())
+    assert inside is not None
+    for data, name in (
+        (beside.read_bytes(), beside.suffix[1:].replace("jpg", "jpeg")),
+        (base64.b64decode(inside[2]), inside[1]),
+    ):
+        assert name in ("png", "jpeg", "gif", "webp")
+        with Image.open(io.BytesIO(data), formats=[name.upper()]) as opened:
+            red, green, blue = opened.convert("RGB").getpixel((16, 16))  # type: ignore[misc]
+        assert red > 240
+        assert max(green, blue) < 15
+
+
+def test_a_picture_that_cannot_be_read_any_more_is_left_out(tmp_path: Path) -> None:
+    picture = tmp_path / "stored"
+    picture.write_bytes(b"no picture")
+    written = export.write(tmp_path / "a.md", TALK, SAID, picture=picture, rendered=str)
+    assert [path.name for path in written] == ["a.md"]
 
 
 def test_an_export_that_fails_leaves_nothing(tmp_path: Path) -> None:

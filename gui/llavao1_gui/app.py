@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -21,12 +20,14 @@ from llavao1_gui import dialogs
 from llavao1_gui.conversations import Conversations
 from llavao1_gui.exporting import Exporter
 from llavao1_gui.kept import Kept
+from llavao1_gui.options import CONFIG, DATA, build_parser, folder
 from llavao1_gui.pictures import Pictures
 from llavao1_gui.state import messages as m
 from llavao1_gui.state import preferences as stored
 from llavao1_gui.state.history import Exchange, History
 from llavao1_gui.state.servers import host, is_server
 from llavao1_gui.state.tips import tip
+from llavao1_gui.telling import Teller, Topic
 from llavao1_gui.translate import Language
 from llavao1_gui.widgets import theme
 from llavao1_gui.widgets.rich_text import RichText
@@ -36,31 +37,6 @@ from llavao1_gui.work.link import Link
 
 ICON = Path(__file__).parent / "resources" / "llavao1-edge.svg"
 CLOSE_S = 2.0  # how long the end waits for another window's writing
-DATA, CONFIG = "LLAVAO1_DATA", "LLAVAO1_CONFIG"
-
-
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="llavao1-edge gui", description="Opens the window, with pictures if some are given."
-    )
-    parser.add_argument("pictures", nargs="*", type=Path, metavar="PICTURE")
-    parser.add_argument("--model", metavar="demo|NAME|FILE", help="default: as chosen last")
-    parser.add_argument("--data", type=Path, metavar="FOLDER", help="where history is kept")
-    parser.add_argument("--config", type=Path, metavar="FOLDER", help="where settings are kept")
-    parser.add_argument("--script", type=Path, help=argparse.SUPPRESS)
-    return parser
-
-
-def folder(given: Path | None, variable: str, kind: str) -> Path:
-    """From the option, the environment, or the system's own place."""
-    if given is not None:
-        return given
-    if os.environ.get(variable):
-        return Path(os.environ[variable])
-    import platformdirs
-
-    place = platformdirs.user_data_dir if kind == "data" else platformdirs.user_config_dir
-    return Path(place("llavao1-edge", appauthor=False))
 
 
 class App(QObject):
@@ -90,8 +66,7 @@ class App(QObject):
         self.models_desk: dialogs.ModelsDesk | None = None
         self.batch_desk: dialogs.BatchDesk | None = None
         self.loaded: m.Loaded | None = None
-        self._action: Callable[[], object] = lambda: None
-        self._banner_is_of_pictures = False
+        self.teller = Teller(self.window.answers.banner, self)
         self.kept, self.exporter = Kept(self), Exporter(self, self)
         self._connect()
         self._show_model()
@@ -126,10 +101,12 @@ class App(QObject):
         box.field.picture_given.connect(window.take)
         box.preset_chosen.connect(lambda name: self.change(preset=name))
         box.part_dropped.connect(lambda: self.pictures.set_part(None))
-        window.answers.banner.acted.connect(self._act_banner)
-        self.pictures.failed.connect(self._picture_failed)
+        self.pictures.failed.connect(self.teller.picture_failed)
         self.pictures.changed.connect(self._picture_changed)
-        talk.problem.connect(lambda text, hint: self.tell(f"{text}\n{hint}".strip(), bad=True))
+        talk.problem.connect(self._told_problem)
+        talk.saver.problem.connect(self._told_unsaved)
+        talk.saver.recovered.connect(lambda: self.teller.no_news(Topic.SAVING))
+        talk.answered.connect(lambda: self.teller.no_news(Topic.QUESTION))
         talk.listed.connect(self.refresh_history)
         talk.told.connect(self._told)
         talk.copied.connect(self.copy)
@@ -193,6 +170,7 @@ class App(QObject):
     def try_sample(self, number: int) -> None:
         from llavao1_edge import demo
 
+        self.conversations.new()
         sample = demo.samples()[number]
         self.pictures.add([sample.picture])
         self.window.answers.box.set_text(sample.question)
@@ -212,9 +190,6 @@ class App(QObject):
 
     def show_candidates(self, exchange: Exchange) -> None:
         dialogs.candidates(self, exchange)
-
-    def _act_banner(self) -> None:
-        self._action()
 
     def _last(self, act: Callable[[Exchange], object]) -> None:
         if self.conversations.exchanges:
@@ -240,8 +215,7 @@ class App(QObject):
         acted: Callable[[], object] = lambda: None,
     ) -> None:  # fmt: skip
         """A sentence that stays until it is closed."""
-        self._action, self._banner_is_of_pictures = acted, False
-        self.window.answers.banner.show_text(text, bad=bad, action=action)
+        self.teller.tell(text, bad=bad, action=action, acted=acted)
 
     def refresh_history(self) -> None:
         try:
@@ -250,17 +224,19 @@ class App(QObject):
             self.tell(str(error), bad=True)
             return
         current = self.conversations.current
-        self.window.sidebar.show_conversations(found, current.id if current else None)
+        self.window.sidebar.show_conversations(
+            found, current.id if current else None, self.conversations.running
+        )
 
-    def _picture_failed(self, name: str, message: str, hint: str) -> None:
-        said = message if name in message else f"{name}: {message}"
-        self.tell(f"{said}\n{hint}".strip(), bad=True)
-        self._banner_is_of_pictures = True
+    def _told_problem(self, text: str, hint: str) -> None:
+        self.teller.tell(f"{text}\n{hint}".strip(), bad=True, topic=Topic.QUESTION)
+
+    def _told_unsaved(self, text: str, hint: str) -> None:
+        self.teller.tell(f"{text}\n{hint}".strip(), bad=True, topic=Topic.SAVING)
 
     def _take(self, sources: list[Path | bytes]) -> None:
         """New pictures: what was said about earlier ones is no news any more."""
-        if self._banner_is_of_pictures:
-            self.window.answers.banner.hide()
+        self.teller.no_news(Topic.PICTURES)
         self.pictures.add(sources)
 
     def _refuse(self, what: str) -> None:
@@ -268,8 +244,7 @@ class App(QObject):
         text = self.tr("{0} is not on this computer. Save the picture, or copy and paste it.")
         if not what:
             text = self.tr("Nothing came with that. Save the picture, or copy and paste it.")
-        self.tell(text.format(what), bad=True)
-        self._banner_is_of_pictures = True
+        self.teller.tell(text.format(what), bad=True, topic=Topic.PICTURES)
 
     def _told(self, message: m.Message) -> None:
         if isinstance(message, m.Loaded):
@@ -299,6 +274,8 @@ class App(QObject):
         self.window.state_label.setText(self.tr("Answering…") if busy else self.tr("Ready"))
 
     def _picture_changed(self) -> None:
+        if self.pictures.active is not None:
+            self.teller.no_news(Topic.QUESTION)  # such as that there was no picture yet
         self._load_ahead()
         if self.pictures.active is not None and not self.window.picture.view.hasFocus():
             self.window.answers.box.field.setFocus()
@@ -391,6 +368,15 @@ def make_application() -> QApplication:
     return application
 
 
+def _show_failure(error: LlavaError) -> None:
+    """Whoever starts the program from a menu sees no terminal."""
+    make_application()
+    asked = QMessageBox(QMessageBox.Icon.Critical, "llavao1-edge", error.message)
+    asked.setInformativeText(error.hint)
+    print(f"error: {error}", file=sys.stderr)
+    asked.exec()
+
+
 def start(argv: Sequence[str]) -> App:
     """The app with its window shown, without running the event loop. Raises LlavaError."""
     options = build_parser().parse_args(list(argv))
@@ -404,7 +390,11 @@ def start(argv: Sequence[str]) -> App:
 
 def main(argv: Sequence[str]) -> int:
     """Runs until the window is closed; the exit code."""
-    app = start(argv)
+    try:
+        app = start(argv)
+    except LlavaError as error:
+        _show_failure(error)
+        return error.exit_code
     # Python sees Ctrl-C only when it runs: a timer lets it, twice a second.
     signal.signal(signal.SIGINT, lambda *_: app.window.close())
     ticking = QTimer(app)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, field
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from llavao1_edge.errors import LlavaError
-from llavao1_edge.search.presets import preset
+from llavao1_gui.composing import Composer, turn_of
 from llavao1_gui.pictures import Pictures
 from llavao1_gui.saving import Saver
 from llavao1_gui.state import messages as m
@@ -24,12 +23,24 @@ from llavao1_gui.work.link import Link
 
 CLOCK_MS = 250
 TITLE = 80  # characters of a question that become a title
-NOT_SENT = ("preset", "turn", "reused", "more")  # of what history keeps of a request
+
+
+@dataclass
+class Job:
+    """A question on its way: one is answered at a time, the others wait their turn."""
+
+    owner: Conversation
+    exchange: Exchange
+    message: m.Ask
+    live: LiveAnswer = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.live = LiveAnswer(self.message.number)
 
 
 class Conversations(QObject):
     """problem: a sentence and what to do. listed: the history changed. told: a message came.
-    copied, candidates: wanted of an exchange."""
+    copied, candidates: wanted of an exchange. answered: an answer has come, whole."""
 
     problem = Signal(str, str)
     listed = Signal()
@@ -37,6 +48,7 @@ class Conversations(QObject):
     told = Signal(object)
     copied = Signal(object)
     candidates = Signal(object)
+    answered = Signal()
 
     def __init__(
         self,
@@ -52,25 +64,35 @@ class Conversations(QObject):
         self.preferences = preferences
         self.current: Conversation | None = None
         self.exchanges: list[Exchange] = []
+        self.composer = Composer(pictures, history, preferences)
         self.live: LiveAnswer | None = None
-        self._card: AnswerCard | None = None
-        self._running: Exchange | None = None
+        self.jobs: list[Job] = []  # the first one is being answered
+        self._cards: dict[int, AnswerCard] = {}  # of what is shown and on its way, by its number
+        self._drafts: dict[int, str] = {}
         self._loading = False
-        self._owner: Conversation | None = None
         self.saver = Saver(history, self)
-        self.saver.problem.connect(self.problem)
         self.saver.recovered.connect(self.listed)
-        self._number = 0
         self._clock = QTimer(self)
         self._clock.setInterval(CLOCK_MS)
         self._clock.timeout.connect(self._tick)
         link.received.connect(self._receive)
         link.ended.connect(self._engine_ended)
         pictures.changed.connect(self.new)
+        pictures.pixels_came.connect(self._show_parts)
 
     @property
     def busy(self) -> bool:
-        return self.live is not None and not self.live.done
+        """Whether any answer is on its way."""
+        return bool(self.jobs)
+
+    @property
+    def running(self) -> set[int]:
+        """Conversations with an answer on its way."""
+        return {job.owner.id for job in self.jobs}
+
+    def _here(self) -> Job | None:
+        """What is on its way in the conversation that is shown."""
+        return next((job for job in self.jobs if job.owner is self.current), None)
 
     # --- asking -------------------------------------------------------------------------------
     def ask(
@@ -81,7 +103,7 @@ class Conversations(QObject):
 
         turn: of the question that is asked again; a new one where none is given.
         """
-        if self.busy:
+        if self._here() is not None:
             return False
         trouble = self._trouble(question)
         if trouble:
@@ -91,31 +113,28 @@ class Conversations(QObject):
         assert picture is not None
         try:
             path = self.pictures.file_of(picture)
-            more = self._more()
+            more = self.composer.more(self.exchanges)
         except LlavaError as error:
             self.problem.emit(error.message, error.hint)
             return False
         turn = self._next_turn() if turn is None else turn
-        request = self._request(seed, form) | {"turn": turn, "more": more}
-        message = self._message(question.strip(), str(path), request)
-        exchange = Exchange(0, question.strip(), request)
+        request = self.composer.request(seed=seed, form=form)
+        request |= {"turn": turn, "more": more, "crop": self.pictures.part}
+        question = question.strip()
+        message = self.composer.message(question, str(path), request, self.exchanges)
+        exchange = Exchange(0, question, request)
         if self.current is None:
             title = " ".join(question.split())[:TITLE]
-            self.current = Conversation(0, title, picture.digest, picture.name, self.pictures.part)
+            self.current = Conversation(0, title, picture.digest, picture.name)
         self.exchanges.append(exchange)
-        self._owner = self.current
+        job = Job(self.current, exchange, message)
+        self.jobs.append(job)
         self.saver.save(self.current, exchange)
-        self.listed.emit()
-        self._begin(exchange, message)
+        self._show(self.window.answers.add(exchange), job)
+        self._show_state()
+        if len(self.jobs) == 1:
+            self._begin(job)
         return True
-
-    def _more(self) -> list[str]:
-        """Digests of the further pictures of this conversation, which its first question chose.
-        Raises HistoryError, where one cannot be kept."""
-        if self.exchanges:
-            kept = self.exchanges[0].request.get("more")
-            return [str(digest) for digest in kept] if isinstance(kept, list) else []
-        return [self.pictures.file_of(picture).name for picture in self.pictures.others]
 
     def _trouble(self, question: str) -> tuple[str, str] | None:
         if not question.strip():
@@ -139,85 +158,59 @@ class Conversations(QObject):
         return None
 
     def _next_turn(self) -> int:
-        return 1 + max(map(_turn, self.exchanges), default=-1)
+        return 1 + max(map(turn_of, self.exchanges), default=-1)
 
-    def _earlier(self, turn: int) -> tuple[tuple[str, dict[str, str]], ...]:
-        """What was said before a turn: the last answer to each question."""
-        if not self.preferences().remember:
-            return ()
-        said = {
-            _turn(exchange): (exchange.question, exchange.stages)
-            for exchange in self.exchanges
-            if exchange.status == "answered" and exchange.stages
-        }
-        return tuple(said[at] for at in sorted(said) if at < turn)
-
-    def _request(self, seed: int, form: tuple[str, str] | None) -> dict[str, Any]:
-        """Everything that decides the answer, as history keeps it."""
-        chosen = self.preferences()
-        known = preset(chosen.preset)
-        options = dict(known.options) if known else chosen.expert_options()
-        sampling = chosen.group("sampling")
-        if known and known.temperature is not None and not seed:
-            sampling = {"temperature": known.temperature} | sampling
-        return {
-            "preset": chosen.preset,
-            "strategy": known.strategy if known else chosen.strategy,
-            "options": options,
-            "seed": seed,
-            "form": form,
-            "model": chosen.model,
-            "sampling": sampling,
-            "budget": chosen.group("budget"),
-            "runtime": chosen.group("runtime"),
-        }
-
-    def _message(self, question: str, path: str, request: dict[str, Any]) -> m.Ask:
-        self._number += 1
-        return replace(
-            self.message(request),
-            number=self._number,
-            question=question,
-            picture=path,
-            crop=self.pictures.part,
-            more=tuple(str(self.history.picture_path(digest)) for digest in request["more"]),
-            earlier=self._earlier(request["turn"]),
-        )
-
-    def message(self, request: dict[str, Any] | None = None) -> m.Ask:
-        """How to answer, as chosen now; without a question."""
-        chosen = self._request(0, None) if request is None else request
-        return m.Ask(0, "", **{name: chosen[name] for name in chosen if name not in NOT_SENT})
-
-    def _begin(self, exchange: Exchange, message: m.Ask) -> None:
-        self.live = LiveAnswer(message.number)
-        if self._loading:
-            self.live.phase = "loading"
-        self._running = exchange
-        self._card = self.window.answers.add(exchange)
-        self._connect(self._card)
-        self._card.follow(self.live)
-        self.window.answers.box.set_busy(True)
+    def _begin(self, job: Job) -> None:
+        """It is its turn."""
+        self.live = job.live
+        self.live.begin("loading" if self._loading else "waiting")
         self._clock.start()
-        self.busy_changed.emit(True)
-        self.link.send(message)
+        self._refresh(job)
+        self.link.send(job.message)
+
+    def _show(self, card: AnswerCard, job: Job | None = None) -> None:
+        card.again.connect(self.again)
+        card.copied.connect(self.copied)
+        card.candidates.connect(self.candidates)
+        card.set_part(self.pictures.cut(card.exchange.request.get("crop")))
+        if job is not None:
+            self._cards[job.message.number] = card
+            card.follow(job.live)
+
+    def _show_parts(self) -> None:
+        for card in self.window.answers.all_cards():
+            card.set_part(self.pictures.cut(card.exchange.request.get("crop")))
+
+    def _refresh(self, job: Job) -> None:
+        card = self._cards.get(job.message.number)
+        if card is not None:
+            card.refresh()
+
+    def _show_state(self) -> None:
+        """After a question began or ended, or another conversation was opened."""
+        self.window.answers.box.set_busy(self._here() is not None)
+        self.busy_changed.emit(self.busy)
+        self.listed.emit()
 
     def stop(self) -> None:
-        """Within one token. An engine that does not react is ended by another call."""
-        live = self.live
-        if live is None or not self.busy:
+        """The answer that is shown, else the one that is being written; within one token. An engine
+        that does not react is ended by another call."""
+        job = self._here() or (self.jobs[0] if self.jobs else None)
+        if job is None:
             return
-        if live.is_stuck:
+        if job is not self.jobs[0]:
+            self._end(job, "stopped")
+        elif job.live.is_stuck:
             self.link.kill()
         else:
-            live.stop()
-            self.link.send(m.Stop(live.number))
+            job.live.stop()
+            self.link.send(m.Stop(job.message.number))
             self._tick()
 
     def again(self, exchange: Exchange) -> None:
         """The same question with the next seed, told what was said before it."""
-        turn = _turn(exchange)
-        asked = [e.request.get("seed", 0) for e in self.exchanges if _turn(e) == turn]
+        turn = turn_of(exchange)
+        asked = [e.request.get("seed", 0) for e in self.exchanges if turn_of(e) == turn]
         form = exchange.request.get("form")
         self.ask(exchange.question, seed=max(asked, default=0) + 1,
                  form=tuple(form) if form else None, turn=turn)  # fmt: skip
@@ -227,22 +220,22 @@ class Conversations(QObject):
         self.told.emit(message)
         if isinstance(message, m.Loading | m.Loaded):
             self._loading = isinstance(message, m.Loading)
-        if self.live is None or self.live.done or self._running is None:
+        if not self.jobs:
             return
-        if getattr(message, "number", self.live.number) != self.live.number:
+        job = self.jobs[0]
+        live, exchange = job.live, job.exchange
+        if getattr(message, "number", live.number) != live.number:
             return
-        self.live.feed(message)
-        exchange = self._running
+        live.feed(message)
         match message:
             case m.Seen():
                 exchange.request["reused"] = message.reused
             case m.Text() | m.Kept():
-                exchange.stages = dict(self.live.stages)
+                exchange.stages = dict(live.stages)
                 if exchange.id:  # what fails now is written with the next piece, or at the end
                     with suppress(HistoryError):
                         self.history.save_stages(exchange.id, exchange.stages)
             case m.Answered():
-                exchange.status = "stopped" if message.cancelled else "answered"
                 exchange.conclusion, exchange.stages = message.conclusion, dict(message.stages)
                 exchange.trace, exchange.notes = message.trace, message.notes
                 exchange.seconds = message.seconds
@@ -251,53 +244,63 @@ class Conversations(QObject):
                         "The answer ended before its conclusion. Give it more tokens in the "
                         "settings, or ask again with another seed."
                     )
-                self._end()
+                self._end(job, "stopped" if message.cancelled else "answered")
+                return
             case m.Failed():
-                exchange.status = "stopped" if message.stopped else "failed"
                 if not message.stopped:
                     exchange.error = f"{message.message}\n{message.hint}".strip()
-                exchange.stages = dict(self.live.stages)
-                exchange.seconds = self.live.elapsed
-                self._end()
-        if self._card is not None:
-            self._card.refresh()
+                exchange.stages, exchange.seconds = dict(live.stages), live.elapsed
+                self._end(job, "stopped" if message.stopped else "failed")
+                return
+        self._refresh(job)
 
-    def _end(self) -> None:
-        assert self._owner is not None
-        assert self._running is not None
-        self.saver.save(self._owner, self._running)
-        self._running = None
-        self._rest()
-
-    def _rest(self) -> None:
-        """No answer is being written any more."""
-        self._clock.stop()
-        self.window.answers.box.set_busy(False)
-        self.busy_changed.emit(False)
-        self.listed.emit()
+    def _end(self, job: Job, status: str) -> None:
+        first = job is self.jobs[0]
+        self.jobs.remove(job)
+        job.exchange.status = status
+        if not job.live.done:
+            job.live.feed(m.Failed(job.message.number, "", "", stopped=True))
+        self.saver.save(job.owner, job.exchange)
+        self._refresh(job)
+        self._cards.pop(job.message.number, None)
+        if not self.jobs:
+            self._clock.stop()
+        self._show_state()
+        if status == "answered":
+            self.answered.emit()
+        if first and self.jobs:
+            self._begin(self.jobs[0])
 
     def _engine_ended(self, how: str) -> None:
         """The process is gone: the window says so, and the next question starts another."""
         self._loading = False
         text = self.tr("The engine ended unexpectedly ({0}).").format(how)
-        if self.busy and self.live is not None:
+        if self.jobs:
             hint = self.tr("Nothing else is lost; ask again to start it anew.")
-            stopped = self.live.stopping
-            self._receive(m.Failed(self.live.number, text, hint, stopped=stopped))
+            live = self.jobs[0].live
+            self._receive(m.Failed(live.number, text, hint, stopped=live.stopping))
         else:
             self.problem.emit(text, self.tr("It starts again with the next question."))
 
     def _tick(self) -> None:
-        if self._card is not None:
-            self._card.refresh()
+        if self.jobs:
+            self._refresh(self.jobs[0])
 
     # --- conversations ------------------------------------------------------------------------
     def new(self) -> None:
         """An empty conversation about the picture at hand. A running answer goes on unseen, and is
         saved in its own conversation."""
-        self.current, self.exchanges, self._card = None, [], None
+        if self.current is not None:
+            self._change_draft(0)
+        self.current, self.exchanges, self._cards = None, [], {}
         self.window.answers.show_exchanges([])
-        self.listed.emit()
+        self._show_state()
+
+    def _change_draft(self, to: int) -> None:
+        """What was typed for one conversation is not sent in another."""
+        box = self.window.answers.box
+        self._drafts[self.current.id if self.current else 0] = box.field.toPlainText()
+        box.set_text(self._drafts.pop(to, ""))
 
     def open(self, number: int) -> None:
         if self.current is not None and self.current.id == number:
@@ -310,17 +313,17 @@ class Conversations(QObject):
             return
         if found is None:
             return
-        self.current, self.exchanges, self._card = found, exchanges, None
-        running = self._running if self._owner is not None and self._owner.id == number else None
-        if running is not None:  # it is still being written: the same object goes on being filled
-            exchanges[:] = [running if one.id == running.id else one for one in exchanges]
+        self._change_draft(number)
+        job = next((one for one in self.jobs if one.owner.id == number), None)
+        if job is not None:  # it is still being written: the same objects go on being filled
+            found = job.owner
+            exchanges[:] = [job.exchange if one.id == job.exchange.id else one for one in exchanges]
+        self.current, self.exchanges, self._cards = found, exchanges, {}
         for card in self.window.answers.show_exchanges(exchanges):
-            self._connect(card)
-            if running is not None and card.exchange is running and self.live is not None:
-                self._card = card
-                card.follow(self.live)
-        self.pictures.reopen(found)
-        self.listed.emit()
+            self._show(card, job if job is not None and card.exchange is job.exchange else None)
+        crop = (exchanges[-1].request.get("crop") if exchanges else None) or found.crop
+        self.pictures.reopen(found, tuple(crop) if crop else None)
+        self._show_state()
 
     def delete(self, number: int) -> bool:
         """Whether it could be deleted."""
@@ -342,11 +345,6 @@ class Conversations(QObject):
             self.current.title = title
         self.listed.emit()
 
-    def _connect(self, card: AnswerCard) -> None:
-        card.again.connect(self.again)
-        card.copied.connect(self.copied)
-        card.candidates.connect(self.candidates)
-
     # --- the end ------------------------------------------------------------------------------
     def _write(self, change: Callable[[], object]) -> bool:
         try:
@@ -363,29 +361,30 @@ class Conversations(QObject):
         def gone(conversation: Conversation | None) -> bool:
             return conversation is not None and (numbers is None or conversation.id in numbers)
 
-        if self.busy and gone(self._owner):
-            self.stop()
-            self.live = self._running = None
-            self._rest()
+        for job in [one for one in self.jobs[1:] if gone(one.owner)]:
+            self.jobs.remove(job)
+        if self.jobs and gone(self.jobs[0].owner):
+            self.link.send(m.Stop(self.jobs[0].message.number))
+            self.jobs.pop(0)
+            if self.jobs:
+                self._begin(self.jobs[0])
+            else:
+                self._clock.stop()
+            self._show_state()
         self.saver.forget(gone)
         if gone(self.current):
             self.new()
 
     def save_for(self, seconds: float) -> bool:
         """Before the end: everything is saved as it stands, or tried for so long; whether it is."""
-        if self._running is not None and self._owner is not None:
-            self.saver.save(self._owner, self._running)
+        for job in self.jobs:
+            self.saver.save(job.owner, job.exchange)
         return self.saver.save_for(seconds)
 
     def close(self) -> None:
-        """The answer at hand counts as stopped."""
-        if self._running is not None and self._owner is not None:
-            self._running.status = "stopped"
-            self.saver.save(self._owner, self._running)
+        """Answers on their way count as stopped."""
+        for job in self.jobs:
+            job.exchange.status = "stopped"
+            self.saver.save(job.owner, job.exchange)
         self.saver.stop()
         self._clock.stop()
-
-
-def _turn(exchange: Exchange) -> int:
-    """Which question of its conversation it is; answers to the same one share it."""
-    return int(exchange.request.get("turn", exchange.id))

@@ -277,7 +277,7 @@ class BatchDesk:
     def start(self, source: str, question: str, out: str) -> None:
         self.dialog.show_problem("")
         try:
-            self.run.start(source, question, out, self.app.conversations.message())
+            self.run.start(source, question, out, self.app.conversations.composer.settings())
         except LlavaError as error:
             self.dialog.show_problem(str(error))
 

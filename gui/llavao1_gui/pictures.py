@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtCore import QObject, QTimer, Signal
+from PySide6.QtCore import QObject, Qt, QTimer, Signal
 from PySide6.QtGui import QGuiApplication, QImage
 
 from llavao1_edge.errors import LlavaError, PictureError
@@ -14,14 +14,15 @@ from llavao1_gui.widgets.given import png_bytes
 from llavao1_gui.widgets.picture_view import Part
 from llavao1_gui.widgets.region import RegionChooser
 from llavao1_gui.widgets.window import MainWindow
-from llavao1_gui.work.pictures import LoadedPicture, PictureLoader
+from llavao1_gui.work.pictures import THUMBNAIL, LoadedPicture, PictureLoader
 
 SCREENSHOT_DELAY_MS = 350  # until our own window is off the screen
 TYPICAL = (560, 4)  # tiles of the 11B model, until a model has told its own
 
 
 class Pictures(QObject):
-    """changed: another picture or part is active. failed: name, message and hint of a bad one.
+    """changed: another picture is active. failed: name, message and hint of a bad one. pixels_came:
+    of the active picture; `cut` gives parts of it.
 
     Every request to see a picture has a number. A picture that arrives later than a newer request
     is only put into the strip: what is shown never changes under the user's hands.
@@ -29,6 +30,7 @@ class Pictures(QObject):
 
     changed = Signal()
     failed = Signal(str, str, str)
+    pixels_came = Signal()
 
     def __init__(self, window: MainWindow, history: History, parent: QObject) -> None:
         super().__init__(parent)
@@ -42,6 +44,7 @@ class Pictures(QObject):
         self._request = 0
         self._shown = True
         self._reopening: Conversation | None = None
+        self._reopened_part: Part | None = None
         self._chooser: RegionChooser | None = None
         self._pixels: tuple[str, QImage] = ("", QImage())
         self.loader = PictureLoader(history, self)
@@ -91,11 +94,13 @@ class Pictures(QObject):
             name = source.name if isinstance(source, Path) else self.tr("pasted picture")
             self.loader.load(self._request, name, source)
 
-    def reopen(self, conversation: Conversation) -> None:
-        """The picture of an earlier conversation; until it is there, none is active."""
+    def reopen(self, conversation: Conversation, part: Part | None) -> None:
+        """The picture of an earlier conversation, and the part that was last asked about; until it
+        is there, none is active."""
         if conversation.picture is None:
             return
         self._new_request(conversation, shown=False)
+        self._reopened_part = part
         for at, known in enumerate(self.pictures):
             if known.digest == conversation.picture:
                 self._reopened(at)
@@ -129,12 +134,10 @@ class Pictures(QObject):
         self.failed.emit(name, error.message, error.hint)
 
     def _reopened(self, at: int) -> None:
-        assert self._reopening is not None
-        part = self._reopening.crop
         self._new_request(shown=True)
         self._show(at)
-        self.part = part
-        self.window.picture.view.set_part(part)
+        self.part = self._reopened_part
+        self.window.picture.view.set_part(self.part)
         self._tell_part()
 
     def activate(self, at: int) -> None:
@@ -154,6 +157,8 @@ class Pictures(QObject):
         self.window.answers.set_has_picture(True)
         if known is None:
             self.loader.look(found.digest)
+        else:
+            self.pixels_came.emit()
 
     def _looked(self, digest: str, part: Part | None, image: QImage) -> None:
         """Only the picture that is shown has its pixels in memory."""
@@ -161,6 +166,7 @@ class Pictures(QObject):
             return
         if part is None:
             self._pixels = (digest, image)
+            self.pixels_came.emit()
         self.window.picture.view.sharpen(image, part)
 
     def _sharpen(self, part: Part) -> None:
@@ -208,14 +214,27 @@ class Pictures(QObject):
         self.window.picture.view.set_part(part)
         self._tell_part()
         self.show_sight()
-        self.changed.emit()
 
     def _tell_part(self) -> None:
         text = ""
         if self.part is not None:
             left, top, right, bottom = self.part
             text = self.tr("About a part: {0} × {1} pixels").format(right - left, bottom - top)
-        self.window.answers.box.set_part(text)
+        self.window.answers.box.set_part(text, self.cut(self.part))
+
+    def cut(self, part: Part | None) -> QImage:
+        """A small picture of a part of the active one; null where its pixels are not at hand."""
+        found = self.active
+        if part is None or found is None or self._pixels[0] != found.digest:
+            return QImage()
+        image = self._pixels[1]
+        share = image.width() / found.width
+        left, top, right, bottom = (round(edge * share) for edge in part)
+        cut = image.copy(left, top, max(1, right - left), max(1, bottom - top))
+        return cut.scaled(
+            THUMBNAIL, THUMBNAIL, Qt.AspectRatioMode.KeepAspectRatio,
+            Qt.TransformationMode.SmoothTransformation,
+        )  # fmt: skip
 
     def set_tiling(self, tile: int, max_tiles: int) -> None:
         """As the loaded model has it."""

@@ -14,8 +14,11 @@ import pytest
 from PIL import Image
 from PySide6.QtCore import QMimeData, QPoint, QPointF, QRect, QSize, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QGuiApplication, QImage, QPixmap, QScreen
-from PySide6.QtWidgets import QApplication, QInputDialog
+from PySide6.QtWidgets import QApplication, QInputDialog, QMessageBox
 
+from llavao1_gui import app as gui
+from llavao1_gui.models.history import RUNNING
+from llavao1_gui.state.messages import Load
 from llavao1_gui.widgets.kept_dialog import KeptDialog
 from llavao1_gui.widgets.question_box import LONGEST
 from llavao1_gui.widgets.region import RegionChooser
@@ -371,12 +374,16 @@ def test_a_part_is_drawn_with_the_mouse_and_asked_about(make_window: Make) -> No
     assert abs(part[2] - 240) <= 2  # half of 480 original pixels
     assert not pane.crop_button.isChecked()
     assert "About a part" in window.window.answers.box.part.text()
-    assert window.talk.exchanges == []  # a part is another conversation
-    window.ask("This part?")
-    assert window.talk.current is not None
-    assert window.talk.current.crop == part
+    box = window.window.answers.box
+    assert box.part_image.isVisible()
+    asked = window.ask("This part?")  # in the same conversation
+    assert len(window.talk.exchanges) == 2
+    assert asked.request["crop"] == part
+    assert [card.part.isVisible() for card in window.cards] == [False, True]
     window.qtbot.mouseClick(window.window.answers.box.whole_button, Qt.MouseButton.LeftButton)
     assert window.pictures.part is None
+    assert window.ask("All again?").request["crop"] is None
+    assert len(window.app.history.conversations()) == 1
 
 
 def test_a_part_can_be_chosen_with_the_keyboard(make_window: Make) -> None:
@@ -482,6 +489,90 @@ def test_a_conversation_opens_again_with_its_picture_and_part(make_window: Make)
     follow = again.ask("And then?")
     assert follow.status == "answered"
     assert len(again.talk.exchanges) == 2
+    again.wait(lambda: all(card.part.isVisible() for card in again.cards))
+
+
+def test_asking_elsewhere_waits_its_turn(make_window: Make) -> None:
+    """The running conversation is marked, what was typed stays with its conversation."""
+    window = make_window({"token_s": 0.005})
+    window.open(SHAPES)
+    window.ask("First?")
+    first = window.talk.current
+    window.type("Slow?")
+    window.wait(lambda: window.talk.live is not None and bool(window.talk.live.stages))
+    box, model = window.window.answers.box, window.window.sidebar.model
+    window.qtbot.keyClicks(box.field, "half a thought")
+    window.app.act("new")
+    assert box.field.toPlainText() == ""
+    assert box.ask_button.isVisible()
+    window.type("Elsewhere?")
+    second = window.talk.current
+    window.qtbot.waitUntil(lambda: "Waiting for another answer" in window.cards[0].status.text())
+    assert window.talk.running == {first.id, second.id}
+    assert [model.data(model.index(row), RUNNING) for row in range(2)] == [True, True]
+    window.talk.open(first.id)
+    assert box.field.toPlainText() == "half a thought"
+    assert box.stop_button.isVisible()
+    window.talk.open(second.id)
+    window.wait(lambda: not window.talk.busy)
+    answers = [window.app.history.exchanges(one.id)[-1] for one in (first, second)]
+    assert [(one.status, one.conclusion) for one in answers] == [("answered", "3")] * 2
+    assert window.cards[0].conclusion.markdown == "3"
+    assert not model.data(model.index(0), RUNNING)
+
+
+def test_a_question_that_waits_can_be_stopped(make_window: Make) -> None:
+    window = make_window({"token_s": 0.005})
+    window.open(SHAPES)
+    window.type("Slow?")
+    first = window.talk.current
+    window.app.act("new")
+    window.type("Not now?")
+    window.qtbot.mouseClick(window.window.answers.box.stop_button, Qt.MouseButton.LeftButton)
+    assert window.talk.exchanges[0].status == "stopped"
+    assert window.talk.running == {first.id}
+    window.wait(lambda: not window.talk.busy)
+    assert window.app.history.exchanges(first.id)[0].status == "answered"
+
+
+def test_all_bad_files_of_a_drop_are_named(make_window: Make, tmp_path: Path) -> None:
+    for number in range(6):
+        (tmp_path / f"bad {number}.png").write_text("no picture")
+    window = make_window()
+    drop(window, urls(*sorted(tmp_path.glob("bad *.png"))))
+    window.wait(lambda: "And 2 more" in window.banner)
+    assert all(f"bad {number}.png" in window.banner for number in range(4))
+    drop(window, urls(SHAPES))
+    window.wait(lambda: window.banner == "")
+
+
+def test_what_was_said_is_no_news_once_it_works(make_window: Make) -> None:
+    window = make_window()
+    window.window.answers.box.set_text("How many?")
+    window.app.ask("How many?")
+    assert "no picture yet" in window.banner
+    window.open(SHAPES)
+    assert window.banner == ""
+    window.app.link.send(Load("demo", {}))
+    window.ask("Works?")
+    window.talk._engine_ended("signal 9")
+    assert "ended unexpectedly" in window.banner
+    window.ask("And now?")
+    assert window.banner == ""
+
+
+def test_a_data_folder_that_cannot_be_opened_is_told_in_a_window(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, qtbot: object
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    said: list[str] = []
+    monkeypatch.setattr(
+        QMessageBox, "exec", lambda box: said.append(f"{box.text()} {box.informativeText()}")
+    )
+    home = ["--data", str(tmp_path / "file" / "data"), "--config", str(tmp_path / "config")]
+    assert gui.main(home) == 1
+    assert "cannot open the history" in said[0]
+    assert "permissions" in said[0]
 
 
 def test_the_stored_copy_outlives_the_file(make_window: Make, tmp_path: Path) -> None:

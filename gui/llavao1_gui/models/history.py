@@ -17,6 +17,7 @@ from PySide6.QtCore import (
 from llavao1_gui.state.history import Conversation
 from llavao1_gui.state.tips import tip
 
+RUNNING = Qt.ItemDataRole.UserRole + 1  # whether an answer is on its way
 Index = QModelIndex | QPersistentModelIndex
 
 
@@ -24,10 +25,12 @@ class HistoryModel(QAbstractListModel):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.conversations: list[Conversation] = []
+        self.running: set[int] = set()
 
-    def show(self, conversations: list[Conversation]) -> None:
+    def show(self, conversations: list[Conversation], running: set[int]) -> None:
+        """running: those with an answer on its way."""
         self.beginResetModel()
-        self.conversations = conversations
+        self.conversations, self.running = conversations, running
         self.endResetModel()
 
     def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: N802, B008
@@ -38,7 +41,9 @@ class HistoryModel(QAbstractListModel):
             return None
         found = self.conversations[index.row()]
         if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.EditRole):
-            return found.title
+            return f"● {found.title}" if found.id in self.running else found.title
+        if role == RUNNING:
+            return found.id in self.running
         if role == Qt.ItemDataRole.ToolTipRole:
             when = QDateTime.fromSecsSinceEpoch(int(found.updated))
             shown = QLocale().toString(when, QLocale.FormatType.ShortFormat)

@@ -70,9 +70,11 @@ def as_markdown(
         alt = _harmless(_line(conversation.picture_name).replace("]", ""))
         parts.append(f"![{alt}](<{picture}>)")
     if conversation.crop is not None:
-        parts.append(f"Part of the picture: {_crop(conversation)}")
+        parts.append(f"Part of the picture: {_box(conversation.crop)}")
     for exchange in exchanges:
         parts.append(f"## {_harmless(_line(exchange.question))}")
+        if _crop_of(exchange):
+            parts.append(f"Part of the picture: {_crop_of(exchange)}")
         parts.append(_harmless(exchange.conclusion or f"*{exchange.error or exchange.status}*"))
         for name, text in _others(exchange):
             parts.append(f"**{name.capitalize()}**\n\n{_harmless(text)}")
@@ -98,10 +100,12 @@ def as_html(
         alt = html.escape(conversation.picture_name)
         parts.append(f'<p><img alt="{alt}" src="data:image/{kind};base64,{data}"></p>')
     if conversation.crop is not None:
-        parts.append(f'<p class="note">{_crop(conversation)}</p>')
+        parts.append(f'<p class="note">Part of the picture: {_box(conversation.crop)}</p>')
     for exchange in exchanges:
         said = rendered(exchange.conclusion or f"*{exchange.error or exchange.status}*")
         parts.append(f"<h2>{html.escape(exchange.question)}</h2>")
+        if _crop_of(exchange):
+            parts.append(f'<p class="note">Part of the picture: {_crop_of(exchange)}</p>')
         parts.append(f'<div class="conclusion">{said}</div>')
         for name, text in _others(exchange):
             parts.append(
@@ -187,6 +191,12 @@ def _others(exchange: Exchange) -> list[tuple[str, str]]:
     ]
 
 
-def _crop(conversation: Conversation) -> str:
-    left, top, right, bottom = conversation.crop or (0, 0, 0, 0)
+def _crop_of(exchange: Exchange) -> str:
+    """Empty where the question was about all of the picture."""
+    crop = exchange.request.get("crop")
+    return _box(crop) if isinstance(crop, list | tuple) and len(crop) == 4 else ""
+
+
+def _box(crop: Sequence[int]) -> str:
+    left, top, right, bottom = crop
     return f"{left}, {top} – {right}, {bottom}"

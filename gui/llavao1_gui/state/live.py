@@ -30,11 +30,12 @@ NAMES = tuple(stage.name for stage in STAGES)
 
 @dataclass
 class LiveAnswer:
-    """phase: waiting, loading, seeing, writing, judging, then answered, stopped or failed."""
+    """phase: queued, waiting, loading, seeing, writing, judging, then answered, stopped or
+    failed."""
 
     number: int
     clock: Callable[[], float] = time.monotonic
-    phase: str = "waiting"
+    phase: str = "queued"
     stage: str = ""
     candidates: int = 0
     finished: int = 0
@@ -53,6 +54,10 @@ class LiveAnswer:
         self._stopped_at: float | None = None
         self._recent: deque[tuple[float, int]] = deque()
         self._texts: dict[int, str] = {}
+
+    def begin(self, phase: str) -> None:
+        """It is its turn; until then it waited for other answers."""
+        self.phase, self.started = phase, self.clock()
 
     @property
     def done(self) -> bool:

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QFrame, QProgressBar, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtGui import QImage
+from PySide6.QtWidgets import QFrame, QLabel, QProgressBar, QSizePolicy, QVBoxLayout, QWidget
 
 from llavao1_gui.state.history import Exchange
 from llavao1_gui.state.live import NAMES, LiveAnswer
-from llavao1_gui.widgets.layouts import IconButton, Retranslated, column, label, row, set_role
+from llavao1_gui.widgets.layouts import (
+    IconButton,
+    Retranslated,
+    column,
+    label,
+    row,
+    set_role,
+    show_chip,
+)
 from llavao1_gui.widgets.rich_text import RichText
 from llavao1_gui.widgets.texts import preset_name, stage_name
 
@@ -43,6 +52,8 @@ class AnswerCard(Retranslated):
         frame = QFrame()
         frame.setObjectName("card")
         self.question = label(exchange.question, role="question", wrap=True, select=True)
+        self.part = QLabel()
+        self.part.hide()
         self.steps = label(role="faint")
         self.status = label(role="faint", wrap=True)
         self.bar = QProgressBar()
@@ -64,7 +75,7 @@ class AnswerCard(Retranslated):
         actions = row(self.facts, self.tree_button, self.again_button, self.copy_button, gap=2)
         actions.setStretch(0, 1)
         inside = column(
-            self.question,
+            row(self.part, self.question, gap=10),
             self.conclusion,
             self.problem,
             self.steps,
@@ -94,11 +105,16 @@ class AnswerCard(Retranslated):
         self.tree_button.name(self.tr("Candidates"), tip=self.tr("What was weighed, and why"))
         self.again_button.name(self.tr("Ask again with another seed"))
         self.copy_button.name(self.tr("Copy the answer"))
+        self.part.setAccessibleName(self.tr("The part that was asked about"))
         self.conclusion.setAccessibleName(self.tr("Conclusion"))
         for stage, section in self.sections.items():
             section.title.setText(stage_name(stage))
             section.text.setAccessibleName(stage_name(stage))
         self.refresh()
+
+    def set_part(self, image: QImage) -> None:
+        """What the question is about, where that is a part of the picture."""
+        show_chip(self.part, image)
 
     def follow(self, live: LiveAnswer) -> None:
         """Shows an answer while it is written; `refresh` after every message."""
@@ -170,6 +186,7 @@ class AnswerCard(Retranslated):
 
     def _status(self, live: LiveAnswer) -> str:
         phases = {
+            "queued": self.tr("Waiting for another answer"),
             "waiting": self.tr("Waiting"),
             "loading": self.tr("Loading the model"),
             "seeing": self.tr("Reading the picture"),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from PySide6.QtCore import QCoreApplication, QEvent, QObject, Qt
-from PySide6.QtGui import QKeyEvent
+from PySide6.QtGui import QImage, QKeyEvent, QPixmap
 from PySide6.QtWidgets import (
     QBoxLayout,
     QDialog,
@@ -103,6 +103,21 @@ def button(
     if clicked is not None:
         made.clicked.connect(lambda: clicked())
     return made
+
+
+CHIP = 40  # pixels: the height of a part of a picture beside text
+
+
+def show_chip(made: QLabel, image: QImage) -> None:
+    """A small picture in a label, sharp on every screen; hidden where there is none."""
+    made.setVisible(not image.isNull())
+    if not image.isNull():
+        ratio = made.devicePixelRatioF()
+        small = image.scaledToHeight(
+            round(CHIP * ratio), Qt.TransformationMode.SmoothTransformation
+        )
+        small.setDevicePixelRatio(ratio)
+        made.setPixmap(QPixmap.fromImage(small))
 
 
 def arrow(event: QKeyEvent) -> tuple[int, int] | None:

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QMimeData, QSignalBlocker, QSize, Qt, Signal
-from PySide6.QtGui import QKeyEvent, QTextOption
-from PySide6.QtWidgets import QComboBox, QFrame, QLineEdit, QPlainTextEdit, QSizePolicy, QWidget
+from PySide6.QtGui import QImage, QKeyEvent, QTextOption
+from PySide6.QtWidgets import (
+    QComboBox,
+    QFrame,
+    QLabel,
+    QLineEdit,
+    QPlainTextEdit,
+    QSizePolicy,
+    QWidget,
+)
 
 from llavao1_edge.search.presets import PRESETS
 from llavao1_gui.state.preferences import EXPERT
@@ -16,6 +24,7 @@ from llavao1_gui.widgets.layouts import (
     column,
     label,
     row,
+    show_chip,
 )
 from llavao1_gui.widgets.texts import preset_help, preset_name
 
@@ -89,7 +98,8 @@ class QuestionBox(Retranslated):
         self.part = label(role="faint")
         self.whole_button = IconButton("close")
         self._part_row = QWidget()
-        self._part_row.setLayout(row(self.part, self.whole_button, None, gap=4))
+        self.part_image = QLabel()
+        self._part_row.setLayout(row(self.part_image, self.part, self.whole_button, None, gap=6))
         self._part_row.hide()
         self.hint = label(role="faint")
         controls = row(
@@ -163,8 +173,9 @@ class QuestionBox(Retranslated):
         self.stop_button.setVisible(busy)
         self._changed()
 
-    def set_part(self, text: str) -> None:
+    def set_part(self, text: str, image: QImage) -> None:
         """What part of the picture is asked about; empty for all of it."""
+        show_chip(self.part_image, image)
         self.part.setText(text)
         self._part_row.setVisible(bool(text))
 

@@ -54,8 +54,10 @@ class Sidebar(Retranslated):
         self.list.setAccessibleName(self.tr("Conversations"))
         self._tell_nothing()
 
-    def show_conversations(self, found: list[Conversation], current: int | None) -> None:
-        self.model.show(found)
+    def show_conversations(
+        self, found: list[Conversation], current: int | None, running: set[int]
+    ) -> None:
+        self.model.show(found, running)
         self.select(current)
         self._tell_nothing()
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from llavao1_edge.images import Picture
-from llavao1_edge.search import Branch, Budget, Drafter, PictureReady
+from llavao1_edge.search import Branch, Budget, Drafter, PictureReady, Told, tell_nobody
 from llavao1_edge.search.answer import Counters
 from llavao1_edge.settings import BudgetSettings, SamplingSettings
 from llavao1_edge.stages import AnswerFormat
@@ -45,7 +45,8 @@ class ModelInfo:
 @dataclass(frozen=True)
 class Request:
     """A question and how its candidates are drawn. form: of the conclusion. top_logprobs: how many
-    of the likeliest tokens are told beside each that was drawn. width: candidates side by side."""
+    of the likeliest tokens are told beside each that was drawn. width: candidates side by side.
+    told: hears how far reading the picture and the prompt is."""
 
     question: str
     seed: int = 0
@@ -54,6 +55,7 @@ class Request:
     form: AnswerFormat | None = None
     top_logprobs: int = 0
     width: int = 1
+    told: Told = tell_nobody
 
 
 class Attempt(Protocol):

@@ -162,7 +162,9 @@ class Conversations(QObject):
 
     def _begin(self, job: Job) -> None:
         """It is its turn."""
-        self.live = job.live
+        self.live, chosen = job.live, job.exchange.request
+        with suppress(HistoryError):
+            self.live.expected = self.history.typical_seconds(chosen["model"], chosen["preset"])
         self.live.begin("loading" if self._loading else "waiting")
         self._clock.start()
         self._refresh(job)

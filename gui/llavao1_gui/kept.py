@@ -3,22 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from PySide6.QtCore import QCoreApplication
 
 from llavao1_edge.errors import LlavaError
+from llavao1_gui.conversations import Conversations
+from llavao1_gui.pictures import Pictures
+from llavao1_gui.state.history import History
 from llavao1_gui.widgets.kept_dialog import KeptDialog
 from llavao1_gui.widgets.texts import size_text
+from llavao1_gui.widgets.window import MainWindow
 
-if TYPE_CHECKING:
-    from llavao1_gui.app import App
+
+class Shell(Protocol):
+    """What it needs of the application."""
+
+    window: MainWindow
+    history: History
+    conversations: Conversations
+    pictures: Pictures
+
+    def tell(
+        self, text: str, *, bad: bool = False, action: str = "",
+        acted: Callable[[], object] = lambda: None,
+    ) -> None:  # fmt: skip
+        """A sentence that stays until it is closed."""
+
+    def refresh_history(self) -> None: ...
 
 
 class Kept:
     """Deleting conversations, bringing them back, and what is on the disk."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: Shell) -> None:
         self.app = app
         self._deleted: list[int] = []
         self.dialog: KeptDialog | None = None

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from llavao1_edge.engine.runtime import Runtime
 from llavao1_edge.errors import Cancelled, ContextFullError
 from llavao1_edge.llama.context import Row
+from llavao1_edge.search import Told, Work, tell_nobody
 from llavao1_edge.search.answer import Counters
 from llavao1_edge.vision import Stop
 
@@ -63,10 +64,13 @@ class BranchCache:
         counters: Counters,
         parking: bool = True,
         restart: Callable[[], int] | None = None,
+        told: Told = tell_nobody,
     ) -> None:
         """sight: what all of them see, None for no picture; parking: whether all branches come from
         the first one, so that they can be parked; restart: a new sequence that holds what was
-        there before the first state's pending tokens (needed where memory cannot be rewound)."""
+        there before the first state's pending tokens (needed where memory cannot be rewound). told:
+        hears how far rows are that need several batches, which only a prompt's do."""
+        self._told = told
         self.runtime, self.sight, self.stop, self.counters = runtime, sight, stop, counters
         self.reserves: list[Callable[[], bool]] = []
         self.parking, self._restart = parking, restart
@@ -186,6 +190,8 @@ class BranchCache:
             chunk = rows[start : start + n_batch]
             if start and self.stop():
                 raise Cancelled("stopped")
+            if len(rows) > n_batch:
+                self._told(Work.PROMPT, start / len(rows))
             self.counters.decode_steps += 1
             logits.append(self.runtime.step(chunk, self.sight, stop=self.stop))
         return logits[0] if len(logits) == 1 else np.concatenate(logits or [NO_LOGITS])

@@ -21,7 +21,7 @@ from llavao1_edge.images import Picture
 from llavao1_edge.llama.context import Row
 from llavao1_edge.llama.sampler import Sampling
 from llavao1_edge.mllama.model import MllamaModel
-from llavao1_edge.search import Branch, Budget, Drafter, PictureReady
+from llavao1_edge.search import Branch, Budget, Drafter, PictureReady, Work
 from llavao1_edge.search.answer import Counters
 from llavao1_edge.stages import GAP, STAGES
 from llavao1_edge.vision import Preview
@@ -168,9 +168,10 @@ class LocalAttempt:
             return None
         vision = self.runtime.vision
 
-        def checkpoint(_: float) -> None:
+        def checkpoint(share: float) -> None:
             if self.stop():
                 raise Cancelled("stopped")
+            self.request.told(Work.PICTURE, share)
 
         before, milliseconds = vision.n_seen, 0.0
         if not (vision.in_context and self._is_placed):
@@ -215,6 +216,7 @@ class LocalAttempt:
             stop=self.stop,
             counters=self.counters,
             restart=lambda: self._forked(cache)[0],
+            told=self.request.told,
         )
         drafter = self._open_drafter(cache)
         cache.reserves += [

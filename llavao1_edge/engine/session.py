@@ -15,7 +15,7 @@ from llavao1_edge.engine.turns import Stream, Turns
 from llavao1_edge.errors import UsageError
 from llavao1_edge.images import Picture, open_picture
 from llavao1_edge.lifetime import Closing
-from llavao1_edge.search import Answered, Event, Staged, Strategy
+from llavao1_edge.search import Answered, Event, Staged, Strategy, Told, tell_nobody
 from llavao1_edge.search.answer import Answer
 from llavao1_edge.settings import BudgetSettings, SamplingSettings
 from llavao1_edge.stages import AnswerFormat
@@ -138,12 +138,14 @@ class Session(Closing):
         stop: Stop | None = None,
         top_logprobs: int = 0,
         remember: bool = True,
+        told: Told = tell_nobody,
     ) -> Generator[Event, None, None]:
         """The same as events; the last is `Answered`. Closing the iterator ends the answer.
 
         top_logprobs: how many of the likeliest tokens are told beside each (`Candidate.tokens`).
         remember: whether the conversation goes on from this answer; without it the same question
-        can be asked again as if for the first time.
+        can be asked again as if for the first time. told: hears how far reading the picture and the
+        prompt is, which on a CPU takes longer than the first token.
 
         One answer is written at a time: another question from the same thread raises UsageError
         until this stream is finished or closed, other threads wait.
@@ -158,6 +160,7 @@ class Session(Closing):
             answer_format,
             top_logprobs,
             strategy.width,
+            told,
         )
         control = _Control(stop)
         stream = self._stream(request, strategy, control, remember=remember)

@@ -18,6 +18,9 @@ from llavao1_edge.search.events import (
     SearchEvent,
     StageKept,
     StageStarted,
+    Told,
+    Work,
+    tell_nobody,
 )
 from llavao1_edge.search.free import Free
 from llavao1_edge.search.options import make, options_of
@@ -79,7 +82,10 @@ __all__ = [
     "Strategy",
     "Token",
     "TokenLogprob",
+    "Told",
     "Unit",
+    "Work",
     "make_strategy",
     "options_of",
+    "tell_nobody",
 ]

@@ -5,12 +5,28 @@ The whole of it is `answer.Event`, which ends with the answer; a strategy yields
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 
 from llavao1_edge.scoring import Verdict
 from llavao1_edge.search.seam import Candidate, CandidateFinished, Token
 from llavao1_edge.stages import Stage
+
+
+class Work(Enum):
+    """What takes its time before the first token."""
+
+    PICTURE = "picture"
+    PROMPT = "prompt"
+
+
+Told = Callable[[Work, float], None]
+"""Called while it is done, from the thread that does it, with the share that is done (0 to 1)."""
+
+
+def tell_nobody(work: Work, share: float) -> None:
+    """Nobody asked."""
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,22 @@ from llavao1_edge.backend import ModelInfo, Request, Stop
 from llavao1_edge.engine import Engine
 from llavao1_edge.errors import BackendError, UsageError
 from llavao1_edge.images import Picture, TilingRules, choose_canvas
-from llavao1_edge.search import Branch, Budget, CandidateFinished, Ending, PictureReady, Token
+from llavao1_edge.search import (
+    Branch,
+    Budget,
+    CandidateFinished,
+    Ending,
+    PictureReady,
+    Token,
+    Told,
+    Work,
+    tell_nobody,
+)
 from llavao1_edge.search.answer import Counters
 from llavao1_edge.testing.scripted import ScriptedDrafter
 
 RULES = TilingRules(tile_size=56, max_tiles=4, mean=(0, 0, 0), std=(1, 1, 1))
+LAYERS = 40  # steps in which a picture is read
 TEXTS = {
     "summary": ["I will look at the picture and count."],
     "caption": ["There are three shapes.", "There are two shapes."],
@@ -108,7 +119,8 @@ class ScriptedAttempt:
 
     def see(self) -> PictureReady | None:
         pictures = self.conversation.pictures
-        return self.conversation.backend.see(pictures[0]) if pictures else None
+        see = self.conversation.backend.see
+        return see(pictures[0], self.request.told) if pictures else None
 
     def begin(self) -> Branch:
         return self.drafter.root()
@@ -167,10 +179,12 @@ class ScriptedBackend:
     def conversation(self) -> ScriptedConversation:
         return ScriptedConversation(self)
 
-    def see(self, picture: Picture) -> PictureReady:
+    def see(self, picture: Picture, told: Told = tell_nobody) -> PictureReady:
         reused = picture.key in self.seen
         if not reused:
-            time.sleep(self.script.picture_s)
+            for layer in range(LAYERS):
+                told(Work.PICTURE, layer / LAYERS)
+                time.sleep(self.script.picture_s / LAYERS)
             self.seen.append(picture.key)
         found = choose_canvas(picture.height, picture.width, rules=RULES)
         return PictureReady(

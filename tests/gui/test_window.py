@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -533,6 +534,36 @@ def test_a_question_that_waits_can_be_stopped(make_window: Make) -> None:
     assert window.talk.running == {first.id}
     window.wait(lambda: not window.talk.busy)
     assert window.app.history.exchanges(first.id)[0].status == "answered"
+
+
+def test_reading_the_picture_shows_how_far_it_is(make_window: Make) -> None:
+    """And, once such answers are known, about how long the whole takes."""
+    window = make_window({"picture_s": 1.2, "token_s": 0.002})
+    window.open(SHAPES)
+    window.type("First?")
+    said: list[str] = []
+
+    def read() -> bool:
+        said.append(window.cards[0].status.text())
+        return not window.talk.busy
+
+    window.wait(read)
+    shares = [int(found[1]) for text in said if (found := re.search(r"picture · (\d+) %", text))]
+    assert shares == sorted(shares)
+    assert len(set(shares)) > 3
+    assert shares[-1] > 50
+    window.ask("Second?")
+    window.open(OTHER)
+    window.pictures.activate(1)
+    history = window.app.history
+    model, preset = window.app.preferences.model, window.app.preferences.preset
+    known = history.typical_seconds(model, preset)
+    assert known is not None
+    assert history.typical_seconds(model, "another") is None
+    window.type("Third?")
+    assert window.talk.live is not None
+    assert window.talk.live.expected == known
+    window.wait(lambda: not window.talk.busy)
 
 
 def test_all_bad_files_of_a_drop_are_named(make_window: Make, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from llavao1_edge.errors import LlavaError
@@ -49,6 +50,7 @@ HINTS = {
     sqlite3.SQLITE_NOTADB: "Start the program again: the damaged file is then set aside.",
 }
 STATUSES = ("asked", "answered", "stopped", "failed")
+TYPICAL, FEW = 9, 2  # answers that an expected time comes from, and how many are too few
 UNDO_S = 30 * 24 * 3600  # what was deleted can come back for a month
 
 
@@ -300,6 +302,21 @@ class History(Closing):
                 (pattern,),
             ).fetchall()
         return [_conversation(row) for row in rows]
+
+    def typical_seconds(self, model: str, preset: str) -> float | None:
+        """The median of the last answers of a model with a preset on this machine; None for few."""
+        with self._explained("read"):
+            rows = self._db.execute(
+                "SELECT seconds, request FROM exchanges WHERE status='answered' AND seconds > 0"
+                " ORDER BY id DESC LIMIT 100"
+            ).fetchall()
+        known = ((row["seconds"], Cells(dict(row)).mapping("request")) for row in rows)
+        fitting = [
+            float(seconds)
+            for seconds, request in known
+            if (request.get("model"), request.get("preset")) == (model, preset)
+        ][:TYPICAL]
+        return median(fitting) if len(fitting) >= FEW else None
 
     def deleted(self) -> list[Conversation]:
         """What can be brought back; the last deleted first."""

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from llavao1_edge.search import Work
 from llavao1_edge.stages import STAGES
 from llavao1_gui.state.messages import (
     Answered,
@@ -21,6 +22,7 @@ from llavao1_gui.state.messages import (
     Seen,
     StageBegan,
     Text,
+    Working,
 )
 
 STUCK_S = 2.0  # a stop takes a token; after this an engine is suspected to be stuck
@@ -30,12 +32,15 @@ NAMES = tuple(stage.name for stage in STAGES)
 
 @dataclass
 class LiveAnswer:
-    """phase: queued, waiting, loading, seeing, writing, judging, then answered, stopped or
-    failed."""
+    """phase: queued, waiting, loading, seeing, prompt, writing, judging, then answered, stopped or
+    failed. share: of the picture or the prompt that is read. expected: seconds that such answers
+    took on this machine, or None."""
 
     number: int
     clock: Callable[[], float] = time.monotonic
     phase: str = "queued"
+    share: float = 0.0
+    expected: float | None = None
     stage: str = ""
     candidates: int = 0
     finished: int = 0
@@ -52,6 +57,7 @@ class LiveAnswer:
     def __post_init__(self) -> None:
         self.started = self.clock()
         self._stopped_at: float | None = None
+        self._work, self._work_began = "", self.started
         self._recent: deque[tuple[float, int]] = deque()
         self._texts: dict[int, str] = {}
 
@@ -91,6 +97,20 @@ class LiveAnswer:
             return 0.0
         return sum(n for _, n in self._recent) / max(0.2, now - self._recent[0][0])
 
+    @property
+    def seconds_left(self) -> float | None:
+        """An estimate, from what such answers took; None where nothing is known or it is late."""
+        left = None if self.expected is None else self.expected - self.elapsed
+        return left if left is not None and left > 0 else None
+
+    @property
+    def seconds_of_work_left(self) -> float | None:
+        """Until the picture or the prompt is read, once some of it is."""
+        if self.phase not in ("seeing", "prompt") or self.share < 0.05:
+            return None
+        spent = self.clock() - self._work_began
+        return spent / self.share * (1 - self.share)
+
     def feed(self, message: Message) -> None:
         """Messages of other answers are left alone."""
         if getattr(message, "number", self.number) != self.number or self.done:
@@ -100,6 +120,10 @@ class LiveAnswer:
                 self.phase = "loading"
             case Loaded():
                 self.phase = "seeing"
+            case Working():
+                self._time_work(message)
+                self.phase = "seeing" if message.work == Work.PICTURE.value else "prompt"
+                self.share = message.share
             case Seen():
                 self.phase, self.reused = "writing", message.reused
             case StageBegan():
@@ -117,6 +141,11 @@ class LiveAnswer:
                 self.returns += 1
             case Answered() | Failed():
                 self._end(message)
+
+    def _time_work(self, message: Working) -> None:
+        """Work of another sort, or of another picture, begins anew."""
+        if message.work != self._work or message.share < self.share:
+            self._work, self._work_began = message.work, self.clock()
 
     def _begin(self, message: StageBegan) -> None:
         if message.stage != self.stage:

@@ -72,6 +72,15 @@ class Loaded:
 
 
 @dataclass(frozen=True)
+class Working:
+    """How far reading the picture or the prompt is; work: `search.Work`'s value; share: 0 to 1."""
+
+    number: int
+    work: str
+    share: float
+
+
+@dataclass(frozen=True)
 class Seen:
     """The picture is encoded; rows x columns tiles, width x height pixels of it on the canvas.
 
@@ -197,8 +206,8 @@ class Foreseen:
 
 
 Message = (
-    Ask | Stop | Load | Loading | Loaded | Seen | StageBegan | Text | CandidateDone | Compared
-    | Kept | Returned | Answered | Failed | Progress | Done | Described | Foreseen
+    Ask | Stop | Load | Loading | Loaded | Working | Seen | StageBegan | Text | CandidateDone
+    | Compared | Kept | Returned | Answered | Failed | Progress | Done | Described | Foreseen
 )  # fmt: skip
 
 KINDS: dict[str, Any] = {kind.__name__: kind for kind in get_args(Message)}

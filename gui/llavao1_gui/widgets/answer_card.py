@@ -18,9 +18,10 @@ from llavao1_gui.widgets.layouts import (
     show_chip,
 )
 from llavao1_gui.widgets.rich_text import RichText
-from llavao1_gui.widgets.texts import preset_name, stage_name
+from llavao1_gui.widgets.texts import duration_text, preset_name, stage_name
 
 BEFORE = NAMES[:3]
+LEAST_LEFT_S = 3  # less is not worth an estimate
 
 
 class StageSection(QWidget):
@@ -180,8 +181,11 @@ class AnswerCard(Retranslated):
                 f"{mark} {stage_name(name)}" for mark, name in zip(marks, NAMES, strict=True)
             )
         )
-        share = (live.finished / live.candidates) if live.candidates else 0
-        self.bar.setValue(int(100 * max(0.02, (max(0, at) + share) / len(NAMES))))
+        if live.phase in ("seeing", "prompt"):
+            self.bar.setValue(round(100 * max(0.02, live.share)))
+        else:
+            share = (live.finished / live.candidates) if live.candidates else 0
+            self.bar.setValue(round(100 * max(0.02, (max(0, at) + share) / len(NAMES))))
         self.status.setText(self._status(live))
 
     def _status(self, live: LiveAnswer) -> str:
@@ -190,6 +194,7 @@ class AnswerCard(Retranslated):
             "waiting": self.tr("Waiting"),
             "loading": self.tr("Loading the model"),
             "seeing": self.tr("Reading the picture"),
+            "prompt": self.tr("Reading the question"),
             "judging": self.tr("Comparing candidates"),
         }
         parts = [phases.get(live.phase, stage_name(live.stage))]
@@ -197,6 +202,8 @@ class AnswerCard(Retranslated):
             parts[0] = self.tr("It does not react. Stop again ends the engine")
         elif live.stopping:
             parts[0] = self.tr("Stopping")
+        if live.phase in ("seeing", "prompt") and live.share > 0:
+            parts.append(f"{100 * live.share:.0f} %")
         if live.phase == "writing" and live.candidates > 1:
             done = self.tr("{0} of {1} candidates")
             parts.append(done.format(live.finished, live.candidates))
@@ -205,6 +212,9 @@ class AnswerCard(Retranslated):
         if live.returns:
             parts.append(self.tr("went back {0} times").format(live.returns))
         parts.append(self.tr("{0} s").format(f"{live.elapsed:.0f}"))
+        left = live.seconds_left or live.seconds_of_work_left
+        if left is not None and left >= LEAST_LEFT_S:
+            parts.append(self.tr("about {0} left").format(duration_text(left)))
         return " · ".join(parts)
 
     def _facts(self) -> str:

@@ -46,3 +46,14 @@ def size_text(n_bytes: float) -> str:
         if n_bytes >= factor:
             return f"{n_bytes / factor:.1f} {unit}"
     return f"{n_bytes:.0f} B"
+
+
+def duration_text(seconds: float) -> str:
+    """Rounded as an estimate is: `40 s`, `3 min`, `2 h`."""
+    if seconds < 60:
+        step = 5 if seconds >= 10 else 1
+        rounded = max(1, step * round(seconds / step))
+        return QCoreApplication.translate("Texts", "{0} s").format(rounded)
+    if seconds < 90 * 60:
+        return QCoreApplication.translate("Texts", "{0} min").format(round(seconds / 60))
+    return QCoreApplication.translate("Texts", "{0} h").format(round(seconds / 3600))

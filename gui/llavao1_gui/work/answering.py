@@ -30,6 +30,7 @@ from llavao1_edge.search import (
     StageStarted,
     Strategy,
     Token,
+    Work,
     make_strategy,
 )
 from llavao1_edge.settings import BudgetSettings, RuntimeSettings, SamplingSettings
@@ -69,6 +70,12 @@ class EventSender:
         message = self._message(event)
         if message is not None:
             self.channel.send(message)
+
+    def work(self, work: Work, share: float) -> None:
+        """How far it is; as often as somebody could see."""
+        if time.monotonic() - self._last >= TEXT_EVERY_S:
+            self._last = time.monotonic()
+            self.channel.send(m.Working(self.number, work.value, share))
 
     def _flush(self) -> None:
         if self._grown:
@@ -139,6 +146,7 @@ class AnswerWorker:
                 budget=budget,
                 answer_format=form,
                 stop=stop,
+                told=sender.work,
             ):
                 if isinstance(event, Answered) and not event.answer.cancelled:
                     self._keep(ask, event.answer.stages, session)

@@ -57,6 +57,31 @@ def test_a_line_that_is_no_message_is_an_error(line: bytes) -> None:
 
 
 # --- live -----------------------------------------------------------------------------------------
+def test_a_live_answer_knows_how_long_reading_takes() -> None:
+    now = [0.0]
+    live = LiveAnswer(1, clock=lambda: now[0])
+    assert live.phase == "queued"
+    now[0] = 100.0
+    live.begin("waiting")
+    live.expected = 60.0
+    now[0] = 110.0
+    live.feed(m.Working(1, "picture", 0.0))
+    assert live.seconds_of_work_left is None  # nothing to go by yet
+    now[0] = 120.0
+    live.feed(m.Working(1, "picture", 0.25))
+    assert live.seconds_of_work_left == pytest.approx(30)
+    assert live.seconds_left == pytest.approx(40)
+    live.feed(m.Working(1, "prompt", 0.0))
+    assert (live.phase, live.seconds_of_work_left) == ("prompt", None)
+    now[0] = 124.0
+    live.feed(m.Working(1, "prompt", 0.5))
+    assert live.seconds_of_work_left == pytest.approx(4)
+    now[0] = 170.0
+    assert live.seconds_left is None  # late: an estimate would be a lie
+    live.feed(m.StageBegan(1, "summary", 1))
+    assert live.seconds_of_work_left is None
+
+
 def test_a_live_answer_follows_its_messages() -> None:
     now = [0.0]
     live = LiveAnswer(1, clock=lambda: now[0])

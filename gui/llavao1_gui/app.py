@@ -12,11 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QObject, QTimer
-from PySide6.QtGui import QGuiApplication, QIcon, QImage
+from PySide6.QtGui import (
+    QAccessible,
+    QAccessibleAnnouncementEvent,
+    QGuiApplication,
+    QIcon,
+    QImage,
+)
 from PySide6.QtWidgets import QApplication, QFileDialog, QMessageBox
 
 from llavao1_edge.errors import LlavaError
 from llavao1_gui import dialogs
+from llavao1_gui.choosing import ModelChoice
 from llavao1_gui.conversations import Conversations
 from llavao1_gui.exporting import Exporter
 from llavao1_gui.kept import Kept
@@ -25,8 +32,6 @@ from llavao1_gui.pictures import Pictures
 from llavao1_gui.state import messages as m
 from llavao1_gui.state import preferences as stored
 from llavao1_gui.state.history import Exchange, History
-from llavao1_gui.state.servers import host, is_server
-from llavao1_gui.state.tips import tip
 from llavao1_gui.telling import Teller, Topic
 from llavao1_gui.translate import Language
 from llavao1_gui.widgets import theme
@@ -68,6 +73,7 @@ class App(QObject):
         self.loaded: m.Loaded | None = None
         self.teller = Teller(self.window.answers.banner, self)
         self.kept, self.exporter = Kept(self), Exporter(self, self)
+        self.choice = ModelChoice(self, self)
         self._connect()
         self._show_model()
         self.refresh_history()
@@ -106,7 +112,7 @@ class App(QObject):
         talk.problem.connect(self._told_problem)
         talk.saver.problem.connect(self._told_unsaved)
         talk.saver.recovered.connect(lambda: self.teller.no_news(Topic.SAVING))
-        talk.answered.connect(lambda: self.teller.no_news(Topic.QUESTION))
+        talk.answered.connect(self._answered)
         talk.listed.connect(self.refresh_history)
         talk.told.connect(self._told)
         talk.copied.connect(self.copy)
@@ -228,6 +234,14 @@ class App(QObject):
             found, current.id if current else None, self.conversations.running
         )
 
+    def _answered(self, exchange: Exchange) -> None:
+        """Said aloud for those who do not see it."""
+        self.teller.no_news(Topic.QUESTION)
+        said = QAccessibleAnnouncementEvent(
+            self.window, self.tr("The answer: {0}").format(exchange.conclusion)
+        )
+        QAccessible.updateAccessibility(said)
+
     def _told_problem(self, text: str, hint: str) -> None:
         self.teller.tell(f"{text}\n{hint}".strip(), bad=True, topic=Topic.QUESTION)
 
@@ -260,14 +274,7 @@ class App(QObject):
         self._show_model()
 
     def _show_model(self) -> None:
-        name = self.preferences.model
-        shown = self.tr("Demo model") if name == "demo" else Path(name).stem
-        if is_server(name):
-            shown = self.tr("Pictures are sent to {0}").format(host(name))
-        if self.loaded is not None and self.loaded.model == name:
-            shown = f"{shown} · {self.loaded.device}"
-            self.window.model_label.setToolTip(tip("\n".join(self.loaded.memory)))
-        self.window.model_label.setText(shown)
+        self.choice.show()
         self._show_busy(self.conversations.busy)
 
     def _show_busy(self, busy: bool) -> None:
@@ -276,6 +283,7 @@ class App(QObject):
     def _picture_changed(self) -> None:
         if self.pictures.active is not None:
             self.teller.no_news(Topic.QUESTION)  # such as that there was no picture yet
+        self.choice.tell_limits()
         self._load_ahead()
         if self.pictures.active is not None and not self.window.picture.view.hasFocus():
             self.window.answers.box.field.setFocus()

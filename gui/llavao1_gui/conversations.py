@@ -40,7 +40,7 @@ class Job:
 
 class Conversations(QObject):
     """problem: a sentence and what to do. listed: the history changed. told: a message came.
-    copied, candidates: wanted of an exchange. answered: an answer has come, whole."""
+    copied, candidates: wanted of an exchange. answered: by an exchange, whole."""
 
     problem = Signal(str, str)
     listed = Signal()
@@ -48,7 +48,7 @@ class Conversations(QObject):
     told = Signal(object)
     copied = Signal(object)
     candidates = Signal(object)
-    answered = Signal()
+    answered = Signal(object)
 
     def __init__(
         self,
@@ -269,7 +269,7 @@ class Conversations(QObject):
             self._clock.stop()
         self._show_state()
         if status == "answered":
-            self.answered.emit()
+            self.answered.emit(job.exchange)
         if first and self.jobs:
             self._begin(self.jobs[0])
 

@@ -47,20 +47,24 @@ def test_the_tree_shows_every_candidate_and_the_kept_path(make_window: Make) -> 
     dialog = dialogs.candidates(window.app, exchange)
     assert dialog is not None
     tree = dialog.tree
-    assert len(tree.items_by_key) == len(exchange.trace["candidates"]) == 16
-    chosen = [item for item in tree.items_by_key.values() if item.box.chosen]
+    shown = list(tree.boxes.values())
+    assert sum(item.box.count for item in shown) == len(exchange.trace["candidates"]) == 16
+    assert [sum(item.box.column == at for item in shown) for at in range(4)] == [1, 2, 2, 2]
+    assert shown[0].note == "4 of 4 agree"  # equal ones are one box
+    chosen = [item for item in shown if item.box.chosen]
     assert [item.box.column for item in chosen] == [0, 1, 2, 3]
     assert chosen[1].box.text == "There are two shapes."
-    assert chosen[1].note.startswith("combined")
+    assert chosen[1].note == "2 of 4 say this"
+    assert "There are two shapes." in chosen[1].accessibleName()
+    assert "best of 4 at each stage" in dialog.about.text()
     window.qtbot.keyClick(tree, Qt.Key.Key_Left)
     assert tree.current is not None
     assert tree.current.box.column == 2
     tree.pick(chosen[1])
     assert dialog.text.markdown == "There are two shapes."
     assert "part of the answer" in dialog.why.text()
-    at = tree.mapFromScene(next(i for i in tree.items_by_key.values() if i.box.column == 1
-                                and not i.box.chosen).sceneBoundingRect().center())  # fmt: skip
-    window.qtbot.mouseClick(tree.viewport(), Qt.MouseButton.LeftButton, pos=at)
+    other = next(item for item in shown if item.box.column == 1 and not item.box.chosen)
+    window.qtbot.mouseClick(other, Qt.MouseButton.LeftButton)
     assert "not part of the answer" in dialog.why.text()
     dialog.close()
 

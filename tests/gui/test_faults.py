@@ -391,7 +391,7 @@ def test_a_tooltip_is_never_markup(make_window: Make) -> None:
     window.open(SHAPES)
     dialog = dialogs.candidates(window.app, window.ask("What?"))
     assert dialog is not None
-    tips = [item.toolTip() for item in dialog.tree.items_by_key.values()]
+    tips = [item.toolTip() for item in dialog.tree.boxes.values()]
     assert any("&lt;img" in one for one in tips)
     assert not any("<img" in one for one in tips)
     dialog.close()

@@ -27,7 +27,8 @@ class Reason:
 
 @dataclass(frozen=True)
 class Box:
-    """A candidate in the picture of the tree: column and row, and what it goes on from."""
+    """A candidate in the picture of the tree: column and row, and what it goes on from. count, of:
+    so many of so many that go on from the same one say this."""
 
     key: int
     parent: int
@@ -39,6 +40,8 @@ class Box:
     chosen: bool
     kept: bool
     reason: Reason
+    count: int = 1
+    of: int = 1
 
 
 @dataclass(frozen=True)
@@ -57,26 +60,48 @@ def columns(trace: Mapping[str, Any]) -> tuple[Column, ...]:
         depth[node["key"]] = depth.get(node["parent"], 0) + 1
         levels.setdefault(depth[node["key"]], []).append(node)
     compared = list(trace.get("comparisons", ()))
-    return tuple(
-        Column(
-            level[0]["stage"],
-            tuple(_box(node, at, row, level, compared) for row, node in enumerate(level)),
+    shown: dict[int, int] = {}  # key of a candidate → of the box that shows it
+    found = []
+    for at, level in sorted(levels.items()):
+        groups = _equal(level, shown)
+        for group in groups:
+            first = next((node for node in group if node.get("chosen")), group[0])
+            shown |= {node["key"]: first["key"] for node in group}
+        boxes = tuple(
+            _box(group, shown, at, row, level, compared) for row, group in enumerate(groups)
         )
-        for at, level in sorted(levels.items())
-    )
+        found.append(Column(level[0]["stage"], boxes))
+    return tuple(found)
 
 
-def _box(node: Node, depth: int, row: int, level: list[Node], compared: list[Any]) -> Box:
+def _equal(level: list[Node], shown: Mapping[int, int]) -> list[list[Node]]:
+    """Candidates that say the same after the same, together; in the order they were made."""
+    groups: dict[tuple[int, str], list[Node]] = {}
+    for node in level:
+        parent = shown.get(node["parent"], node["parent"])
+        groups.setdefault((parent, node["text"].strip()), []).append(node)
+    return list(groups.values())
+
+
+def _box(
+    group: list[Node], shown: Mapping[int, int], depth: int, row: int, level: list[Node],
+    compared: list[Any],
+) -> Box:  # fmt: skip
+    node = next(one for one in group if one["key"] == shown[one["key"]])
+    parent = shown.get(node["parent"], node["parent"])
+    siblings = [one for one in level if shown.get(one["parent"], one["parent"]) == parent]
     return Box(
         key=node["key"],
-        parent=node["parent"],
+        parent=parent,
         column=depth - 1,
         row=row,
         text=node["text"],
         tokens=node["tokens"],
         certainty=node["mean_logprob"],
         chosen=bool(node.get("chosen")),
-        kept=bool(node.get("kept")),
+        kept=any(one.get("kept") for one in group),
+        count=len(group),
+        of=len(siblings),
         reason=_reason(node, level, compared),
     )
 

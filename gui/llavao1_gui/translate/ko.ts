@@ -99,6 +99,10 @@
         <translation>이전 그림</translation>
     </message>
     <message>
+        <source>Put all pictures away</source>
+        <translation>사진 모두 치우기</translation>
+    </message>
+    <message>
         <source>Go to the question</source>
         <translation>질문으로 가기</translation>
     </message>
@@ -133,6 +137,14 @@
     <message>
         <source>Delete the conversation</source>
         <translation>대화 삭제</translation>
+    </message>
+    <message>
+        <source>Bring the deleted conversation back</source>
+        <translation>삭제한 대화 되살리기</translation>
+    </message>
+    <message>
+        <source>What is kept…</source>
+        <translation>보관된 것…</translation>
     </message>
     <message>
         <source>Many pictures at once…</source>
@@ -178,6 +190,10 @@
         <translation>답 복사</translation>
     </message>
     <message>
+        <source>The part that was asked about</source>
+        <translation>질문한 부분</translation>
+    </message>
+    <message>
         <source>Conclusion</source>
         <translation>결론</translation>
     </message>
@@ -190,6 +206,10 @@
         <translation>결론 전에 멈추었습니다.</translation>
     </message>
     <message>
+        <source>Waiting for another answer</source>
+        <translation>다른 답을 기다리는 중</translation>
+    </message>
+    <message>
         <source>Waiting</source>
         <translation>기다리는 중</translation>
     </message>
@@ -200,6 +220,10 @@
     <message>
         <source>Reading the picture</source>
         <translation>그림을 읽는 중</translation>
+    </message>
+    <message>
+        <source>Reading the question</source>
+        <translation>질문을 읽는 중</translation>
     </message>
     <message>
         <source>Comparing candidates</source>
@@ -230,8 +254,16 @@
         <translation>{0}초</translation>
     </message>
     <message>
+        <source>about {0} left</source>
+        <translation>약 {0} 남음</translation>
+    </message>
+    <message>
         <source>{0} tokens</source>
         <translation>{0}토큰</translation>
+    </message>
+    <message>
+        <source>demo model: knows shapes only</source>
+        <translation>데모 모델: 도형만 압니다</translation>
     </message>
     <message>
         <source>picture already read</source>
@@ -280,16 +312,12 @@
         <translation>클립보드에 그림이 없습니다.</translation>
     </message>
     <message>
-        <source>The conversation was deleted.</source>
-        <translation>대화를 삭제했습니다.</translation>
-    </message>
-    <message>
-        <source>Undo</source>
-        <translation>되돌리기</translation>
-    </message>
-    <message>
         <source>Copied</source>
         <translation>복사했습니다</translation>
+    </message>
+    <message>
+        <source>The answer: {0}</source>
+        <translation>답: {0}</translation>
     </message>
     <message>
         <source>{0} is not on this computer. Save the picture, or copy and paste it.</source>
@@ -298,14 +326,6 @@
     <message>
         <source>Nothing came with that. Save the picture, or copy and paste it.</source>
         <translation>아무것도 오지 않았습니다. 사진을 저장하거나 복사해서 붙여넣으세요.</translation>
-    </message>
-    <message>
-        <source>Demo model</source>
-        <translation>데모 모델</translation>
-    </message>
-    <message>
-        <source>Pictures are sent to {0}</source>
-        <translation>사진을 {0}(으)로 보냅니다</translation>
     </message>
     <message>
         <source>Ready</source>
@@ -626,6 +646,82 @@
     </message>
 </context>
 <context>
+    <name>Kept</name>
+    <message>
+        <source>The conversation was deleted.</source>
+        <translation>대화를 삭제했습니다.</translation>
+    </message>
+    <message>
+        <source>Undo</source>
+        <translation>되돌리기</translation>
+    </message>
+</context>
+<context>
+    <name>KeptDialog</name>
+    <message>
+        <source>What is kept</source>
+        <translation>보관된 것</translation>
+    </message>
+    <message>
+        <source>Recently deleted</source>
+        <translation>최근에 삭제한 대화</translation>
+    </message>
+    <message>
+        <source>Nothing. What you delete can be brought back from here for {0} days.</source>
+        <translation>없습니다. 삭제한 대화는 {0}일 동안 여기서 되살릴 수 있습니다.</translation>
+    </message>
+    <message>
+        <source>Bring back</source>
+        <translation>되살리기</translation>
+    </message>
+    <message>
+        <source>Delete now…</source>
+        <translation>지금 삭제…</translation>
+    </message>
+    <message>
+        <source>Clear the history…</source>
+        <translation>기록 지우기…</translation>
+    </message>
+    <message>
+        <source>Close</source>
+        <translation>닫기</translation>
+    </message>
+    <message>
+        <source>Conversations and their pictures take {0}.</source>
+        <translation>대화와 사진이 {0}을(를) 차지합니다.</translation>
+    </message>
+    <message>
+        <source>{0}
+{1}, deleted {2}</source>
+        <translation>{0}
+{1}, {2}에 삭제함</translation>
+    </message>
+    <message>
+        <source>Delete for good, with the pictures that nothing else refers to?</source>
+        <translation>다른 곳에서 쓰지 않는 사진까지 완전히 삭제할까요?</translation>
+    </message>
+    <message>
+        <source>Delete now</source>
+        <translation>지금 삭제</translation>
+    </message>
+    <message>
+        <source>Delete all conversations and their pictures for good?</source>
+        <translation>모든 대화와 사진을 완전히 삭제할까요?</translation>
+    </message>
+    <message>
+        <source>Clear the history</source>
+        <translation>기록 지우기</translation>
+    </message>
+    <message>
+        <source>This cannot be undone.</source>
+        <translation>되돌릴 수 없습니다.</translation>
+    </message>
+    <message>
+        <source>Cancel</source>
+        <translation>취소</translation>
+    </message>
+</context>
+<context>
     <name>MainWindow</name>
     <message>
         <source>Model</source>
@@ -634,6 +730,33 @@
     <message>
         <source>State</source>
         <translation>상태</translation>
+    </message>
+</context>
+<context>
+    <name>ModelChoice</name>
+    <message>
+        <source>Demo: shapes only</source>
+        <translation>데모: 도형만</translation>
+    </message>
+    <message>
+        <source>This does not look like coloured shapes, the only thing that the demo model knows. Its answer will be a guess.</source>
+        <translation>색깔 있는 도형이 아닌 것 같습니다. 데모 모델은 도형만 알기 때문에 답은 추측일 뿐입니다.</translation>
+    </message>
+    <message>
+        <source>Get the real model…</source>
+        <translation>진짜 모델 받기…</translation>
+    </message>
+    <message>
+        <source>Models…</source>
+        <translation>모델…</translation>
+    </message>
+    <message>
+        <source>Pictures are sent to {0}</source>
+        <translation>사진을 {0}(으)로 보냅니다</translation>
+    </message>
+    <message>
+        <source>Demo model</source>
+        <translation>데모 모델</translation>
     </message>
 </context>
 <context>
@@ -653,10 +776,6 @@
     <message>
         <source>Downloads {0} and keeps {1}; {2} are free on the disk.</source>
         <translation>{0}를 내려받아 {1}를 보관합니다. 디스크에 {2} 남아 있습니다.</translation>
-    </message>
-    <message>
-        <source>Expect about {0} s to read a picture on this processor, then {1} tokens a second.</source>
-        <translation>예상: 이 프로세서에서 사진 한 장을 읽는 데 약 {0}초, 그다음 초당 {1}토큰.</translation>
     </message>
     <message>
         <source>It does not fit here now: free some memory or disk first.</source>
@@ -681,10 +800,6 @@
     <message>
         <source>On this computer</source>
         <translation>이 컴퓨터에 있는 것</translation>
-    </message>
-    <message>
-        <source>Get another one</source>
-        <translation>다른 모델 받기</translation>
     </message>
     <message>
         <source>Name on the hub</source>
@@ -743,6 +858,22 @@
         <translation>메모리 {0} 필요, {1} 사용 가능.</translation>
     </message>
     <message>
+        <source>Expect about {0} to read a picture on this processor, then {1} tokens a second.</source>
+        <translation>이 프로세서에서 사진을 읽는 데 약 {0}, 그다음 초당 {1}토큰으로 예상됩니다.</translation>
+    </message>
+    <message>
+        <source>Another model, or files that I have</source>
+        <translation>다른 모델 또는 가지고 있는 파일</translation>
+    </message>
+    <message>
+        <source>A model on a server</source>
+        <translation>서버의 모델</translation>
+    </message>
+    <message>
+        <source>Details</source>
+        <translation>자세히</translation>
+    </message>
+    <message>
         <source>Only fetching and a server use the network. The 11B model takes about 8 GB on disk (Q4_K_M) and as much memory.</source>
         <translation>내려받기와 서버만 네트워크를 씁니다. 11B 모델은 디스크에 약 8GB(Q4_K_M), 메모리에도 그만큼을 차지합니다.</translation>
     </message>
@@ -787,8 +918,8 @@
         <translation>{1} 중 {0}</translation>
     </message>
     <message>
-        <source>{0} s left</source>
-        <translation>{0}초 남음</translation>
+        <source>{0} left</source>
+        <translation>{0} 남음</translation>
     </message>
 </context>
 <context>
@@ -832,6 +963,14 @@
     <message>
         <source>Ask about all {0} pictures together</source>
         <translation>그림 {0}장을 함께 묻기</translation>
+    </message>
+    <message>
+        <source>{0} of {1}</source>
+        <translation>{1}장 중 {0}번째</translation>
+    </message>
+    <message>
+        <source>Picture {0}, {1} × {2}</source>
+        <translation>사진 {0}, {1} × {2}</translation>
     </message>
 </context>
 <context>
@@ -974,9 +1113,25 @@
         <source>Yes or no</source>
         <translation>예/아니요</translation>
     </message>
+    <message>
+        <source>Model: {0}</source>
+        <translation>모델: {0}</translation>
+    </message>
 </context>
 <context>
     <name>Reasons</name>
+    <message>
+        <source>part of the answer</source>
+        <translation>답에 쓰임</translation>
+    </message>
+    <message>
+        <source>{0} of {1} agree</source>
+        <translation>{1}개 중 {0}개 일치</translation>
+    </message>
+    <message>
+        <source>{0} of {1} say this</source>
+        <translation>{1}개 중 {0}개가 같은 말</translation>
+    </message>
     <message>
         <source>won {0} of {1} comparisons</source>
         <translation>비교 {1}번 중 {0}번 이김</translation>
@@ -1011,6 +1166,72 @@
     <message>
         <source>Draw a rectangle; Escape leaves</source>
         <translation>사각형을 그리세요. Esc는 나가기</translation>
+    </message>
+</context>
+<context>
+    <name>Scorers</name>
+    <message>
+        <source>likelihood</source>
+        <translation>가능도</translation>
+    </message>
+    <message>
+        <source>weakest token</source>
+        <translation>가장 약한 토큰</translation>
+    </message>
+    <message>
+        <source>agreement</source>
+        <translation>일치도</translation>
+    </message>
+    <message>
+        <source>agreement and likelihood</source>
+        <translation>일치도와 가능도</translation>
+    </message>
+    <message>
+        <source>the model compares</source>
+        <translation>모델이 비교</translation>
+    </message>
+    <message>
+        <source>the model compares once</source>
+        <translation>모델이 한 번 비교</translation>
+    </message>
+</context>
+<context>
+    <name>Searches</name>
+    <message>
+        <source>one answer in four stages</source>
+        <translation>네 단계로 답 하나</translation>
+    </message>
+    <message>
+        <source>the conclusion alone</source>
+        <translation>결론만</translation>
+    </message>
+    <message>
+        <source>one answer in its own words</source>
+        <translation>자유로운 답 하나</translation>
+    </message>
+    <message>
+        <source>best of {0} at each stage</source>
+        <translation>단계마다 {0}개 중 최선</translation>
+    </message>
+    <message>
+        <source>best of {0} whole answers</source>
+        <translation>전체 답 {0}개 중 최선</translation>
+    </message>
+    <message>
+        <source>best of {0} at each sentence</source>
+        <translation>문장마다 {0}개 중 최선</translation>
+    </message>
+    <message>
+        <source>best of {0}, going back where unsure</source>
+        <translation>{0}개 중 최선, 불확실하면 되돌아감</translation>
+    </message>
+    <message>
+        <source>, {0} of them kept</source>
+        <translation>, 그중 {0}개 유지</translation>
+    </message>
+    <message>
+        <source>{0}, by {1}</source>
+        <translation>{0}, 기준: {1}</translation>
     </message>
 </context>
 <context>
@@ -1397,6 +1618,28 @@
     <message>
         <source>Answer</source>
         <translation>답</translation>
+    </message>
+</context>
+<context>
+    <name>Teller</name>
+    <message>
+        <source>And {0} more that cannot be opened.</source>
+        <translation>그 밖에 열 수 없는 파일 {0}개.</translation>
+    </message>
+</context>
+<context>
+    <name>Texts</name>
+    <message>
+        <source>{0} s</source>
+        <translation>{0}초</translation>
+    </message>
+    <message>
+        <source>{0} min</source>
+        <translation>{0}분</translation>
+    </message>
+    <message>
+        <source>{0} h</source>
+        <translation>{0}시간</translation>
     </message>
 </context>
 </TS>

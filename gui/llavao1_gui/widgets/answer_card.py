@@ -75,8 +75,10 @@ class AnswerCard(Retranslated):
         self.facts.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         actions = row(self.facts, self.tree_button, self.again_button, self.copy_button, gap=2)
         actions.setStretch(0, 1)
+        asked = row(self.part, self.question, gap=10)
+        asked.setStretch(1, 1)
         inside = column(
-            row(self.part, self.question, gap=10),
+            asked,
             self.conclusion,
             self.problem,
             self.steps,
@@ -103,7 +105,7 @@ class AnswerCard(Retranslated):
     def retranslate(self) -> None:
         self.fold.name(self.tr("How it got there"), shown=True)
         self.fold.setStyleSheet("padding-left: 0")
-        self.tree_button.name(self.tr("Candidates"), tip=self.tr("What was weighed, and why"))
+        self.tree_button.name(self.tr("Candidates"), more=self.tr("What was weighed, and why"))
         self.again_button.name(self.tr("Ask again with another seed"))
         self.copy_button.name(self.tr("Copy the answer"))
         self.part.setAccessibleName(self.tr("The part that was asked about"))
@@ -227,10 +229,12 @@ class AnswerCard(Retranslated):
         counters = (exchange.trace or {}).get("counters", {})
         if counters.get("sampled_tokens"):
             parts.append(self.tr("{0} tokens").format(counters["sampled_tokens"]))
+        if exchange.request.get("model") == "demo":
+            parts.append(self.tr("demo model: knows shapes only"))
         if exchange.request.get("reused"):
             parts.append(self.tr("picture already read"))
         if exchange.request.get("seed"):
             parts.append(self.tr("seed {0}").format(exchange.request["seed"]))
-        if exchange.status == "stopped":
+        if exchange.status == "stopped" and exchange.conclusion:  # else `problem` says it
             parts.append(self.tr("stopped"))
         return " · ".join(parts)

@@ -32,9 +32,9 @@ class Banner(QFrame):
         self.action.hide()
         self.close_button = IconButton("close")
         self.close_button.clicked.connect(self.hide)
-        self.setLayout(row(self.text, self.action, self.close_button, margin=8))
-        layout = self.layout()
-        assert layout is not None
+        layout = row(self.text, self.action, self.close_button, margin=8)
+        layout.setStretch(0, 1)
+        self.setLayout(layout)
         layout.setAlignment(self.close_button, Qt.AlignmentFlag.AlignTop)
         self.hide()
 

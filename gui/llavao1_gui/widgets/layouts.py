@@ -21,6 +21,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from llavao1_gui.state.tips import tip
 from llavao1_gui.widgets.icons import icon
 
 Layout = TypeVar("Layout", bound=QBoxLayout)
@@ -139,6 +140,30 @@ def decision_box(dialog: QDialog, restore: Callable[[], object]) -> QDialogButto
     return box
 
 
+def set_tip(widget: QWidget, text: str) -> None:
+    """Foreign text as a tooltip for those who see it, and as plain text for those who do not: a
+    tooltip that is markup would be read out as markup."""
+    widget.setToolTip(tip(text))
+    widget.setAccessibleDescription(text)
+
+
+class StatusLabel(QLabel):
+    """A value that is read out with what it is: a name alone would hide it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self._what = ""
+
+    def name(self, what: str) -> None:
+        self._what = what
+        self.setText(self.text())
+
+    def setText(self, text: str) -> None:  # noqa: N802
+        super().setText(text)
+        self.setAccessibleName(f"{self._what}: {text}")
+
+
 class IconButton(QToolButton):
     """An icon with a name for those who do not see it, and a tip for those who do."""
 
@@ -159,9 +184,9 @@ class IconButton(QToolButton):
         self._icon = name
         self.refresh()
 
-    def name(self, text: str, *, tip: str = "", shown: bool = False) -> None:
+    def name(self, text: str, *, more: str = "", shown: bool = False) -> None:
         self.setAccessibleName(text)
-        self.setToolTip(tip or text)
+        self.setToolTip(more or text)
         if shown:
             self.setText(text)
             self.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)

@@ -19,7 +19,6 @@ from PySide6.QtWidgets import (
 
 from llavao1_gui.state.messages import Foreseen, Progress
 from llavao1_gui.state.servers import host, is_server
-from llavao1_gui.state.tips import tip
 from llavao1_gui.widgets.layouts import (
     Fold,
     RetranslatedDialog,
@@ -30,9 +29,10 @@ from llavao1_gui.widgets.layouts import (
     row,
     scrolled,
     set_role,
+    set_tip,
 )
 from llavao1_gui.widgets.placing import open_dialog
-from llavao1_gui.widgets.texts import size_text
+from llavao1_gui.widgets.texts import duration_text, size_text
 
 REAL_MODEL = "Xkev/Llama-3.2V-11B-cot"
 QUANTS = ("Q4_K_M", "Q4_K_S", "Q5_K_M", "Q6_K", "Q8_0", "Q4_0", "IQ4_XS", "F16")
@@ -137,10 +137,9 @@ class ModelsDialog(RetranslatedDialog):
         disk = self.tr("Downloads {0} and keeps {1}; {2} are free on the disk.").format(
             size_text(found.download), size_text(found.kept), size_text(found.disk_free)
         )
-        # Two digits: it is an estimate, and read as one.
         speed = self.tr(
-            "Expect about {0} s to read a picture on this processor, then {1} tokens a second."
-        ).format(f"{found.picture_seconds:.2g}", f"{found.tokens_per_second:.2g}")
+            "Expect about {0} to read a picture on this processor, then {1} tokens a second."
+        ).format(duration_text(found.picture_seconds), f"{found.tokens_per_second:.2g}")
         end = "" if fits else self.tr("It does not fit here now: free some memory or disk first.")
         self.real_facts.setText("\n".join(filter(None, (disk, memory, speed, end))))
         set_role(self.real_facts, "plain" if fits else "bad")
@@ -219,14 +218,15 @@ class ModelsDialog(RetranslatedDialog):
             )
         )
         self.server.setAccessibleName(self.tr("Address of a server"))
-        self.server.setToolTip(
-            tip(
+        set_tip(
+            self.server,
+            (
                 self.tr(
                     "A server of OpenAI's protocol: llama.cpp's, vLLM, SGLang, or llavao1-edge "
                     "serve. The search stays here. After # its model's name, where it has several. "
                     "A key is taken from LLAVAO1_SERVER_KEY."
                 )
-            )
+            ),
         )
         self.server_button.setText(self.tr("Use a server…"))
         self.cancel_button.setText(self.tr("Cancel"))
@@ -362,7 +362,7 @@ class ModelsDialog(RetranslatedDialog):
             parts.insert(1, done.format(size_text(progress.done), size_text(progress.total)))
             if speed > 0:
                 left = (progress.total - progress.done) / speed
-                parts.append(self.tr("{0} s left").format(f"{left:.0f}"))
+                parts.append(self.tr("{0} left").format(duration_text(left)))
         else:
             self.bar.setRange(0, 0)
         self.doing.setText(" · ".join(parts))

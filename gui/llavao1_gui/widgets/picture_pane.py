@@ -23,6 +23,7 @@ from llavao1_gui.widgets.layouts import (
     label,
     row,
     scrolled,
+    set_tip,
 )
 from llavao1_gui.widgets.picture_view import PictureView
 
@@ -111,6 +112,7 @@ class PicturePane(Retranslated):
         self.sight_text = label(role="faint", wrap=True)
         self.sight_text.hide()
         self.strip = QListWidget()
+        self.strip.setObjectName("strip")
         self.strip.setFlow(QListWidget.Flow.LeftToRight)
         self.strip.setViewMode(QListWidget.ViewMode.IconMode)
         self.strip.setWrapping(False)
@@ -152,7 +154,7 @@ class PicturePane(Retranslated):
     def retranslate(self) -> None:
         self.open_button.name(self.tr("Open pictures"))
         self.crop_button.name(
-            self.tr("Ask about a part"), tip=self.tr("Draw a rectangle to ask about a part")
+            self.tr("Ask about a part"), more=self.tr("Draw a rectangle to ask about a part")
         )
         self.eye_button.name(self.tr("What the model sees"))
         self.fit_button.name(self.tr("Fit the picture"))
@@ -166,7 +168,10 @@ class PicturePane(Retranslated):
 
     def add(self, name: str, image: QImage) -> None:
         """At the end of the strip, which shows itself from the second picture on."""
-        item = QListWidgetItem(QIcon(QPixmap.fromImage(image)), "")
+        pixels = QPixmap.fromImage(image)
+        icon = QIcon(pixels)
+        icon.addPixmap(pixels, QIcon.Mode.Selected)  # Qt would tint it: the colours are the picture
+        item = QListWidgetItem(icon, "")
         item.setToolTip(tip(name))
         item.setData(Qt.ItemDataRole.AccessibleTextRole, name)
         with QSignalBlocker(self.strip):
@@ -207,8 +212,11 @@ class PicturePane(Retranslated):
         self.show_sight_text("")
         self.view.show_picture(image, width, height)
         shown = self.name.fontMetrics().elidedText(name, Qt.TextElideMode.ElideMiddle, 220)
-        self.name.setText(f"{shown}  {width} × {height}")
-        self.name.setToolTip(tip(name))
+        n = self.strip.count()
+        where = self.tr("{0} of {1}").format(at + 1, n) if n > 1 else ""
+        self.name.setText("  ".join(filter(None, (shown, f"{width} × {height}", where))))
+        set_tip(self.name, name)
+        self.view.setAccessibleName(self.tr("Picture {0}, {1} × {2}").format(name, width, height))
 
     def _select(self, at: int) -> None:
         with QSignalBlocker(self.strip):

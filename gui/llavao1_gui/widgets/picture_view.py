@@ -10,13 +10,14 @@ from PySide6.QtGui import (
     QKeyEvent,
     QMouseEvent,
     QPainter,
+    QPainterPath,
     QPaintEvent,
     QPen,
     QPixmap,
     QResizeEvent,
     QWheelEvent,
 )
-from PySide6.QtWidgets import QSizePolicy, QWidget
+from PySide6.QtWidgets import QLabel, QSizePolicy, QWidget
 
 from llavao1_gui.state.sight import Sight
 from llavao1_gui.widgets import theme
@@ -29,7 +30,7 @@ SOON_MS = 150  # sharper pixels are asked for when the hand rests
 Part = tuple[int, int, int, int]
 
 
-class PictureView(QWidget):
+class PictureView(QLabel):
     """part_chosen: left, top, right, bottom in original pixels, or None. sharper_wanted: what is
     looked at closer than the pixels at hand allow."""
 
@@ -38,6 +39,7 @@ class PictureView(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self.setPixmap(QPixmap(1, 1))  # with one, a screen reader calls it a graphic, not nothing
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setMinimumSize(120, 72)
@@ -200,14 +202,10 @@ class PictureView(QWidget):
         if part is None:
             return
         target, chosen = self.target(), self._on_screen(part)
-        shade = QColor(0, 0, 0, 120)
-        for edge in (
-            QRectF(target.topLeft(), QPointF(target.right(), chosen.top())),
-            QRectF(QPointF(target.left(), chosen.bottom()), target.bottomRight()),
-            QRectF(QPointF(target.left(), chosen.top()), chosen.bottomLeft()),
-            QRectF(chosen.topRight(), QPointF(target.right(), chosen.bottom())),
-        ):
-            painter.fillRect(edge, shade)
+        around = QPainterPath()  # one shape: rectangles side by side leave hairlines between them
+        around.addRect(target)
+        around.addRect(chosen)
+        painter.fillPath(around, QColor(0, 0, 0, 120))
         outline(painter, [chosen])
 
     def _paint_sight(self, painter: QPainter, sight: Sight) -> None:

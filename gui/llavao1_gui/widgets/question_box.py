@@ -9,8 +9,10 @@ from PySide6.QtWidgets import (
     QFrame,
     QLabel,
     QLineEdit,
+    QMenu,
     QPlainTextEdit,
     QSizePolicy,
+    QToolButton,
     QWidget,
 )
 
@@ -24,6 +26,7 @@ from llavao1_gui.widgets.layouts import (
     column,
     label,
     row,
+    set_tip,
     show_chip,
 )
 from llavao1_gui.widgets.texts import preset_help, preset_name
@@ -106,7 +109,12 @@ class QuestionBox(Retranslated):
             self.preset, self.form_kind, self.choices, None, self.stop_button, self.ask_button
         )
         frame.setLayout(column(self._part_row, self.field, controls, margin=8, gap=6))
-        self.setLayout(column(frame, self.hint, gap=4))
+        self.model_button = QToolButton()
+        self.model_button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.model_button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextOnly)
+        self.models = QMenu(self)
+        self.model_button.setMenu(self.models)
+        self.setLayout(column(frame, row(self.model_button, None, self.hint), gap=4))
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         self._busy = False
         self.field.asked.connect(self._ask)
@@ -161,6 +169,12 @@ class QuestionBox(Retranslated):
             return ("answer", str(kind))
         parts = [part.strip() for part in self.choices.text().split(",") if part.strip()]
         return ("choices", ",".join(parts)) if parts else None
+
+    def set_model(self, text: str, more: str) -> None:
+        """What answers; more: where it runs."""
+        self.model_button.setText(f"{text} ▾")
+        self.model_button.setAccessibleName(self.tr("Model: {0}").format(text))
+        set_tip(self.model_button, more)
 
     def set_preset(self, name: str) -> None:
         self.preset.setCurrentIndex(max(0, self.preset.findData(name)))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from PySide6.QtCore import QCoreApplication
 
 
@@ -57,3 +60,42 @@ def duration_text(seconds: float) -> str:
     if seconds < 90 * 60:
         return QCoreApplication.translate("Texts", "{0} min").format(round(seconds / 60))
     return QCoreApplication.translate("Texts", "{0} h").format(round(seconds / 3600))
+
+
+def score_text(score: float) -> str:
+    """Three decimals; what rounds to nothing is 0, not -0.000."""
+    text = f"{score:.3f}"
+    return "0" if float(text) == 0 else text
+
+
+def scorer_name(name: str) -> str:
+    """A scorer in words of people; its own name for one that is not known."""
+    translate = QCoreApplication.translate
+    return {
+        "logprob": translate("Scorers", "likelihood"),
+        "min-logprob": translate("Scorers", "weakest token"),
+        "agreement": translate("Scorers", "agreement"),
+        "combined": translate("Scorers", "agreement and likelihood"),
+        "judge": translate("Scorers", "the model compares"),
+        "judge-reference": translate("Scorers", "the model compares once"),
+    }.get(name, name)
+
+
+def search_text(strategy: str, options: Mapping[str, Any]) -> str:
+    """How was searched: `best of 4 at each stage, by agreement`."""
+    translate = QCoreApplication.translate
+    known = {
+        "staged": translate("Searches", "one answer in four stages"),
+        "direct": translate("Searches", "the conclusion alone"),
+        "free": translate("Searches", "one answer in its own words"),
+        "stage-beam": translate("Searches", "best of {0} at each stage"),
+        "best-of-n": translate("Searches", "best of {0} whole answers"),
+        "sentence-beam": translate("Searches", "best of {0} at each sentence"),
+        "retrace": translate("Searches", "best of {0}, going back where unsure"),
+    }
+    said = known.get(strategy, strategy).format(options.get("candidates", ""))
+    if options.get("keep", 1) != 1:
+        said += translate("Searches", ", {0} of them kept").format(options["keep"])
+    scorer = options.get("scorer")
+    by = translate("Searches", "{0}, by {1}")
+    return by.format(said, scorer_name(str(scorer))) if scorer else said

@@ -60,15 +60,17 @@ QListView, QTableView, QPlainTextEdit, QTextBrowser, QLineEdit, QSpinBox, QDoubl
 QComboBox, QKeySequenceEdit {{
   background: {surface}; border: 1px solid {line}; border-radius: 6px; padding: 3px 6px;
   selection-background-color: {accent}; selection-color: {on_accent}; }}
-QListView#history {{ background: transparent; border: none; padding: 0; }}
+QListView#history {{ background: transparent; border: 1px solid transparent; padding: 0; }}
 QListView::item {{ border-radius: 6px; padding: 6px; color: {text}; }}
 QListView::item:hover {{ background: {raised}; }}
 QListView::item:selected {{ background: {note_back}; color: {text};
   border-left: 3px solid {accent}; }}
+QListView#strip::item {{ border: 2px solid transparent; padding: 3px; }}
+QListView#strip::item:selected {{ background: transparent; border: 2px solid {accent}; }}
 QLineEdit:focus, QPlainTextEdit:focus, QTextBrowser:focus, QSpinBox:focus, QDoubleSpinBox:focus,
 QComboBox:focus, QListView:focus, QTableView:focus, QKeySequenceEdit:focus {{
   border: 1px solid {accent}; }}
-QListView#history:focus, #question:focus, #answerText:focus {{ border: none; }}
+#question:focus {{ border: none; }}
 QHeaderView::section {{ background: {back}; color: {faint}; border: none;
   border-bottom: 1px solid {line}; padding: 4px 6px; }}
 QTableView {{ gridline-color: {line}; padding: 0; }}

@@ -14,12 +14,12 @@ from PySide6.QtGui import (
     QKeySequence,
     QResizeEvent,
 )
-from PySide6.QtWidgets import QLabel, QMainWindow, QMenu, QSplitter, QWidget
+from PySide6.QtWidgets import QMainWindow, QMenu, QSplitter, QWidget
 
 from llavao1_gui.widgets.actions import ACTIONS, MENUS, action_text, menu_text
 from llavao1_gui.widgets.answer_pane import AnswerPane
 from llavao1_gui.widgets.given import may_hold_picture, out_of_reach, pictures_in
-from llavao1_gui.widgets.layouts import Translated
+from llavao1_gui.widgets.layouts import StatusLabel, Translated
 from llavao1_gui.widgets.picture_pane import PicturePane
 from llavao1_gui.widgets.placing import open_window, restore, state_of
 from llavao1_gui.widgets.sidebar import Sidebar
@@ -50,7 +50,7 @@ class MainWindow(Translated, QMainWindow):
         self.picture.setMinimumWidth(300)
         self.answers.setMinimumWidth(340)
         self.setCentralWidget(self.split)
-        self.model_label, self.state_label = QLabel(), QLabel()
+        self.model_label, self.state_label = StatusLabel(), StatusLabel()
         self.statusBar().addWidget(self.state_label, 1)
         self.statusBar().addPermanentWidget(self.model_label)
         self.statusBar().setSizeGripEnabled(False)
@@ -103,8 +103,8 @@ class MainWindow(Translated, QMainWindow):
             menu.setTitle(menu_text(name))
         for name, action in self.actions_by_name.items():
             action.setText(action_text(name))
-        self.model_label.setAccessibleName(self.tr("Model"))
-        self.state_label.setAccessibleName(self.tr("State"))
+        self.model_label.name(self.tr("Model"))
+        self.state_label.name(self.tr("State"))
 
     def set_sidebar(self, shown: bool) -> None:
         self._sidebar_wanted = shown

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QImage
 
 from llavao1_edge.errors import LlavaError, PictureError
 from llavao1_edge.images import open_picture, read_picture
+from llavao1_gui.state.demo_world import is_of_demo_world
 from llavao1_gui.state.history import History
 from llavao1_gui.work.background import Background
 
@@ -29,6 +31,7 @@ class LoadedPicture:
     thumbnail: QImage
     width: int
     height: int
+    of_demo_world: bool  # whether the demo model can know what it shows
 
 
 class PictureLoader(QObject):
@@ -74,8 +77,11 @@ class PictureLoader(QObject):
             opened = open_picture(data, name=name)
             digest = self._history.keep_picture(data)
             image = to_qimage(opened.image, longest=SHOWN)
-            small = to_qimage(opened.image, longest=THUMBNAIL)
-            return LoadedPicture(digest, name, small, opened.width, opened.height), image
+            small = _reduced(opened.image, THUMBNAIL)
+            known = is_of_demo_world(np.asarray(small))
+            thumbnail = to_qimage(small, longest=THUMBNAIL)
+            size = (opened.width, opened.height)
+            return LoadedPicture(digest, name, thumbnail, *size, known), image
         except LlavaError as error:
             return error
         except Exception as error:  # too little memory, say: the window goes on
@@ -90,11 +96,16 @@ def _looked(path: Path, part: Part | None) -> QImage:
         return QImage()
 
 
+def _reduced(image: Image.Image, longest: int) -> Image.Image:
+    share = longest / max(image.size)
+    if share >= 1:
+        return image
+    size = (max(1, round(image.width * share)), max(1, round(image.height * share)))
+    return image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+
+
 def to_qimage(image: Image.Image, *, longest: int) -> QImage:
     """RGB, its longer side at most `longest` pixels."""
-    share = longest / max(image.size)
-    if share < 1:
-        size = (max(1, round(image.width * share)), max(1, round(image.height * share)))
-        image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+    image = _reduced(image, longest)
     width, height = image.size
     return QImage(image.tobytes(), width, height, width * 3, QImage.Format.Format_RGB888).copy()

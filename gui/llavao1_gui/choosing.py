@@ -1,0 +1,105 @@
+"""The model beside the question: which one answers, and the way to another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from PySide6.QtCore import QCoreApplication, QObject
+from PySide6.QtGui import QAction
+
+from llavao1_edge.errors import LlavaError
+from llavao1_gui.pictures import Pictures
+from llavao1_gui.state import messages as m
+from llavao1_gui.state.preferences import Preferences
+from llavao1_gui.state.servers import host, is_server
+from llavao1_gui.telling import Teller, Topic
+from llavao1_gui.widgets.layouts import set_tip
+from llavao1_gui.widgets.window import MainWindow
+
+DEMO = "demo"
+
+
+class Shell(Protocol):
+    """What it needs of the application."""
+
+    window: MainWindow
+    pictures: Pictures
+    preferences: Preferences
+    loaded: m.Loaded | None
+    teller: Teller
+
+    def change(self, **values: Any) -> None: ...
+
+    def act(self, name: str) -> None: ...
+
+
+class ModelChoice(QObject):
+    def __init__(self, app: Shell, parent: QObject) -> None:
+        super().__init__(parent)
+        self.app = app
+        app.window.answers.box.models.aboutToShow.connect(self._fill)
+
+    def show(self) -> None:
+        """The model in use, in the status bar and beside the question."""
+        window, name, loaded = self.app.window, self.app.preferences.model, self.app.loaded
+        known = loaded if loaded is not None and loaded.model == name else None
+        long = _long_name(name)
+        window.model_label.setText(f"{long} · {known.device}" if known else long)
+        set_tip(window.model_label, "\n".join(known.memory) if known else "")
+        short = self.tr("Demo: shapes only") if name == DEMO else _long_name(name)
+        window.answers.box.set_model(short, known.device if known else "")
+        self.tell_limits()
+
+    def tell_limits(self) -> None:
+        """Where the picture is visibly not of the demo's world, that is said before the answer."""
+        picture, teller = self.app.pictures.active, self.app.teller
+        strange = picture is not None and not picture.of_demo_world
+        if not (strange and self.app.preferences.model == DEMO):
+            teller.no_news(Topic.WORLD)
+            return
+        teller.tell(
+            self.tr(
+                "This does not look like coloured shapes, the only thing that the demo model knows."
+                " Its answer will be a guess."
+            ),
+            action=self.tr("Get the real model…"),
+            acted=lambda: self.app.act("models"),
+            topic=Topic.WORLD,
+        )
+
+    def _fill(self) -> None:
+        """What is on this computer now."""
+        from llavao1_edge.store.catalogue import Store
+
+        menu, current = self.app.window.answers.box.models, self.app.preferences.model
+        menu.clear()
+        names = [DEMO]
+        try:
+            names += [entry.name for entry in Store().entries()]
+        except LlavaError as error:
+            self.app.teller.tell(str(error), bad=True)
+        if current not in names:
+            names.append(current)
+        for name in names:
+            made = self._add(_long_name(name), lambda name=name: self.app.change(model=name))  # type: ignore[misc]
+            made.setCheckable(True)
+            made.setChecked(name == current)
+        menu.addSeparator()
+        if names == [DEMO]:
+            self._add(self.tr("Get the real model…"), lambda: self.app.act("models"))
+        self._add(self.tr("Models…"), lambda: self.app.act("models"))
+
+    def _add(self, text: str, chosen: Callable[[], object]) -> QAction:
+        made = QAction(text, self.app.window.answers.box.models)
+        made.triggered.connect(lambda: chosen())
+        self.app.window.answers.box.models.addAction(made)
+        return made
+
+
+def _long_name(name: str) -> str:
+    translate = QCoreApplication.translate
+    if is_server(name):
+        return translate("ModelChoice", "Pictures are sent to {0}").format(host(name))
+    return translate("ModelChoice", "Demo model") if name == DEMO else Path(name).stem

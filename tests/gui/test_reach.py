@@ -1,0 +1,108 @@
+"""What screen readers meet, and the model beside the question."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from PySide6.QtCore import QObject, Qt
+from PySide6.QtGui import QAccessible, QAccessibleInterface
+
+from llavao1_gui import dialogs
+from tests.gui.conftest import OTHER, SHAPES, Window
+
+Make = Callable[..., Window]
+
+
+# --- for those who do not see it ------------------------------------------------------------------
+def accessible(widget: QObject) -> Iterator[QAccessibleInterface]:
+    """A window's tree as a screen reader walks it, visible things only."""
+    found = QAccessible.queryAccessibleInterface(widget)
+    waiting = [found]
+    while waiting:
+        here = waiting.pop()
+        if here is None or here.state().invisible:
+            continue
+        yield here
+        waiting += [here.child(at) for at in range(here.childCount())]
+
+
+def test_everything_has_a_name_a_role_and_no_markup(make_window: Make) -> None:
+    window = make_window({"logprobs": {"There are two shapes.": -0.1}})
+    window.open(SHAPES, OTHER)
+    exchange = window.ask("How many?")
+    tree = dialogs.candidates(window.app, exchange)
+    assert tree is not None
+    shown = [window.window, tree, dialogs.settings(window.app), dialogs.models(window.app).dialog]
+    texts = QAccessible.Text
+    roles = QAccessible.Role
+    for widget in shown:
+        for found in accessible(widget):
+            name, more = found.text(texts.Name), found.text(texts.Description)
+            assert "<" not in more, (name, more)
+            if found.role() in (roles.Button, roles.ComboBox, roles.EditableText, roles.Graphic):
+                assert name, (found.role(), found.object())
+    names = {(found.role(), found.text(texts.Name)) for one in shown for found in accessible(one)}
+    assert (roles.StaticText, "State: Ready") in names
+    assert (roles.Graphic, f"Picture {SHAPES.name}, 480 × 480") in names
+    candidates = [name for role, name in names if role is roles.Button and "of 4" in name]
+    assert len(candidates) == len(tree.tree.boxes) == 7
+    assert any(name.endswith("part of the answer") for name in candidates)
+    for dialog in shown[1:]:
+        dialog.close()
+
+
+def test_the_end_of_an_answer_is_announced(
+    make_window: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(
+        QAccessible, "updateAccessibility", lambda event: said.append(event.message())
+    )
+    window = make_window()
+    window.open(SHAPES)
+    window.ask("How many?")
+    assert "The answer: 3" in said
+
+
+# --- the model beside the question ----------------------------------------------------------------
+def test_the_demo_says_what_it_does_not_know(make_window: Make, tmp_path: Path) -> None:
+    noise = Image.effect_noise((400, 300), 80).convert("RGB")
+    noise.save(tmp_path / "photograph.png")
+    window = make_window()
+    box = window.window.answers.box
+    assert box.model_button.text() == "Demo: shapes only ▾"
+    window.open(SHAPES)
+    assert window.banner == ""
+    window.open(tmp_path / "photograph.png")
+    window.pictures.activate(1)
+    assert "does not look like coloured shapes" in window.banner
+    window.ask("What is this?")
+    assert "knows shapes only" in window.cards[0].facts.text()
+    assert "does not look like" in window.banner
+    window.pictures.activate(0)
+    assert window.banner == ""
+    window.pictures.activate(1)
+    window.qtbot.mouseClick(window.window.answers.banner.action, Qt.MouseButton.LeftButton)
+    assert window.app.models_desk is not None
+    assert window.app.models_desk.dialog.isVisible()
+    window.app.models_desk.dialog.close()
+
+
+def test_a_model_is_chosen_beside_the_question(make_window: Make, tmp_path: Path) -> None:
+    window = make_window()
+    window.open(SHAPES)
+    menu = window.window.answers.box.models
+    menu.aboutToShow.emit()
+    assert [action.text() for action in menu.actions()] == [
+        "Demo model", "", "Get the real model…", "Models…",
+    ]  # fmt: skip
+    window.app.change(model=str(tmp_path / "Other-Q4_K_M.gguf"))
+    assert window.window.answers.box.model_button.text() == "Other-Q4_K_M ▾"
+    menu.aboutToShow.emit()
+    chosen = {action.text(): action for action in menu.actions() if action.isCheckable()}
+    assert [name for name, action in chosen.items() if action.isChecked()] == ["Other-Q4_K_M"]
+    chosen["Demo model"].trigger()
+    assert window.app.preferences.model == "demo"

@@ -237,6 +237,8 @@ class App(QObject):
     def _answered(self, exchange: Exchange) -> None:
         """Said aloud for those who do not see it."""
         self.teller.no_news(Topic.QUESTION)
+        if not self.window.isActiveWindow():
+            self.application.alert(self.window)
         said = QAccessibleAnnouncementEvent(
             self.window, self.tr("The answer: {0}").format(exchange.conclusion)
         )

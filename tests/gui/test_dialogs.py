@@ -409,7 +409,7 @@ def test_a_text_that_a_catalogue_lacks_is_noticed(
     (tmp_path / "ko.ts").write_text(lacking, encoding="utf-8")
     monkeypatch.setattr(catalogues, "FOLDER", tmp_path)
     found = catalogues.problems()
-    assert "ko.ts: new text ('App', 'Undo')" in found
+    assert "ko.ts: new text ('Kept', 'Undo')" in found
 
 
 def test_every_placeholder_is_translated() -> None:

@@ -106,3 +106,55 @@ def test_a_model_is_chosen_beside_the_question(make_window: Make, tmp_path: Path
     assert [name for name, action in chosen.items() if action.isChecked()] == ["Other-Q4_K_M"]
     chosen["Demo model"].trigger()
     assert window.app.preferences.model == "demo"
+
+
+# --- thinking is the show -------------------------------------------------------------------------
+def test_the_stage_that_is_written_streams_in_the_card(make_window: Make) -> None:
+    window = make_window({"token_s": 0.01})
+    window.open(SHAPES)
+    window.type("How many?")
+    card = window.cards[0]
+    seen: list[tuple[str, int]] = []
+
+    def done() -> bool:
+        if card.thought.isVisible():
+            seen.append((card.thought.accessibleName(), card.bar.value()))
+        return not window.talk.busy
+
+    window.wait(done)
+    texts = [text for text, _ in seen]
+    assert any("look at the picture" in text for text in texts)
+    assert any("two, three" in text for text in texts)
+    values = [value for _, value in seen]
+    assert len(set(values)) > 6  # the bar moves with the tokens
+    assert values == sorted(values)
+    assert not card.thought.isVisible()  # folded to the conclusion
+    assert card.conclusion.markdown == "3"
+
+
+def test_a_very_long_question_is_folded(make_window: Make) -> None:
+    window = make_window()
+    window.open(SHAPES)
+    long = "Is this a circle? " * 1000
+    window.app.ask(long)
+    window.wait(lambda: not window.talk.busy)
+    card = window.cards[0]
+    assert card.question.height() < 200
+    assert card.whole_question.isVisible()
+    card.whole_question.button.click()
+    assert card.whole_question.inside.text() == long.strip()
+    assert window.ask("Short?").question == "Short?"
+    assert not window.cards[1].whole_question.isVisible()
+
+
+def test_a_long_conclusion_is_set_for_reading(make_window: Make) -> None:
+    said = "It is a circle. " * 30
+    window = make_window({"texts": {"summary": ["s"], "caption": ["c"], "reasoning": ["r"],
+                                    "conclusion": [said]}})  # fmt: skip
+    window.open(SHAPES)
+    window.ask("What?")
+    long = window.cards[0].conclusion.font().pointSizeF()
+    other = make_window()
+    other.open(SHAPES)
+    other.ask("What?")
+    assert long < other.cards[0].conclusion.font().pointSizeF()

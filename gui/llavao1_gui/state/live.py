@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from llavao1_gui.state.messages import (
 )
 
 STUCK_S = 2.0  # a stop takes a token; after this an engine is suspected to be stuck
+TYPICAL_TOKENS = 60  # of a candidate in a stage
 WINDOW_S = 2.0  # tokens per second are those of the last two seconds
 NAMES = tuple(stage.name for stage in STAGES)
 
@@ -45,6 +47,7 @@ class LiveAnswer:
     candidates: int = 0
     finished: int = 0
     tokens: int = 0
+    stage_tokens: int = 0
     comparisons: int = 0
     returns: int = 0
     reused: bool | None = None
@@ -96,6 +99,15 @@ class LiveAnswer:
         if not self._recent:
             return 0.0
         return sum(n for _, n in self._recent) / max(0.2, now - self._recent[0][0])
+
+    @property
+    def stage_share(self) -> float:
+        """How far the stage is: candidates that are done, and between them an honest guess that
+        grows with every token and never arrives."""
+        if not self.candidates:
+            return 0.0
+        guess = 0.9 * (1 - math.exp(-self.stage_tokens / (TYPICAL_TOKENS * self.candidates)))
+        return max(self.finished / self.candidates, guess)
 
     @property
     def seconds_left(self) -> float | None:
@@ -152,10 +164,12 @@ class LiveAnswer:
             self._texts.clear()
         self.phase, self.stage = "writing", message.stage
         self.candidates, self.finished, self.comparisons = message.candidates, 0, 0
+        self.stage_tokens = 0
 
     def _grow(self, message: Text) -> None:
         self.phase = "writing"
         self.tokens += message.tokens
+        self.stage_tokens += message.tokens
         self._recent.append((self.clock(), message.tokens))
         for candidate, text in message.grown:
             self._texts[candidate] = self._texts.get(candidate, "") + text

@@ -8,7 +8,9 @@ from PySide6.QtWidgets import QFrame, QLabel, QProgressBar, QSizePolicy, QVBoxLa
 
 from llavao1_gui.state.history import Exchange
 from llavao1_gui.state.live import NAMES, LiveAnswer
+from llavao1_gui.widgets.fading_text import FadingText
 from llavao1_gui.widgets.layouts import (
+    Fold,
     IconButton,
     Retranslated,
     column,
@@ -21,6 +23,9 @@ from llavao1_gui.widgets.rich_text import RichText
 from llavao1_gui.widgets.texts import duration_text, preset_name, stage_name
 
 BEFORE = NAMES[:3]
+CONCLUSION_SCALE = 1.6
+LONG_QUESTION = 600  # characters; the rest is folded away
+SHORT = 160  # characters; a longer conclusion is read, not seen at a glance
 LEAST_LEFT_S = 3  # less is not worth an estimate
 
 
@@ -52,7 +57,12 @@ class AnswerCard(Retranslated):
         self.live: LiveAnswer | None = None
         frame = QFrame()
         frame.setObjectName("card")
-        self.question = label(exchange.question, role="question", wrap=True, select=True)
+        self.question = label(role="question", wrap=True, select=True)
+        self.whole_question = Fold(label(exchange.question, wrap=True, select=True))
+        long = len(exchange.question) > LONG_QUESTION
+        start = f"{exchange.question[:LONG_QUESTION].rstrip()} …"
+        self.question.setText(start if long else exchange.question)
+        self.whole_question.setVisible(long)
         self.part = QLabel()
         self.part.hide()
         self.steps = label(role="faint")
@@ -60,7 +70,8 @@ class AnswerCard(Retranslated):
         self.bar = QProgressBar()
         self.bar.setTextVisible(False)
         self.bar.setRange(0, 100)
-        self.conclusion = RichText(scale=1.6)
+        self.thought = FadingText()
+        self.conclusion = RichText(scale=CONCLUSION_SCALE)
         self.problem = label(role="bad", wrap=True, select=True)
         self.notes = label(role="faint", wrap=True)
         self.fold = IconButton("folded", checkable=True)
@@ -79,11 +90,13 @@ class AnswerCard(Retranslated):
         asked.setStretch(1, 1)
         inside = column(
             asked,
+            self.whole_question,
             self.conclusion,
             self.problem,
             self.steps,
             self.bar,
             self.status,
+            self.thought,
             self.notes,
             row(self.fold, None, gap=0),
             self.details,
@@ -105,6 +118,7 @@ class AnswerCard(Retranslated):
     def retranslate(self) -> None:
         self.fold.name(self.tr("How it got there"), shown=True)
         self.fold.setStyleSheet("padding-left: 0")
+        self.whole_question.name(self.tr("The whole question"))
         self.tree_button.name(self.tr("Candidates"), more=self.tr("What was weighed, and why"))
         self.again_button.name(self.tr("Ask again with another seed"))
         self.copy_button.name(self.tr("Copy the answer"))
@@ -139,6 +153,7 @@ class AnswerCard(Retranslated):
         stages = live.stages if running and live is not None else exchange.stages
         said = stages.get("conclusion", "") if running else exchange.conclusion
         self.conclusion.setVisible(bool(said))
+        self.conclusion.set_scale(CONCLUSION_SCALE if len(said) <= SHORT else 1.15)
         self.conclusion.set_markdown(said)
         for stage, section in self.sections.items():
             if self.fold.isChecked():
@@ -156,7 +171,10 @@ class AnswerCard(Retranslated):
         self.copy_button.setEnabled(bool(exchange.conclusion or exchange.stages))
         self.tree_button.setEnabled(exchange.trace is not None)
         self.facts.setText("" if running else self._facts())
+        thinking = live.stages.get(live.stage, "") if running and live is not None else ""
+        self.thought.setVisible(bool(thinking) and not self.fold.isChecked() and not said)
         if running and live is not None:
+            self.thought.show_text(thinking)
             self._progress(live)
 
     def _unfold(self, opened: bool) -> None:
@@ -186,8 +204,7 @@ class AnswerCard(Retranslated):
         if live.phase in ("seeing", "prompt"):
             self.bar.setValue(round(100 * max(0.02, live.share)))
         else:
-            share = (live.finished / live.candidates) if live.candidates else 0
-            self.bar.setValue(round(100 * max(0.02, (max(0, at) + share) / len(NAMES))))
+            self.bar.setValue(round(100 * max(0.02, (max(0, at) + live.stage_share) / len(NAMES))))
         self.status.setText(self._status(live))
 
     def _status(self, live: LiveAnswer) -> str:

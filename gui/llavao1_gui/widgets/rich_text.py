@@ -9,13 +9,22 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from PySide6.QtCore import QByteArray, QRectF, QSize, Qt, QUrl, SignalInstance
-from PySide6.QtGui import QImage, QPainter, QResizeEvent, QTextCursor, QTextDocument
+from PySide6.QtGui import (
+    QImage,
+    QPainter,
+    QResizeEvent,
+    QTextBlockFormat,
+    QTextCursor,
+    QTextDocument,
+    QTextFormat,
+)
 from PySide6.QtSvg import QSvgRenderer
 from PySide6.QtWidgets import QSizePolicy, QTextBrowser, QWidget
 
 from llavao1_gui.state.formulas import Formula, extract
 from llavao1_gui.widgets import theme
 
+LINE_HEIGHT = 130.0  # percent of a font's own height, which has some room already
 LARGEST = 4096  # pixels: the longer side of a drawn formula; larger ones stay source
 JOINER = "\u2060"  # has no width
 
@@ -43,13 +52,20 @@ class RichText(QTextBrowser):
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.document().setDocumentMargin(0)
-        font = self.font()
-        font.setPointSizeF(font.pointSizeF() * scale)
-        self.setFont(font)
+        self._base, self._scale = self.font().pointSizeF(), 0.0
         self._text = ""
+        self.set_scale(scale)
         self.document().documentLayout().documentSizeChanged.connect(self._fit)
         if RichText.formulas is not None:
             RichText.formulas.ready.connect(self._draw_again)
+
+    def set_scale(self, scale: float) -> None:
+        """Of the application's font size."""
+        if scale != self._scale:
+            self._scale = scale
+            font = self.font()
+            font.setPointSizeF(self._base * scale)
+            self.setFont(font)
 
     def loadResource(self, kind: int, url: QUrl | str) -> Any:  # noqa: N802, ARG002 (Qt's)
         return QByteArray()
@@ -84,7 +100,19 @@ class RichText(QTextBrowser):
         )
         for formula in formulas:
             self._insert(formula)
+        self._space()
         self._fit()
+
+    def _space(self) -> None:
+        """Lines apart as in a book; not in code, where they belong together."""
+        shape = QTextBlockFormat()
+        shape.setLineHeight(LINE_HEIGHT, QTextBlockFormat.LineHeightTypes.ProportionalHeight.value)
+        block = self.document().begin()
+        while block.isValid():
+            if not block.blockFormat().hasProperty(QTextFormat.Property.BlockCodeFence):
+                cursor = QTextCursor(block)
+                cursor.mergeBlockFormat(shape)
+            block = block.next()
 
     def _insert(self, formula: Formula) -> None:
         cursor = self.document().find(formula.mark)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -121,5 +122,10 @@ class Link(QObject):
     def _words(self, code: int, status: QProcess.ExitStatus) -> str:
         lines = self._last_words.decode(errors="replace").strip().splitlines()
         said = lines[-1] if lines else ""
-        how = f"signal {code}" if status is QProcess.ExitStatus.CrashExit else f"exit code {code}"
+        if status is not QProcess.ExitStatus.CrashExit:
+            how = self.tr("exit code {0}").format(code)
+        elif code == signal.Signals.SIGTERM or code == getattr(signal, "SIGKILL", 9):
+            how = self.tr("something ended it; perhaps memory ran out")
+        else:
+            how = self.tr("it crashed")
         return f"{how}{': ' + said if said else ''}"

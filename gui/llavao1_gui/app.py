@@ -62,6 +62,8 @@ class App(QObject):
         RichText.formulas = self.formulas
         self.window = MainWindow(_samples(), self.preferences.shortcuts)
         self.window.place(self.preferences.layout)
+        thumbnail = self.history.shelf.thumbnail
+        self.window.sidebar.model.path_of = thumbnail
         script = ["--script", str(options.script)] if options.script else []
         self.link = Link("llavao1_gui.work.answering", script, self)
         self.pictures = Pictures(self.window, self.history, self)

@@ -105,7 +105,7 @@ def take(folder: Path, theme: str, language: str, scale: int) -> None:
     (home / "broken.jpg").write_bytes(b"no picture")
     app.pictures.add([home / "broken.jpg"])
     wait(lambda: window.answers.banner.isVisible())
-    talk._engine_ended("signal 9")
+    talk._engine_ended("it crashed")
     shoot("error")
     window.answers.banner.hide()
     settings = dialogs.settings(app)

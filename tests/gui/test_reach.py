@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from PySide6.QtCore import QObject, Qt
-from PySide6.QtGui import QAccessible, QAccessibleInterface
+from PySide6.QtCore import QDate, QDateTime, QLocale, QObject, Qt, QTime
+from PySide6.QtGui import QAccessible, QAccessibleInterface, QColor
 
 from llavao1_gui import dialogs
+from llavao1_gui.models.history import GROUP, SEARCHED, day_text
+from llavao1_gui.widgets import theme
 from tests.gui.conftest import OTHER, SHAPES, Window
 
 Make = Callable[..., Window]
@@ -158,3 +160,40 @@ def test_a_long_conclusion_is_set_for_reading(make_window: Make) -> None:
     other.open(SHAPES)
     other.ask("What?")
     assert long < other.cards[0].conclusion.font().pointSizeF()
+
+
+# --- the list of conversations --------------------------------------------------------------------
+def test_days_and_months_of_conversations() -> None:
+    today = QDate(2026, 3, 20)
+    now = QDateTime(today, QTime(12, 0)).toSecsSinceEpoch()
+    day = 24 * 3600
+    said = [day_text(now - age * day, today=today) for age in (0, 1, 3, 10, 30, 200)]
+    assert said[:3] == ["Today", "Yesterday", "This week"]
+    months = [QLocale().standaloneMonthName(month) for month in (3, 2, 9)]
+    assert said[3:] == [months[0], months[1], f"{months[2]} 2025"]
+
+
+def test_conversations_are_listed_with_their_pictures(make_window: Make) -> None:
+    window = make_window()
+    window.open(SHAPES)
+    window.ask("How many red circles are there in this picture, and how many are blue?")
+    window.open(OTHER)
+    window.pictures.activate(1)
+    window.ask("And here?")
+    sidebar = window.window.sidebar
+    model = sidebar.model
+    assert [model.data(model.index(row), GROUP) for row in range(2)] == ["Today", ""]
+    picture = Qt.ItemDataRole.DecorationRole
+    pictures = [model.data(model.index(row), picture) for row in range(2)]
+    assert all(not picture.isNull() for picture in pictures)
+    sidebar.search.setText("red CIRCLES")
+    assert model.rowCount() == 1
+    assert model.data(model.index(0), SEARCHED) == "red CIRCLES"
+    accent = QColor(theme.current().accent).getRgb()
+    shot = sidebar.list.grab().toImage()
+    marked = sum(
+        shot.pixelColor(x, y).getRgb() == accent
+        for x in range(shot.width())
+        for y in range(shot.height())
+    )
+    assert marked > 20  # what was searched for is drawn in the accent's colour

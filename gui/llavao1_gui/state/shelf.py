@@ -10,6 +10,7 @@ from pathlib import Path
 
 from llavao1_edge.files import write_whole
 
+THUMBNAIL = ".thumbnail"
 STRANGE_S = 24 * 3600  # another window may be about to ask about a picture that it has just opened
 
 
@@ -27,6 +28,14 @@ class Shelf:
         self._own.add(digest)
         return digest
 
+    def keep_thumbnail(self, digest: str, png: bytes) -> None:
+        """Beside its picture; one that cannot be written is missed in a list, and no more."""
+        with suppress(OSError):
+            write_whole(self.thumbnail(digest), png)
+
+    def thumbnail(self, digest: str) -> Path:
+        return self.folder / f"{digest}{THUMBNAIL}"
+
     def path(self, digest: str) -> Path:
         return self.folder / digest
 
@@ -41,10 +50,10 @@ class Shelf:
     def sweep(self, used: Collection[str]) -> None:
         """Takes away what is not in `used`. Files of other windows only after a day."""
         for path in list(self.folder.iterdir()):
-            if path.name in used:
+            name = path.name.removesuffix(THUMBNAIL)
+            if name in used:
                 continue
             with suppress(OSError):
-                strange = path.name not in self._own
+                strange = name not in self._own
                 if not (strange and self._clock() - path.stat().st_mtime < STRANGE_S):
                     path.unlink()
-                    self._own.discard(path.name)

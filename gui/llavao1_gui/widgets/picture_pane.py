@@ -123,7 +123,7 @@ class PicturePane(Retranslated):
         self.strip.hide()
         self.together = QCheckBox()
         self.together.hide()
-        self._several, self._flat = False, False
+        self._several, self._flat, self._about = False, False, ""
         tools = row(
             self.name, None, self.crop_button, self.eye_button, self.fit_button,
             self.open_button, self.remove_button, gap=2,
@@ -180,6 +180,7 @@ class PicturePane(Retranslated):
 
     def _show_strip(self) -> None:
         self.strip.setVisible(self.strip.count() > 1 and not self._flat)
+        self._show_name()
         self._show_together()
 
     def set_several(self, several: bool) -> None:
@@ -212,11 +213,15 @@ class PicturePane(Retranslated):
         self.show_sight_text("")
         self.view.show_picture(image, width, height)
         shown = self.name.fontMetrics().elidedText(name, Qt.TextElideMode.ElideMiddle, 220)
-        n = self.strip.count()
-        where = self.tr("{0} of {1}").format(at + 1, n) if n > 1 else ""
-        self.name.setText("  ".join(filter(None, (shown, f"{width} × {height}", where))))
+        self._about = f"{shown}  {width} × {height}"
+        self._show_name()
         set_tip(self.name, name)
         self.view.setAccessibleName(self.tr("Picture {0}, {1} × {2}").format(name, width, height))
+
+    def _show_name(self) -> None:
+        n, at = self.strip.count(), self.strip.currentRow()
+        where = self.tr("{0} of {1}").format(at + 1, n) if n > 1 and at >= 0 else ""
+        self.name.setText("  ".join(filter(None, (self._about, where))))
 
     def _select(self, at: int) -> None:
         with QSignalBlocker(self.strip):

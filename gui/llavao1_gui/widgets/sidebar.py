@@ -7,6 +7,7 @@ from PySide6.QtWidgets import QInputDialog, QLineEdit, QListView, QMenu, QWidget
 
 from llavao1_gui.models.history import HistoryModel
 from llavao1_gui.state.history import Conversation
+from llavao1_gui.widgets.history_rows import HistoryRows
 from llavao1_gui.widgets.layouts import IconButton, Retranslated, column, label, row
 
 
@@ -31,8 +32,9 @@ class Sidebar(Retranslated):
         self.list = QListView()
         self.list.setObjectName("history")
         self.list.setModel(self.model)
-        self.list.setUniformItemSizes(True)
-        self.list.setTextElideMode(Qt.TextElideMode.ElideRight)
+        self.list.setItemDelegate(HistoryRows(self.list))
+        self.list.setMouseTracking(True)
+        self.list.setVerticalScrollMode(QListView.ScrollMode.ScrollPerPixel)
         self.list.setEditTriggers(QListView.EditTrigger.NoEditTriggers)
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
@@ -57,7 +59,7 @@ class Sidebar(Retranslated):
     def show_conversations(
         self, found: list[Conversation], current: int | None, running: set[int]
     ) -> None:
-        self.model.show(found, running)
+        self.model.show(found, running, self.search.text().strip())
         self.select(current)
         self._tell_nothing()
 

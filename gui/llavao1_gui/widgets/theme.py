@@ -61,6 +61,7 @@ QComboBox, QKeySequenceEdit {{
   background: {surface}; border: 1px solid {line}; border-radius: 6px; padding: 3px 6px;
   selection-background-color: {accent}; selection-color: {on_accent}; }}
 QListView#history {{ background: transparent; border: 1px solid transparent; padding: 0; }}
+QListView#history::item {{ padding: 0; }}
 QListView::item {{ border-radius: 6px; padding: 6px; color: {text}; }}
 QListView::item:hover {{ background: {raised}; }}
 QListView::item:selected {{ background: {note_back}; color: {text};

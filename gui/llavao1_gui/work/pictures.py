@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,6 +81,9 @@ class PictureLoader(QObject):
             small = _reduced(opened.image, THUMBNAIL)
             known = is_of_demo_world(np.asarray(small))
             thumbnail = to_qimage(small, longest=THUMBNAIL)
+            buffer = io.BytesIO()
+            small.save(buffer, format="PNG")
+            self._history.shelf.keep_thumbnail(digest, buffer.getvalue())
             size = (opened.width, opened.height)
             return LoadedPicture(digest, name, thumbnail, *size, known), image
         except LlavaError as error:

@@ -11,26 +11,28 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QObject, QTimer
+from PySide6.QtCore import QObject, Qt, QTimer
 from PySide6.QtGui import (
     QAccessible,
     QAccessibleAnnouncementEvent,
     QGuiApplication,
-    QIcon,
-    QImage,
 )
 from PySide6.QtWidgets import QApplication, QFileDialog, QMessageBox
 
 from llavao1_edge.errors import LlavaError
 from llavao1_gui import dialogs
+from llavao1_gui.application import make_application, samples, show_failure
 from llavao1_gui.choosing import ModelChoice
 from llavao1_gui.conversations import Conversations
 from llavao1_gui.exporting import Exporter
+from llavao1_gui.instance import Door, hand_over
 from llavao1_gui.kept import Kept
 from llavao1_gui.options import CONFIG, DATA, build_parser, folder
+from llavao1_gui.picture_menu import PictureMenu
 from llavao1_gui.pictures import Pictures
 from llavao1_gui.state import messages as m
 from llavao1_gui.state import preferences as stored
+from llavao1_gui.state.batch import ENDINGS
 from llavao1_gui.state.history import Exchange, History
 from llavao1_gui.telling import Teller, Topic
 from llavao1_gui.translate import Language
@@ -40,7 +42,6 @@ from llavao1_gui.widgets.window import MainWindow
 from llavao1_gui.work.formulas import Formulas
 from llavao1_gui.work.link import Link
 
-ICON = Path(__file__).parent / "resources" / "llavao1-edge.svg"
 CLOSE_S = 2.0  # how long the end waits for another window's writing
 
 
@@ -58,9 +59,10 @@ class App(QObject):
         self.language.use(self.preferences.language)
         theme.apply(self.preferences.theme)
         self.history = History(folder(options.data, DATA, "data"))
+        self.door = Door(self.history.folder, self)
         self.formulas = Formulas(self)
         RichText.formulas = self.formulas
-        self.window = MainWindow(_samples(), self.preferences.shortcuts)
+        self.window = MainWindow(samples(), self.preferences.shortcuts)
         self.window.place(self.preferences.layout)
         thumbnail = self.history.shelf.thumbnail
         self.window.sidebar.model.path_of = thumbnail
@@ -75,7 +77,7 @@ class App(QObject):
         self.loaded: m.Loaded | None = None
         self.teller = Teller(self.window.answers.banner, self)
         self.kept, self.exporter = Kept(self), Exporter(self, self)
-        self.choice = ModelChoice(self, self)
+        self.choice, self.picture_menu = ModelChoice(self, self), PictureMenu(self, self)
         self._connect()
         self._show_model()
         self.refresh_history()
@@ -91,6 +93,7 @@ class App(QObject):
         window.triggered.connect(self.act)
         window.dropped.connect(self._take)
         window.refused.connect(self._refuse)
+        window.folder_dropped.connect(lambda folder: dialogs.batch(self).offer(folder))
         window.may_close = self.may_close
         window.closing.connect(self.close)
         window.picture.opened.connect(self.open_pictures)
@@ -121,6 +124,7 @@ class App(QObject):
         talk.candidates.connect(self.show_candidates)
         talk.busy_changed.connect(self._show_busy)
         self.link.ended.connect(self._unloaded)
+        self.door.opened.connect(self._come_forward)
         self.application.styleHints().colorSchemeChanged.connect(self._scheme_changed)
 
     # --- what the user does -------------------------------------------------------------------
@@ -144,6 +148,7 @@ class App(QObject):
             "question": window.answers.box.field.setFocus,
             "stop": talk.stop,
             "again": lambda: self._last(talk.again),
+            "edit": lambda: self._last(talk.edit),
             "copy": lambda: self._last(self.copy),
             "candidates": lambda: self._last(self.show_candidates),
             "search": self._search,
@@ -155,13 +160,21 @@ class App(QObject):
             "batch": lambda: dialogs.batch(self),
             "models": lambda: dialogs.models(self),
             "settings": lambda: dialogs.settings(self),
-            "shortcuts": lambda: dialogs.shortcuts(self),
+            "shortcuts": lambda: dialogs.keys(self),
             "about": lambda: dialogs.about(self),
         }
         actions[name]()
 
     def open_pictures(self) -> None:
-        names, _ = QFileDialog.getOpenFileNames(self.window, self.tr("Open pictures"))
+        """From the folder of last time."""
+        endings = " ".join(f"*{ending}" for ending in ENDINGS)
+        kinds = self.tr("Pictures ({0})").format(endings) + ";;" + self.tr("All files (*)")
+        names, _ = QFileDialog.getOpenFileNames(
+            self.window, self.tr("Open pictures"), self.preferences.layout.get("folder", ""), kinds
+        )
+        if names:
+            layout = {**self.preferences.layout, "folder": str(Path(names[0]).parent)}
+            self.preferences = replace(self.preferences, layout=layout)
         self.pictures.add([Path(name) for name in names])
 
     def paste(self) -> None:
@@ -246,6 +259,13 @@ class App(QObject):
         )
         QAccessible.updateAccessibility(said)
 
+    def _come_forward(self, paths: list[Path]) -> None:
+        """Somebody started the program again."""
+        self.window.setWindowState(self.window.windowState() & ~Qt.WindowState.WindowMinimized)
+        self.window.raise_()
+        self.window.activateWindow()
+        self._take(list(paths))
+
     def _told_problem(self, text: str, hint: str) -> None:
         self.teller.tell(f"{text}\n{hint}".strip(), bad=True, topic=Topic.QUESTION)
 
@@ -321,7 +341,9 @@ class App(QObject):
         self._show_model()
 
     def _remember_place(self) -> None:
-        self.preferences = replace(self.preferences, layout=self.window.layout_now())
+        self.preferences = replace(
+            self.preferences, layout={**self.preferences.layout, **self.window.layout_now()}
+        )
         with suppress(LlavaError):  # a place on the screen is not worth a word at the end
             stored.write(self.settings_path, self.preferences)
 
@@ -357,36 +379,9 @@ class App(QObject):
         if self.models_desk is not None:
             self.models_desk.close()
         self.link.close()
+        self.door.close()
         self.history.close()
         RichText.formulas = None
-
-
-def _samples() -> list[tuple[QImage, str]]:
-    from llavao1_edge import demo
-
-    return [(QImage(str(sample.picture)), sample.question) for sample in demo.samples()[:3]]
-
-
-def make_application() -> QApplication:
-    """The one application of this process."""
-    existing = QApplication.instance()
-    if isinstance(existing, QApplication):
-        return existing
-    QApplication.setStyle("Fusion")
-    application = QApplication(["llavao1-edge"])
-    application.setApplicationName("llavao1-edge")
-    application.setDesktopFileName("llavao1-edge")
-    application.setWindowIcon(QIcon(str(ICON)))
-    return application
-
-
-def _show_failure(error: LlavaError) -> None:
-    """Whoever starts the program from a menu sees no terminal."""
-    make_application()
-    asked = QMessageBox(QMessageBox.Icon.Critical, "llavao1-edge", error.message)
-    asked.setInformativeText(error.hint)
-    print(f"error: {error}", file=sys.stderr)
-    asked.exec()
 
 
 def start(argv: Sequence[str]) -> App:
@@ -401,18 +396,24 @@ def start(argv: Sequence[str]) -> App:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs until the window is closed; the exit code."""
+    """Runs until the window is closed, or hands its pictures to a window that is open already; the
+    exit code."""
+    options = build_parser().parse_args(list(argv))
+    application = make_application()
+    pictures = [path.absolute() for path in options.pictures]
+    if not options.model and hand_over(folder(options.data, DATA, "data"), pictures):
+        return 0
     try:
         app = start(argv)
     except LlavaError as error:
-        _show_failure(error)
+        show_failure(error)
         return error.exit_code
     # Python sees Ctrl-C only when it runs: a timer lets it, twice a second.
     signal.signal(signal.SIGINT, lambda *_: app.window.close())
     ticking = QTimer(app)
     ticking.timeout.connect(lambda: None)
     ticking.start(500)
-    return app.application.exec()
+    return application.exec()
 
 
 if __name__ == "__main__":

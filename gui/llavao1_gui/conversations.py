@@ -173,6 +173,7 @@ class Conversations(QObject):
     def _show(self, card: AnswerCard, job: Job | None = None) -> None:
         card.again.connect(self.again)
         card.copied.connect(self.copied)
+        card.edited.connect(self.edit)
         card.candidates.connect(self.candidates)
         card.set_part(self.pictures.cut(card.exchange.request.get("crop")))
         if job is not None:
@@ -216,6 +217,15 @@ class Conversations(QObject):
         form = exchange.request.get("form")
         self.ask(exchange.question, seed=max(asked, default=0) + 1,
                  form=tuple(form) if form else None, turn=turn)  # fmt: skip
+
+    def edit(self, exchange: Exchange) -> None:
+        """The question again in the box, to be asked otherwise; about the same part."""
+        box = self.window.answers.box
+        crop = exchange.request.get("crop")
+        self.pictures.set_part(tuple(crop) if crop else None)
+        box.set_text(exchange.question)
+        box.field.selectAll()
+        box.field.setFocus()
 
     # --- what the engine says -----------------------------------------------------------------
     def _receive(self, message: m.Message) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from PySide6.QtCore import QCoreApplication
@@ -18,7 +19,7 @@ from llavao1_gui.state.preferences import Preferences
 from llavao1_gui.state.servers import host, is_server
 from llavao1_gui.widgets.batch_dialog import BatchDialog
 from llavao1_gui.widgets.candidates import CandidatesDialog
-from llavao1_gui.widgets.help_dialogs import AboutDialog, ShortcutsDialog
+from llavao1_gui.widgets.help_dialogs import AboutDialog, KeysDialog, ShortcutsDialog
 from llavao1_gui.widgets.models_dialog import ModelRow, ModelsDialog
 from llavao1_gui.widgets.settings_dialog import SettingsDialog
 from llavao1_gui.widgets.window import MainWindow
@@ -65,6 +66,13 @@ def settings(app: Shell) -> SettingsDialog:
         app.change(**{name: getattr(chosen, name) for name in vars(chosen)})
 
     dialog.accepted.connect(accept)
+    return _opened(dialog)
+
+
+def keys(app: Shell) -> KeysDialog:
+    """A sheet to read; changing them is one button further."""
+    dialog = KeysDialog(app.preferences.shortcuts, app.window)
+    dialog.change_wanted.connect(lambda: shortcuts(app))
     return _opened(dialog)
 
 
@@ -273,6 +281,13 @@ class BatchDesk:
         self.run.added.connect(self.dialog.add)
         self.run.changed.connect(self._show)
         self.run.problem.connect(self.dialog.show_problem)
+
+    def offer(self, folder: Path) -> None:
+        """A folder that was dropped: what is missing is the question."""
+        if not self.run.running:
+            self.dialog.source.setText(str(folder))
+            self.dialog.out.setText(str(folder.with_name(f"{folder.name} answers.jsonl")))
+        self.dialog.question.setFocus()
 
     def start(self, source: str, question: str, out: str) -> None:
         self.dialog.show_problem("")

@@ -69,6 +69,12 @@ class Pictures(QObject):
         return [found.digest for found in self.pictures]
 
     @property
+    def pixels(self) -> QImage:
+        """Of the active picture, as far as they are at hand; null where they are not."""
+        found = self.active
+        return self._pixels[1] if found and self._pixels[0] == found.digest else QImage()
+
+    @property
     def others(self) -> list[LoadedPicture]:
         """The other pictures that a question is about, if it is about all of them."""
         if not self.window.picture.together.isChecked():

@@ -18,7 +18,9 @@ from tests import qt
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 if TYPE_CHECKING or not qt.problem():
-    from PySide6.QtCore import QElapsedTimer, QTimer
+    from PySide6.QtCore import QElapsedTimer, QMimeData, QPoint, QPointF, Qt, QTimer, QUrl
+    from PySide6.QtGui import QDragEnterEvent, QDropEvent
+    from PySide6.QtWidgets import QApplication
     from pytestqt.qtbot import QtBot
 
     from llavao1_gui import app as gui
@@ -90,6 +92,29 @@ class Window:
     def banner(self) -> str:
         banner = self.window.answers.banner
         return banner.text.text() if banner.isVisible() else ""
+
+
+def drag(window: Window, data: QMimeData) -> None:
+    """Something is dragged into the window."""
+    at, button = QPoint(300, 300), Qt.MouseButton.LeftButton
+    event = QDragEnterEvent(
+        at, Qt.DropAction.CopyAction, data, button, Qt.KeyboardModifier.NoModifier
+    )
+    QApplication.sendEvent(window.window, event)
+
+
+def drop(window: Window, data: QMimeData) -> None:
+    """As a file manager does it."""
+    drag(window, data)
+    at, button = QPointF(300, 300), Qt.MouseButton.LeftButton
+    event = QDropEvent(at, Qt.DropAction.CopyAction, data, button, Qt.KeyboardModifier.NoModifier)
+    QApplication.sendEvent(window.window, event)
+
+
+def urls(*names: Path | str) -> QMimeData:
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(n)) if isinstance(n, Path) else QUrl(n) for n in names])
+    return data
 
 
 @contextmanager

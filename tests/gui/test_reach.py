@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+import shutil
+import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from PIL import Image
-from PySide6.QtCore import QDate, QDateTime, QLocale, QObject, Qt, QTime
-from PySide6.QtGui import QAccessible, QAccessibleInterface, QColor
+from PySide6.QtCore import QDate, QDateTime, QLocale, QObject, QPoint, Qt, QTime
+from PySide6.QtGui import (
+    QAccessible,
+    QAccessibleInterface,
+    QColor,
+    QDragLeaveEvent,
+    QGuiApplication,
+)
+from PySide6.QtWidgets import QApplication, QFileDialog, QKeySequenceEdit, QLabel
 
 from llavao1_gui import dialogs
+from llavao1_gui.instance import hand_over
 from llavao1_gui.models.history import GROUP, SEARCHED, day_text
 from llavao1_gui.widgets import theme
-from tests.gui.conftest import OTHER, SHAPES, Window
+from llavao1_gui.widgets.help_dialogs import ShortcutsDialog
+from tests.gui.conftest import OTHER, SHAPES, Window, drag, drop, urls
 
 Make = Callable[..., Window]
+needs_sockets = pytest.mark.skipif(
+    not hasattr(socket, "AF_UNIX"), reason="Python has no Unix sockets here"
+)
 
 
 # --- for those who do not see it ------------------------------------------------------------------
@@ -197,3 +213,154 @@ def test_conversations_are_listed_with_their_pictures(make_window: Make) -> None
         for y in range(shot.height())
     )
     assert marked > 20  # what was searched for is drawn in the accent's colour
+
+
+# --- drops, keys, and asking otherwise ------------------------------------------------------------
+def test_what_a_drop_will_do_is_said_and_a_folder_is_for_one_question(
+    make_window: Make, tmp_path: Path
+) -> None:
+    folder = tmp_path / "holiday"
+    folder.mkdir()
+    for name in ("img2.png", "img10.png"):
+        shutil.copy(SHAPES, folder / name)
+    window = make_window()
+    overlay = window.window.overlay
+    for names, said in (
+        ((SHAPES,), "Drop to open the picture"),
+        ((SHAPES, OTHER), "Drop to open 2 pictures"),
+        ((folder,), "Drop the folder to ask one question about all its pictures"),
+    ):
+        drag(window, urls(*names))
+        assert overlay.isVisible()
+        assert overlay.text == said
+        QApplication.sendEvent(window.window, QDragLeaveEvent())
+        assert not overlay.isVisible()
+    drop(window, urls(folder))
+    desk = window.app.batch_desk
+    assert desk is not None
+    assert desk.dialog.isVisible()
+    assert desk.dialog.source.text() == str(folder)
+    assert desk.dialog.out.text()  # only the question is missing
+    desk.dialog.question.setText("How many?")
+    window.qtbot.keyClick(desk.dialog.question, Qt.Key.Key_Return)
+    window.wait(lambda: desk.run.done == 2 and not desk.run.running)
+    desk.dialog.close()
+
+
+def test_a_question_is_asked_otherwise(make_window: Make) -> None:
+    """In the same conversation, about the same part."""
+    window = make_window()
+    window.open(SHAPES)
+    window.pictures.set_part((10, 20, 200, 220))
+    window.ask("How many?")
+    window.pictures.set_part(None)
+    window.qtbot.mouseClick(window.cards[0].edit_button, Qt.MouseButton.LeftButton)
+    box = window.window.answers.box
+    assert box.field.toPlainText() == "How many?"
+    assert window.pictures.part == (10, 20, 200, 220)
+    found = window.ask("How many circles?")  # what is marked is typed over
+    assert found.question == "How many circles?"
+    assert len(window.talk.exchanges) == 2
+
+
+def test_the_keys_are_a_sheet_to_read_first(make_window: Make) -> None:
+    window = make_window()
+    dialog = dialogs.keys(window.app)
+    assert not dialog.findChildren(QKeySequenceEdit)
+    texts = {label.text() for label in dialog.findChildren(QLabel)}
+    assert {"Ctrl+O", "Ctrl+Z", "Shift+Return"} <= texts
+    window.qtbot.mouseClick(dialog.change_button, Qt.MouseButton.LeftButton)
+    (editor,) = window.window.findChildren(ShortcutsDialog)
+    assert editor.isVisible()
+    editor.reject()
+
+
+def test_pictures_are_opened_where_the_last_ones_were(
+    make_window: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def choose(_: object, __: str, folder: str, kinds: str) -> tuple[list[str], str]:
+        asked.append((folder, kinds))
+        return [str(SHAPES)], kinds
+
+    monkeypatch.setattr(QFileDialog, "getOpenFileNames", choose)
+    window = make_window()
+    for _ in range(2):
+        window.app.act("open")
+        window.wait(lambda: len(window.pictures.pictures) == 1)
+    assert [folder for folder, _ in asked] == ["", str(SHAPES.parent)]
+    assert "*.heic" in asked[0][1]
+    window.window.close()
+    make_window().app.act("open")
+    assert asked[-1][0] == str(SHAPES.parent)
+
+
+# --- the picture itself, and a second start -------------------------------------------------------
+def test_a_picture_is_copied_saved_and_seen_at_its_own_size(
+    make_window: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tiff = tmp_path / "scan.tif"
+    Image.new("RGB", (2400, 1200), "red").save(tiff)
+    window = make_window()
+    window.open(tiff)
+    view, menu = window.window.picture.view, window.app.picture_menu
+    menu.show(QPoint(10, 10))
+    actions = {action.text(): action for action in menu.menu.actions()}
+    actions["Copy the picture"].trigger()
+    assert QGuiApplication.clipboard().image().width() == 2048
+    saved = tmp_path / "saved.png"
+    asked: list[str] = []
+    monkeypatch.setattr(
+        QFileDialog, "getSaveFileName", lambda *given: (asked.append(given[2]), (str(saved), ""))[1]
+    )
+    actions["Save the picture…"].trigger()
+    assert asked == ["scan.png"]  # what every program can show
+    with Image.open(saved) as opened:
+        assert (opened.format, opened.size) == ("PNG", (2400, 1200))
+    actions["Actual size (100 %)"].trigger()
+    assert view.target().width() == pytest.approx(2400 / view.devicePixelRatioF(), rel=0.01)
+    actions["Fit the picture"].trigger()
+    assert view.target().width() < view.width()
+    menu.menu.close()
+
+
+@needs_sockets
+def test_a_second_start_hands_its_pictures_to_the_first(make_window: Make, tmp_path: Path) -> None:
+    window = make_window()
+    window.window.showMinimized()
+    code = (
+        "import sys; from llavao1_gui.app import main;"
+        "sys.exit(main(sys.argv[1:]))"
+    )  # fmt: skip
+    given = ["--data", str(tmp_path / "home"), "--config", str(tmp_path / "home"), str(SHAPES)]
+    second = subprocess.Popen([sys.executable, "-c", code, *given])
+    window.wait(lambda: len(window.pictures.pictures) == 1)
+    window.wait(lambda: second.poll() is not None)
+    assert second.returncode == 0
+    assert not window.window.isMinimized()
+    assert window.pictures.active is not None
+
+
+@needs_sockets
+def test_a_door_that_was_left_behind_does_not_keep_a_window_out(
+    make_window: Make, tmp_path: Path
+) -> None:
+    """A window that was killed; and nonsense through the door is no reason to fall over."""
+    data = tmp_path / "home"
+    data.mkdir()
+    left = socket.socket(socket.AF_UNIX)
+    left.bind(str(data / "window.socket"))
+    left.close()
+    assert not hand_over(data, [SHAPES])
+    window = make_window()
+    for said in (b"no json\n", b"{}\n", b'["a.png", 3]\n', b"x" * 100, b"\xff\n", b""):
+        with socket.socket(socket.AF_UNIX) as door:
+            door.connect(str(data / "window.socket"))
+            door.sendall(said)
+            window.qtbot.wait(50)
+    assert window.pictures.pictures == []
+    window.open(SHAPES)
+    assert window.ask("Still there?").status == "answered"
+    window.window.close()
+    assert not (data / "window.socket").exists()

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from PySide6.QtCore import QMimeData, QPoint, QPointF, QRect, QSize, Qt, QUrl
-from PySide6.QtGui import QDragEnterEvent, QDropEvent, QGuiApplication, QImage, QPixmap, QScreen
-from PySide6.QtWidgets import QApplication, QInputDialog, QMessageBox
+from PySide6.QtGui import QGuiApplication, QImage, QPixmap, QScreen
+from PySide6.QtWidgets import QInputDialog, QMessageBox
 
 from llavao1_gui import app as gui
 from llavao1_gui.models.history import RUNNING
@@ -23,24 +23,9 @@ from llavao1_gui.state.messages import Load
 from llavao1_gui.widgets.kept_dialog import KeptDialog
 from llavao1_gui.widgets.question_box import LONGEST
 from llavao1_gui.widgets.region import RegionChooser
-from tests.gui.conftest import OTHER, SHAPES, Window, locked
+from tests.gui.conftest import OTHER, SHAPES, Window, drop, locked, urls
 
 Make = Callable[..., Window]
-
-
-def drop(window: Window, data: QMimeData) -> None:
-    """As a file manager does it."""
-    target, at = window.window, QPoint(300, 300)
-    actions, button = Qt.DropAction.CopyAction, Qt.MouseButton.LeftButton
-    none = Qt.KeyboardModifier.NoModifier
-    QApplication.sendEvent(target, QDragEnterEvent(at, actions, data, button, none))
-    QApplication.sendEvent(target, QDropEvent(QPointF(at), actions, data, button, none))
-
-
-def urls(*names: Path | str) -> QMimeData:
-    data = QMimeData()
-    data.setUrls([QUrl.fromLocalFile(str(n)) if isinstance(n, Path) else QUrl(n) for n in names])
-    return data
 
 
 # --- pictures in ----------------------------------------------------------------------------------

@@ -159,6 +159,10 @@
         <translation>설정…</translation>
     </message>
     <message>
+        <source>Ask the question otherwise</source>
+        <translation>질문 고쳐 묻기</translation>
+    </message>
+    <message>
         <source>Keyboard shortcuts</source>
         <translation>단축키</translation>
     </message>
@@ -174,6 +178,10 @@
         <translation>답에 이른 과정</translation>
     </message>
     <message>
+        <source>The whole question</source>
+        <translation>질문 전체</translation>
+    </message>
+    <message>
         <source>Candidates</source>
         <translation>후보</translation>
     </message>
@@ -184,6 +192,10 @@
     <message>
         <source>Ask again with another seed</source>
         <translation>다른 시드로 다시 묻기</translation>
+    </message>
+    <message>
+        <source>Ask the question otherwise</source>
+        <translation>질문 고쳐 묻기</translation>
     </message>
     <message>
         <source>Copy the answer</source>
@@ -302,6 +314,14 @@
     <message>
         <source>The history could not be read and was set aside as {0}.</source>
         <translation>기록을 읽을 수 없어 {0}(으)로 따로 보관했습니다.</translation>
+    </message>
+    <message>
+        <source>Pictures ({0})</source>
+        <translation>사진 ({0})</translation>
+    </message>
+    <message>
+        <source>All files (*)</source>
+        <translation>모든 파일 (*)</translation>
     </message>
     <message>
         <source>Open pictures</source>
@@ -568,6 +588,21 @@
     </message>
 </context>
 <context>
+    <name>Days</name>
+    <message>
+        <source>Today</source>
+        <translation>오늘</translation>
+    </message>
+    <message>
+        <source>Yesterday</source>
+        <translation>어제</translation>
+    </message>
+    <message>
+        <source>This week</source>
+        <translation>이번 주</translation>
+    </message>
+</context>
+<context>
     <name>Dialogs</name>
     <message>
         <source>There is nothing to export yet.</source>
@@ -722,6 +757,59 @@
     </message>
 </context>
 <context>
+    <name>Keys</name>
+    <message>
+        <source>Always the same</source>
+        <translation>항상 같은 키</translation>
+    </message>
+    <message>
+        <source>Ask</source>
+        <translation>질문</translation>
+    </message>
+    <message>
+        <source>New line in the question</source>
+        <translation>질문에서 줄 바꾸기</translation>
+    </message>
+    <message>
+        <source>Zoom the picture</source>
+        <translation>사진 확대·축소</translation>
+    </message>
+    <message>
+        <source>Choose a part of the picture</source>
+        <translation>사진의 일부 고르기</translation>
+    </message>
+</context>
+<context>
+    <name>KeysDialog</name>
+    <message>
+        <source>Keyboard shortcuts</source>
+        <translation>단축키</translation>
+    </message>
+    <message>
+        <source>Close</source>
+        <translation>닫기</translation>
+    </message>
+    <message>
+        <source>Change…</source>
+        <translation>바꾸기…</translation>
+    </message>
+</context>
+<context>
+    <name>Link</name>
+    <message>
+        <source>exit code {0}</source>
+        <translation>종료 코드 {0}</translation>
+    </message>
+    <message>
+        <source>something ended it; perhaps memory ran out</source>
+        <translation>무언가가 종료했습니다. 메모리가 부족했을 수 있습니다</translation>
+    </message>
+    <message>
+        <source>it crashed</source>
+        <translation>비정상 종료</translation>
+    </message>
+</context>
+<context>
     <name>MainWindow</name>
     <message>
         <source>Model</source>
@@ -730,6 +818,18 @@
     <message>
         <source>State</source>
         <translation>상태</translation>
+    </message>
+    <message>
+        <source>Drop the folder to ask one question about all its pictures</source>
+        <translation>폴더를 놓으면 모든 사진에 같은 질문을 합니다</translation>
+    </message>
+    <message>
+        <source>Drop to open {0} pictures</source>
+        <translation>놓으면 사진 {0}장을 엽니다</translation>
+    </message>
+    <message>
+        <source>Drop to open the picture</source>
+        <translation>놓으면 사진을 엽니다</translation>
     </message>
 </context>
 <context>
@@ -920,6 +1020,45 @@
     <message>
         <source>{0} left</source>
         <translation>{0} 남음</translation>
+    </message>
+</context>
+<context>
+    <name>PictureMenu</name>
+    <message>
+        <source>Copy the picture</source>
+        <translation>사진 복사</translation>
+    </message>
+    <message>
+        <source>Save the picture…</source>
+        <translation>사진 저장…</translation>
+    </message>
+    <message>
+        <source>Actual size (100 %)</source>
+        <translation>실제 크기 (100 %)</translation>
+    </message>
+    <message>
+        <source>Fit the picture</source>
+        <translation>사진을 창에 맞추기</translation>
+    </message>
+    <message>
+        <source>Ask about a part</source>
+        <translation>일부에 대해 묻기</translation>
+    </message>
+    <message>
+        <source>What the model sees</source>
+        <translation>모델이 보는 모습</translation>
+    </message>
+    <message>
+        <source>Copied, at most {0} pixels wide or high</source>
+        <translation>복사했습니다 (긴 변 최대 {0}픽셀)</translation>
+    </message>
+    <message>
+        <source>Save the picture</source>
+        <translation>사진 저장</translation>
+    </message>
+    <message>
+        <source>It cannot be saved: {0}</source>
+        <translation>저장할 수 없습니다: {0}</translation>
     </message>
 </context>
 <context>
@@ -1528,26 +1667,6 @@
     <message>
         <source>Keyboard shortcuts</source>
         <translation>단축키</translation>
-    </message>
-    <message>
-        <source>Always the same</source>
-        <translation>언제나 같은 것</translation>
-    </message>
-    <message>
-        <source>Ask</source>
-        <translation>묻기</translation>
-    </message>
-    <message>
-        <source>New line in the question</source>
-        <translation>질문에서 줄 바꿈</translation>
-    </message>
-    <message>
-        <source>Zoom the picture</source>
-        <translation>그림 확대와 축소</translation>
-    </message>
-    <message>
-        <source>Choose a part of the picture</source>
-        <translation>그림의 일부분 고르기</translation>
     </message>
     <message>
         <source>{0} is given to both “{1}” and “{2}”.</source>

@@ -10,11 +10,13 @@ from PySide6.QtCore import QCoreApplication
 
 @dataclass(frozen=True)
 class ActionEntry:
-    """menu: file, picture, answer, view, tools, help. keys: as QKeySequence reads them."""
+    """menu: file, picture, answer, view, tools, help. keys: as QKeySequence reads them. apart: it
+    has a line above it."""
 
     name: str
     menu: str
     keys: str
+    apart: bool = False
 
 
 ACTIONS = (
@@ -22,31 +24,32 @@ ACTIONS = (
     ActionEntry("paste", "file", "Ctrl+V"),
     ActionEntry("screenshot", "file", "Ctrl+Shift+S"),
     ActionEntry("region", "file", "Ctrl+Shift+R"),
-    ActionEntry("new", "file", "Ctrl+N"),
-    ActionEntry("export", "file", "Ctrl+E"),
-    ActionEntry("quit", "file", "Ctrl+Q"),
+    ActionEntry("new", "file", "Ctrl+N", apart=True),
+    ActionEntry("export", "file", "Ctrl+E", apart=True),
+    ActionEntry("quit", "file", "Ctrl+Q", apart=True),
     ActionEntry("part", "picture", "Ctrl+R"),
     ActionEntry("whole", "picture", "Ctrl+Shift+W"),
     ActionEntry("sight", "picture", "Ctrl+I"),
-    ActionEntry("next_picture", "picture", "Ctrl+PgDown"),
+    ActionEntry("next_picture", "picture", "Ctrl+PgDown", apart=True),
     ActionEntry("previous_picture", "picture", "Ctrl+PgUp"),
-    ActionEntry("close_all", "picture", "Ctrl+Shift+Del"),
+    ActionEntry("close_all", "picture", "Ctrl+Shift+Del", apart=True),
     ActionEntry("question", "answer", "Ctrl+L"),
     ActionEntry("stop", "answer", "Ctrl+."),
-    ActionEntry("again", "answer", "Ctrl+G"),
+    ActionEntry("again", "answer", "Ctrl+G", apart=True),
+    ActionEntry("edit", "answer", "Ctrl+Shift+E"),
     ActionEntry("copy", "answer", "Ctrl+Shift+C"),
     ActionEntry("candidates", "answer", "Ctrl+T"),
     ActionEntry("search", "view", "Ctrl+F"),
     ActionEntry("sidebar", "view", "Ctrl+B"),
-    ActionEntry("rename", "view", "F2"),
+    ActionEntry("rename", "view", "F2", apart=True),
     ActionEntry("delete", "view", "Ctrl+Del"),
     ActionEntry("undo", "view", "Ctrl+Z"),
-    ActionEntry("deleted", "view", ""),
+    ActionEntry("deleted", "view", "", apart=True),
     ActionEntry("batch", "tools", "Ctrl+Shift+B"),
     ActionEntry("models", "tools", "Ctrl+M"),
-    ActionEntry("settings", "tools", "Ctrl+,"),
+    ActionEntry("settings", "tools", "Ctrl+,", apart=True),
     ActionEntry("shortcuts", "help", "F1"),
-    ActionEntry("about", "help", ""),
+    ActionEntry("about", "help", "", apart=True),
 )
 MENUS = ("file", "picture", "answer", "view", "tools", "help")
 
@@ -98,6 +101,7 @@ def action_text(name: str) -> str:
         "batch": translate("Actions", "Many pictures at once…"),
         "models": translate("Actions", "Models…"),
         "settings": translate("Actions", "Settings…"),
+        "edit": translate("Actions", "Ask the question otherwise"),
         "shortcuts": translate("Actions", "Keyboard shortcuts"),
         "about": translate("Actions", "About"),
     }[name]

@@ -45,11 +45,12 @@ class StageSection(QWidget):
 
 
 class AnswerCard(Retranslated):
-    """copied, candidates, again, stopped: what the user wants of this answer."""
+    """copied, candidates, again, edited: what the user wants of this answer."""
 
     copied = Signal(object)
     candidates = Signal(object)
     again = Signal(object)
+    edited = Signal(object)
 
     def __init__(self, exchange: Exchange, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -84,7 +85,11 @@ class AnswerCard(Retranslated):
         self.copy_button = IconButton("copy")
         self.facts = label(role="faint")
         self.facts.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        actions = row(self.facts, self.tree_button, self.again_button, self.copy_button, gap=2)
+        self.edit_button = IconButton("edit")
+        actions = row(
+            self.facts, self.edit_button, self.tree_button, self.again_button, self.copy_button,
+            gap=2,
+        )  # fmt: skip
         actions.setStretch(0, 1)
         asked = row(self.part, self.question, gap=10)
         asked.setStretch(1, 1)
@@ -111,6 +116,7 @@ class AnswerCard(Retranslated):
         self.fold.toggled.connect(self._unfold)
         self.tree_button.clicked.connect(lambda: self.candidates.emit(self.exchange))
         self.again_button.clicked.connect(lambda: self.again.emit(self.exchange))
+        self.edit_button.clicked.connect(lambda: self.edited.emit(self.exchange))
         self.copy_button.clicked.connect(lambda: self.copied.emit(self.exchange))
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         self.retranslate()
@@ -121,6 +127,7 @@ class AnswerCard(Retranslated):
         self.whole_question.name(self.tr("The whole question"))
         self.tree_button.name(self.tr("Candidates"), more=self.tr("What was weighed, and why"))
         self.again_button.name(self.tr("Ask again with another seed"))
+        self.edit_button.name(self.tr("Ask the question otherwise"))
         self.copy_button.name(self.tr("Copy the answer"))
         self.part.setAccessibleName(self.tr("The part that was asked about"))
         self.conclusion.setAccessibleName(self.tr("Conclusion"))
@@ -133,6 +140,10 @@ class AnswerCard(Retranslated):
         """What the question is about, where that is a part of the picture."""
         show_chip(self.part, image)
 
+    @property
+    def _buttons(self) -> tuple[IconButton, ...]:
+        return self.edit_button, self.tree_button, self.again_button, self.copy_button
+
     def follow(self, live: LiveAnswer) -> None:
         """Shows an answer while it is written; `refresh` after every message."""
         self.live = live
@@ -142,7 +153,7 @@ class AnswerCard(Retranslated):
         """After a change of the theme."""
         for text in (self.conclusion, *(section.text for section in self.sections.values())):
             text.refresh()
-        for made in (self.tree_button, self.again_button, self.copy_button, self.fold):
+        for made in (*self._buttons, self.fold):
             made.refresh()
         self._unfold(self.fold.isChecked())
 
@@ -166,7 +177,7 @@ class AnswerCard(Retranslated):
         self.notes.setVisible(bool(exchange.notes) and not running)
         for shown in (self.steps, self.bar, self.status):
             shown.setVisible(running)
-        for made in (self.again_button, self.copy_button, self.tree_button):
+        for made in self._buttons:
             made.setVisible(not running)
         self.copy_button.setEnabled(bool(exchange.conclusion or exchange.stages))
         self.tree_button.setEnabled(exchange.trace is not None)

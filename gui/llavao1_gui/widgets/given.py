@@ -34,6 +34,13 @@ def _files(data: QMimeData) -> Iterator[Path | bytes]:
             yield Path(url.path() if here and url.host() else url.toLocalFile())
 
 
+def folder_in(data: QMimeData) -> Path | None:
+    """The one folder that was given, where it is nothing but that."""
+    found = list(_files(data)) if all(url.isLocalFile() for url in data.urls()) else []
+    only = found[0] if len(found) == 1 else None
+    return only if isinstance(only, Path) and only.is_dir() else None
+
+
 def _inline(url: QUrl) -> bytes:
     """The picture of a `data:` address, as browsers give when one is dragged out of a page."""
     head, _, body = url.toString(QUrl.ComponentFormattingOption.FullyEncoded).partition(",")

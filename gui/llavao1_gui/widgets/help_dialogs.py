@@ -4,22 +4,73 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from PySide6.QtCore import QCoreApplication, Signal
 from PySide6.QtGui import QKeySequence
 from PySide6.QtWidgets import (
     QDialog,
     QDialogButtonBox,
     QFormLayout,
     QKeySequenceEdit,
-    QScrollArea,
     QVBoxLayout,
     QWidget,
 )
 
 from llavao1_edge import __version__
 from llavao1_gui.widgets.actions import ACTIONS, MENUS, action_text, plain_menu_text
-from llavao1_gui.widgets.layouts import column, decision_box, label
+from llavao1_gui.widgets.layouts import column, decision_box, label, scrolled
 from llavao1_gui.widgets.placing import open_dialog
 from llavao1_gui.widgets.rich_text import RichText
+
+
+class KeysDialog(QDialog):
+    """All keys, to read. change_wanted: the way to other ones."""
+
+    change_wanted = Signal()
+
+    def __init__(self, changed: Mapping[str, str], parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle(self.tr("Keyboard shortcuts"))
+        open_dialog(self, 520, 620)
+        form = QFormLayout()
+        form.setContentsMargins(16, 12, 16, 12)
+        for menu in MENUS:
+            entries = [
+                (entry, keys)
+                for entry in ACTIONS
+                if entry.menu == menu and (keys := changed.get(entry.name, entry.keys))
+            ]
+            if entries:
+                form.addRow(label(plain_menu_text(menu), role="section"))
+            for entry, keys in entries:
+                shown = QKeySequence(keys).toString(QKeySequence.SequenceFormat.NativeText)
+                form.addRow(action_text(entry.name), label(shown, role="faint"))
+        _add_fixed(form)
+        inside = QWidget()
+        inside.setLayout(form)
+        box = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
+        box.button(QDialogButtonBox.StandardButton.Close).setText(self.tr("Close"))
+        self.change_button = box.addButton(
+            self.tr("Change…"), QDialogButtonBox.ButtonRole.ActionRole
+        )
+        self.change_button.clicked.connect(self._change)
+        box.rejected.connect(self.reject)
+        self.setLayout(column(scrolled(inside), box, margin=12))
+
+    def _change(self) -> None:
+        self.reject()
+        self.change_wanted.emit()
+
+
+def _add_fixed(form: QFormLayout) -> None:
+    translate = QCoreApplication.translate
+    form.addRow(label(translate("Keys", "Always the same"), role="section"))
+    for what, keys in (
+        (translate("Keys", "Ask"), "Return"),
+        (translate("Keys", "New line in the question"), "Shift+Return"),
+        (translate("Keys", "Zoom the picture"), "+  −  0"),
+        (translate("Keys", "Choose a part of the picture"), "Shift + ← ↑ → ↓"),
+    ):
+        form.addRow(what, label(keys, role="faint"))
 
 
 class ShortcutsDialog(QDialog):
@@ -43,19 +94,10 @@ class ShortcutsDialog(QDialog):
                     edit.setAccessibleName(action_text(entry.name))
                     self.edits[entry.name] = edit
                     form.addRow(action_text(entry.name), edit)
-        form.addRow(label(self.tr("Always the same"), role="section"))
-        for what, keys in (
-            (self.tr("Ask"), "Return"),
-            (self.tr("New line in the question"), "Shift+Return"),
-            (self.tr("Zoom the picture"), "+  −  0"),
-            (self.tr("Choose a part of the picture"), "Shift + ← ↑ → ↓"),
-        ):
-            form.addRow(what, label(keys))
+        _add_fixed(form)
         inside = QWidget()
         inside.setLayout(form)
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setWidget(inside)
+        scroll = scrolled(inside)
         self.problem = label(role="bad", wrap=True)
         self.problem.hide()
         layout = QVBoxLayout()

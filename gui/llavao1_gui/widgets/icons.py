@@ -17,6 +17,7 @@ PATHS = {
     '<circle cx="12" cy="12" r="3"/>',
     "stop": '<rect x="6" y="6" width="12" height="12" rx="2"/>',
     "again": '<path d="M20 12a8 8 0 1 1-2.5-5.8M20 3v5h-5"/>',
+    "edit": '<path d="M4 20l1-5L16 4l4 4L9 19zM14 6l4 4"/>',
     "copy": '<path d="M8 8h12v12H8zM16 8V4H4v12h4"/>',
     "tree": '<circle cx="5" cy="12" r="2"/><circle cx="12" cy="5" r="2"/>'
     '<circle cx="12" cy="19" r="2"/><circle cx="19" cy="5" r="2"/>'

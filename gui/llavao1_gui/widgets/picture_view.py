@@ -6,6 +6,7 @@ from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import (
     QBrush,
     QColor,
+    QContextMenuEvent,
     QImage,
     QKeyEvent,
     QMouseEvent,
@@ -36,6 +37,7 @@ class PictureView(QLabel):
 
     part_chosen = Signal(object)
     sharper_wanted = Signal(object)
+    menu_wanted = Signal(object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -113,6 +115,14 @@ class PictureView(QLabel):
     def fit(self) -> None:
         self._zoom, self._offset = 1.0, QPointF(0, 0)
         self.update()
+
+    def actual_size(self) -> None:
+        """A pixel of the file for a pixel of the screen, as far as one can zoom."""
+        width, height = self._content()
+        if width and height:
+            room = min((self.width() - 2 * MARGIN) / width, (self.height() - 2 * MARGIN) / height)
+            self.fit()
+            self.zoom(1 / (max(1e-6, room) * self.devicePixelRatioF()))
 
     # --- geometry -----------------------------------------------------------------------------
     def _content(self) -> tuple[float, float]:
@@ -283,6 +293,10 @@ class PictureView(QLabel):
     def choose_part(self, part: Part | None) -> None:
         self.set_part(part)
         self.part_chosen.emit(part)
+
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:  # noqa: N802
+        if self.has_picture:
+            self.menu_wanted.emit(event.globalPos())
 
     def wheelEvent(self, event: QWheelEvent) -> None:  # noqa: N802
         if self.has_picture:

@@ -92,6 +92,7 @@ QToolButton:hover {{ background: {raised}; }}
 QToolButton:checked {{ background: {note_back}; border-color: {accent}; }}
 QToolButton::menu-indicator {{ image: none; }}
 QCheckBox {{ border: 1px solid transparent; border-radius: 4px; padding: 2px; }}
+QDialogButtonBox {{ dialogbuttonbox-buttons-have-icons: 0; }}
 QProgressBar {{ background: {raised}; border: none; border-radius: 3px; max-height: 6px; }}
 QProgressBar::chunk {{ background: {accent}; border-radius: 3px; }}
 QStatusBar {{ background: {back}; color: {faint}; border-top: 1px solid {line}; }}

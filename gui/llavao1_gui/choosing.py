@@ -39,6 +39,7 @@ class ModelChoice(QObject):
     def __init__(self, app: Shell, parent: QObject) -> None:
         super().__init__(parent)
         self.app = app
+        self._told_about = ("", "")
         app.window.answers.box.models.aboutToShow.connect(self._fill)
 
     def show(self) -> None:
@@ -55,9 +56,15 @@ class ModelChoice(QObject):
     def tell_limits(self) -> None:
         """Where the picture is visibly not of the demo's world, that is said before the answer."""
         picture, teller = self.app.pictures.active, self.app.teller
+        about = (picture.digest if picture else "", self.app.preferences.model)
+        if about == self._told_about:
+            return
+        self._told_about = about
         strange = picture is not None and not picture.of_demo_world
         if not (strange and self.app.preferences.model == DEMO):
             teller.no_news(Topic.WORLD)
+            return
+        if not teller.is_free:  # the answer's card says it as well
             return
         teller.tell(
             self.tr(
@@ -102,4 +109,6 @@ def _long_name(name: str) -> str:
     translate = QCoreApplication.translate
     if is_server(name):
         return translate("ModelChoice", "Pictures are sent to {0}").format(host(name))
-    return translate("ModelChoice", "Demo model") if name == DEMO else Path(name).stem
+    if name == DEMO:
+        return translate("ModelChoice", "Demo model")
+    return Path(name).stem if name.endswith(".gguf") else name

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from dataclasses import dataclass, field
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from llavao1_edge.errors import LlavaError
 from llavao1_gui.composing import Composer, turn_of
+from llavao1_gui.jobs import Job, Same, part_of
 from llavao1_gui.pictures import Pictures
 from llavao1_gui.saving import Saver
 from llavao1_gui.state import messages as m
@@ -17,25 +17,13 @@ from llavao1_gui.state.history import Conversation, Exchange, History, HistoryEr
 from llavao1_gui.state.live import LiveAnswer
 from llavao1_gui.state.preferences import Preferences
 from llavao1_gui.widgets.answer_card import AnswerCard
+from llavao1_gui.widgets.picture_view import Part
 from llavao1_gui.widgets.question_box import LONGEST
 from llavao1_gui.widgets.window import MainWindow
 from llavao1_gui.work.link import Link
 
 CLOCK_MS = 250
 TITLE = 80  # characters of a question that become a title
-
-
-@dataclass
-class Job:
-    """A question on its way: one is answered at a time, the others wait their turn."""
-
-    owner: Conversation
-    exchange: Exchange
-    message: m.Ask
-    live: LiveAnswer = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.live = LiveAnswer(self.message.number)
 
 
 class Conversations(QObject):
@@ -90,6 +78,12 @@ class Conversations(QObject):
         """Conversations with an answer on its way."""
         return {job.owner.id for job in self.jobs}
 
+    def shows(self, number: int) -> bool:
+        """Whether an answer on its way is about the picture and the part that are shown."""
+        job = next((job for job in self.jobs if job.message.number == number), None)
+        here = job is not None and job.owner is self.current
+        return here and job is not None and part_of(job.exchange) == self.pictures.part
+
     def _here(self) -> Job | None:
         """What is on its way in the conversation that is shown."""
         return next((job for job in self.jobs if job.owner is self.current), None)
@@ -97,11 +91,12 @@ class Conversations(QObject):
     # --- asking -------------------------------------------------------------------------------
     def ask(
         self, question: str, *, seed: int = 0, form: tuple[str, str] | None = None,
-        turn: int | None = None,
+        turn: int | None = None, part: Part | Same | None = Same.PART,
     ) -> bool:  # fmt: skip
         """False where it cannot be asked; the question then stays where it is.
 
-        turn: of the question that is asked again; a new one where none is given.
+        turn: of the question that is asked again; a new one where none is given. part: of the
+        picture; the one that is chosen now, where none is given.
         """
         if self._here() is not None:
             return False
@@ -119,7 +114,8 @@ class Conversations(QObject):
             return False
         turn = self._next_turn() if turn is None else turn
         request = self.composer.request(seed=seed, form=form)
-        request |= {"turn": turn, "more": more, "crop": self.pictures.part}
+        crop = self.pictures.part if part is Same.PART else part
+        request |= {"turn": turn, "more": more, "crop": crop}
         question = question.strip()
         message = self.composer.message(question, str(path), request, self.exchanges)
         exchange = Exchange(0, question, request)
@@ -175,14 +171,14 @@ class Conversations(QObject):
         card.copied.connect(self.copied)
         card.edited.connect(self.edit)
         card.candidates.connect(self.candidates)
-        card.set_part(self.pictures.cut(card.exchange.request.get("crop")))
+        card.set_part(self.pictures.cut(part_of(card.exchange)))
         if job is not None:
             self._cards[job.message.number] = card
             card.follow(job.live)
 
     def _show_parts(self) -> None:
         for card in self.window.answers.all_cards():
-            card.set_part(self.pictures.cut(card.exchange.request.get("crop")))
+            card.set_part(self.pictures.cut(part_of(card.exchange)))
 
     def _refresh(self, job: Job) -> None:
         card = self._cards.get(job.message.number)
@@ -211,18 +207,18 @@ class Conversations(QObject):
             self._tick()
 
     def again(self, exchange: Exchange) -> None:
-        """The same question with the next seed, told what was said before it."""
+        """The same question about the same part with the next seed, told what was said before."""
         turn = turn_of(exchange)
         asked = [e.request.get("seed", 0) for e in self.exchanges if turn_of(e) == turn]
         form = exchange.request.get("form")
         self.ask(exchange.question, seed=max(asked, default=0) + 1,
-                 form=tuple(form) if form else None, turn=turn)  # fmt: skip
+                 form=tuple(form) if form else None, turn=turn,
+                 part=part_of(exchange))  # fmt: skip
 
     def edit(self, exchange: Exchange) -> None:
         """The question again in the box, to be asked otherwise; about the same part."""
         box = self.window.answers.box
-        crop = exchange.request.get("crop")
-        self.pictures.set_part(tuple(crop) if crop else None)
+        self.pictures.set_part(part_of(exchange))
         box.set_text(exchange.question)
         box.field.selectAll()
         box.field.setFocus()
@@ -329,13 +325,21 @@ class Conversations(QObject):
         job = next((one for one in self.jobs if one.owner.id == number), None)
         if job is not None:  # it is still being written: the same objects go on being filled
             found = job.owner
-            exchanges[:] = [job.exchange if one.id == job.exchange.id else one for one in exchanges]
+        self._merge(exchanges, [job.exchange] if job is not None else [])
+        self._merge(exchanges, self.saver.waiting(number))
         self.current, self.exchanges, self._cards = found, exchanges, {}
+        part = part_of(exchanges[-1]) if exchanges else None
+        self.pictures.reopen(found, part or found.crop)
         for card in self.window.answers.show_exchanges(exchanges):
             self._show(card, job if job is not None and card.exchange is job.exchange else None)
-        crop = (exchanges[-1].request.get("crop") if exchanges else None) or found.crop
-        self.pictures.reopen(found, tuple(crop) if crop else None)
         self._show_state()
+
+    def _merge(self, exchanges: list[Exchange], held: list[Exchange]) -> None:
+        """What is newer here than in the history, or not there yet, in its place."""
+        for one in held:
+            at = [other.id for other in exchanges].index(one.id) if one.id else len(exchanges)
+            if one not in exchanges[at : at + 1]:
+                exchanges[at : at + 1] = [one]
 
     def delete(self, number: int) -> bool:
         """Whether it could be deleted."""

@@ -76,6 +76,8 @@ class Exporter(QObject):
                 )
             except LlavaError as error:
                 return error
+            except Exception as error:  # a parser of foreign text raises anything
+                return LlavaError(f"cannot write {path.name}: {type(error).__name__} {error}")
 
         self.background.start(path, work)
 

@@ -26,6 +26,17 @@ def _path(data: Path) -> str | None:
     return path if hasattr(socket, "AF_UNIX") and len(os.fsencode(path)) < LONGEST_PATH else None
 
 
+def _is_open(path: str) -> bool:
+    """Whether somebody listens there."""
+    with socket.socket(socket.AF_UNIX) as door:
+        door.settimeout(WAIT_S)
+        try:
+            door.connect(path)
+        except OSError:
+            return False
+        return True
+
+
 def hand_over(data: Path, pictures: Sequence[Path]) -> bool:
     """Whether a window is open already and has taken the pictures."""
     path = _path(data)
@@ -56,6 +67,9 @@ class Door(QObject):
             return
         made = socket.socket(socket.AF_UNIX)
         try:
+            if _is_open(self._path):  # another window keeps it: this one was asked for by name
+                made.close()
+                return
             with contextlib.suppress(FileNotFoundError):  # left behind by a window that was killed
                 Path(self._path).unlink()
             made.bind(self._path)
@@ -64,7 +78,7 @@ class Door(QObject):
         except OSError:  # a file system without sockets: each start then has its own window
             made.close()
             return
-        self._socket = made
+        self._socket, self._inode = made, Path(self._path).stat().st_ino
         self._notifier = QSocketNotifier(made.fileno(), QSocketNotifier.Type.Read, self)
         self._notifier.activated.connect(self._come_in)
 
@@ -91,7 +105,8 @@ class Door(QObject):
             self._socket.close()
             self._socket = None
             with contextlib.suppress(OSError):
-                Path(self._path).unlink()
+                if Path(self._path).stat().st_ino == self._inode:
+                    Path(self._path).unlink()
 
 
 class _Caller:

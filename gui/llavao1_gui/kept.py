@@ -56,13 +56,16 @@ class Kept:
 
     def show(self) -> KeptDialog:
         self.dialog = KeptDialog(self.app.window)
-        history = self.app.history
-        self.dialog.restored.connect(lambda some: self._change(lambda: history.restore(*some)))
+        self.dialog.restored.connect(lambda some: self._change(lambda: self._restore(some)))
         self.dialog.erased.connect(lambda some: self._change(lambda: self._erase(some)))
         self.dialog.cleared.connect(lambda: self._change(lambda: self._erase(None)))
         self._refresh()
         self.dialog.open()
         return self.dialog
+
+    def _restore(self, numbers: list[int]) -> None:
+        self.app.history.restore(*numbers)
+        self._deleted = [one for one in self._deleted if one not in numbers]
 
     def _erase(self, numbers: list[int] | None) -> None:
         self.app.conversations.forget(numbers)

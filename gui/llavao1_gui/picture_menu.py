@@ -12,8 +12,9 @@ from PySide6.QtWidgets import QFileDialog, QMenu
 from llavao1_edge.errors import LlavaError
 from llavao1_edge.files import write_whole
 from llavao1_gui.pictures import Pictures
-from llavao1_gui.state.export import for_browsers
+from llavao1_gui.state.export import browser_ending, for_browsers
 from llavao1_gui.widgets.window import MainWindow
+from llavao1_gui.work.background import Background
 from llavao1_gui.work.pictures import SHOWN
 
 
@@ -36,6 +37,8 @@ class PictureMenu(QObject):
         super().__init__(parent)
         self.app = app
         self.menu = QMenu(app.window)
+        self.background = Background(self)
+        self.background.done.connect(self._saved)
         app.window.picture.view.menu_wanted.connect(self.show)
 
     def show(self, at: QPoint) -> None:
@@ -65,18 +68,36 @@ class PictureMenu(QObject):
         if found is None:
             return
         try:
-            shown = for_browsers(self.app.pictures.file_of(found).read_bytes())
-            if shown is None:
-                raise LlavaError(f"{found.name} cannot be read any more")
-            ending, data = shown
-            start = f"{Path(found.name).stem}.{ending}"
-            chosen, _ = QFileDialog.getSaveFileName(
-                self.app.window, self.tr("Save the picture"), start, f"*.{ending}"
-            )
-            if chosen:
-                write_whole(Path(chosen), data)
-        except OSError as error:
-            text = self.tr("It cannot be saved: {0}").format(error.strerror or error)
-            self.app.tell(text, bad=True)
-        except LlavaError as error:
+            path = self.app.pictures.file_of(found)
+            with path.open("rb") as file:
+                ending = browser_ending(file.read(16))
+        except (OSError, LlavaError) as error:
             self.app.tell(str(error), bad=True)
+            return
+        start = f"{Path(found.name).stem}.{ending}"
+        chosen, _ = QFileDialog.getSaveFileName(
+            self.app.window, self.tr("Save the picture"), start, f"*.{ending}"
+        )
+        if chosen:
+            self.background.start(Path(chosen), lambda: _save(path, Path(chosen)))
+
+    def _saved(self, _: Path, problem: str) -> None:
+        if problem:
+            self.app.tell(self.tr("It cannot be saved: {0}").format(problem), bad=True)
+        else:
+            self.app.window.statusBar().showMessage(self.tr("Saved"), 3000)
+
+    def close(self) -> None:
+        self.background.close()
+
+
+def _save(path: Path, target: Path) -> str:
+    """What went wrong; empty for nothing."""
+    try:
+        shown = for_browsers(path.read_bytes())
+        if shown is None:
+            return f"{path.name} cannot be read any more"
+        write_whole(target, shown[1])
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""

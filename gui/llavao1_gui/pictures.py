@@ -9,6 +9,7 @@ from PySide6.QtGui import QGuiApplication, QImage
 
 from llavao1_edge.errors import LlavaError, PictureError
 from llavao1_gui.state.history import Conversation, History
+from llavao1_gui.state.messages import Seen
 from llavao1_gui.state.sight import sight
 from llavao1_gui.widgets.given import png_bytes
 from llavao1_gui.widgets.picture_view import Part
@@ -41,7 +42,7 @@ class Pictures(QObject):
         self.tiling = TYPICAL
         # (picture, part of it) → how the loaded model has read it
         self._looks: dict[tuple[str, Part | None], tuple[tuple[tuple[int, int], ...], int]] = {}
-        self._request = 0
+        self._request, self._put_away = 0, -1
         self._shown = True
         self._reopening: Conversation | None = None
         self._reopened_part: Part | None = None
@@ -117,6 +118,8 @@ class Pictures(QObject):
         self.loader.load(self._request, conversation.picture_name, path)
 
     def _loaded(self, request: int, picture: LoadedPicture, image: QImage) -> None:
+        if request <= self._put_away:
+            return
         if picture.digest in self.digests:
             at = self.digests.index(picture.digest)
         else:
@@ -195,12 +198,14 @@ class Pictures(QObject):
         if self.pictures:
             self.activate(min(at, len(self.pictures) - 1))
         else:
+            self._put_away = self._request
             self._new_request(shown=True)
             self._show_none()
             self.changed.emit()
 
     def remove_all(self) -> None:
         """An empty strip; conversations stay."""
+        self._put_away = self._request  # also what is still on its way
         if self.pictures:
             self.pictures.clear()
             self.window.picture.take_all()
@@ -248,10 +253,10 @@ class Pictures(QObject):
         self._looks.clear()
         self.show_sight()
 
-    def set_looks(self, looks: tuple[tuple[int, int], ...], n_cells: int) -> None:
+    def set_looks(self, seen: Seen) -> None:
         """How the loaded model has just read the picture that is shown."""
-        if self.active is not None:
-            self._looks[self.active.digest, self.part] = looks, n_cells
+        if self.active is not None and seen.looks and seen.n_pictures == 1:
+            self._looks[self.active.digest, self.part] = seen.looks, seen.n_cells
             self.show_sight()
 
     def _looks_text(self, found: LoadedPicture) -> str:

@@ -68,6 +68,10 @@ class Saver(QObject):
             self.problem.emit(failure.message, failure.hint)
         self._retry.start(SOON_MS if patient else RETRY_MS)
 
+    def waiting(self, conversation: int) -> list[Exchange]:
+        """Of a conversation, in the order they were asked."""
+        return [exchange for owner, exchange in self._unsaved if owner.id == conversation]
+
     def forget(self, gone: Callable[[Conversation], bool]) -> None:
         """What waits of these conversations is not written any more."""
         self._unsaved = [pair for pair in self._unsaved if not gone(pair[0])]

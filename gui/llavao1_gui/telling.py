@@ -49,6 +49,16 @@ class Teller(QObject):
             shown.append(self.tr("And {0} more that cannot be opened.").format(more))
         self.tell("\n".join(shown), bad=True, topic=Topic.PICTURES)
 
+    @property
+    def is_free(self) -> bool:
+        """Whether nothing is said that a hint must not replace."""
+        return not self._banner.isVisible() or self._topic is Topic.WORLD
+
+    def clear(self) -> None:
+        """A question is asked; what is not saved, and what the model does not know, stays said."""
+        if self._topic not in (Topic.SAVING, Topic.WORLD):
+            self._banner.hide()
+
     def no_news(self, topic: Topic) -> None:
         """It has worked since, or there are others."""
         if self._topic is topic:

@@ -316,6 +316,7 @@ def test_a_picture_is_copied_saved_and_seen_at_its_own_size(
     )
     actions["Save the picture…"].trigger()
     assert asked == ["scan.png"]  # what every program can show
+    window.wait(saved.exists)
     with Image.open(saved) as opened:
         assert (opened.format, opened.size) == ("PNG", (2400, 1200))
     actions["Actual size (100 %)"].trigger()

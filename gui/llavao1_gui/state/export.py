@@ -25,14 +25,19 @@ STYLE = (
 BROWSERS_SHOW = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpg", b"GIF8": "gif"}
 
 
+def browser_ending(start: bytes) -> str:
+    """What `for_browsers` will make of a file that begins like this."""
+    found = (name for known, name in BROWSERS_SHOW.items() if start.startswith(known))
+    webp = start.startswith(b"RIFF") and start[8:12] == b"WEBP"
+    return next(found, "webp" if webp else "png")
+
+
 def for_browsers(data: bytes) -> tuple[str, bytes] | None:
     """A picture's file as every browser shows it: its ending and its bytes. Formats that some do
     not know become PNG. None for what cannot be read any more."""
-    for start, name in BROWSERS_SHOW.items():
-        if data.startswith(start):
-            return name, data
-    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        return "webp", data
+    ending = browser_ending(data[:16])
+    if ending != "png" or data.startswith(b"\x89PNG"):
+        return ending, data
     try:
         opened = open_picture(data)
     except LlavaError:
@@ -129,17 +134,17 @@ def write(
         if picture is not None and picture.is_file() and path.suffix != ".json":
             shown = for_browsers(picture.read_bytes())
         if path.suffix == ".json":
-            written[path] = as_json(conversation, exchanges).encode()
+            written[path] = _encoded(as_json(conversation, exchanges))
         elif path.suffix in (".html", ".htm"):
             page = as_html(conversation, exchanges, picture=shown, rendered=rendered)
-            written[path] = page.encode()
+            written[path] = _encoded(page)
         elif path.suffix in (".md", ".markdown"):
             beside = None
             if shown is not None:
                 beside = _free(path.with_name(f"{path.stem}.{shown[0]}"), shown[1])
                 written[beside] = shown[1]
             name = beside.name if beside else None
-            written[path] = as_markdown(conversation, exchanges, picture=name).encode()
+            written[path] = _encoded(as_markdown(conversation, exchanges, picture=name))
         else:
             raise LlavaError(
                 f"{path.name} has an unknown ending",
@@ -152,6 +157,11 @@ def write(
             f"cannot write {path}: {error.strerror or error}", hint="Choose another place."
         ) from error
     return list(written)
+
+
+def _encoded(text: str) -> bytes:
+    """Names of files may hold bytes that are no text."""
+    return text.encode("utf-8", "replace")
 
 
 def _free(path: Path, data: bytes) -> Path:

@@ -21,22 +21,8 @@ from llavao1_edge.lifetime import Closing
 from llavao1_gui.state.damage import Damaged, check_schema, code, is_damage
 from llavao1_gui.state.shelf import Shelf
 from llavao1_gui.state.stored_rows import UNREADABLE, Cells
+from llavao1_gui.state.tables import MIGRATIONS
 
-MIGRATIONS = (
-    """
-    CREATE TABLE conversations (
-        id INTEGER PRIMARY KEY, title TEXT NOT NULL, picture TEXT, picture_name TEXT NOT NULL,
-        crop TEXT, created REAL NOT NULL, updated REAL NOT NULL, deleted REAL);
-    CREATE TABLE exchanges (
-        id INTEGER PRIMARY KEY,
-        conversation INTEGER NOT NULL REFERENCES conversations(id) ON DELETE CASCADE,
-        question TEXT NOT NULL, request TEXT NOT NULL, status TEXT NOT NULL,
-        conclusion TEXT NOT NULL DEFAULT '', stages TEXT NOT NULL DEFAULT '{}',
-        trace TEXT, notes TEXT NOT NULL DEFAULT '[]', error TEXT NOT NULL DEFAULT '',
-        seconds REAL, asked REAL NOT NULL);
-    CREATE INDEX by_conversation ON exchanges(conversation);
-    """,
-)
 OPEN_S = 3.0  # how long the start waits for another window's writing
 BUSY_S = 0.02  # how long a call does: the window stands still meanwhile
 CHECKED_BYTES = 64 << 20  # a larger file is checked whole only when it was found damaged
@@ -134,7 +120,6 @@ class History(Closing):
             db.text_factory = lambda data: data.decode("utf-8", "replace")  # a changed byte
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=NORMAL")
-            db.execute("PRAGMA foreign_keys=ON")
             db.execute("PRAGMA secure_delete=ON")  # what was deleted is not left in the file
             if self._doubt.exists() or self.path.stat().st_size <= CHECKED_BYTES:
                 found = db.execute("PRAGMA quick_check").fetchone()[0]
@@ -142,6 +127,7 @@ class History(Closing):
                     raise Damaged(found)
             self._migrate(db)
             check_schema(db, MIGRATIONS)
+            db.execute("PRAGMA foreign_keys=ON")  # not before: a migration makes tables anew
         except UnicodeDecodeError as error:  # even messages and names of columns may be damaged
             db.close()
             raise Damaged(str(error)) from error
@@ -170,17 +156,24 @@ class History(Closing):
                 Path(f"{self.path}{suffix}").replace(f"{self.set_aside}{suffix}")
 
     def _forget_deleted(self) -> None:
-        self._db.execute(
-            "DELETE FROM conversations WHERE deleted IS NOT NULL AND deleted < ?",
-            (self.clock() - UNDO_S,),
-        )
-        with suppress(sqlite3.DatabaseError):  # damage is told by the call that needs the data
+        """What was deleted long ago. Damage that shows here is told by the call that needs the
+        data; while another window writes, it is left to the next start."""
+        with suppress(sqlite3.DatabaseError):
+            self._db.execute(
+                "DELETE FROM conversations WHERE deleted IS NOT NULL AND deleted < ?",
+                (self.clock() - UNDO_S,),
+            )
+            self._sweep()
+
+    def _sweep(self) -> None:
+        """Pictures that nothing refers to; not while a damaged history may still want them."""
+        if not any(self.folder.glob("history-damaged-*")):
             self.shelf.sweep(self._used())
 
     def close(self) -> None:
         """Everything into the one file; pictures that were never asked about are not kept."""
         with suppress(sqlite3.Error, OSError):  # another window writes, or the disk is gone
-            self.shelf.sweep(self._used())
+            self._sweep()
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._db.close()
 
@@ -193,14 +186,19 @@ class History(Closing):
     def picture_path(self, digest: str) -> Path:
         return self.shelf.path(digest)
 
-    def _used(self) -> set[str]:
-        """Pictures that a conversation refers to, also one that can still be brought back."""
-        found = {row[0] for row in self._db.execute("SELECT picture FROM conversations")}
-        rows = self._db.execute("SELECT request FROM exchanges WHERE request LIKE '%\"more\"%'")
+    def _used(self, numbers: Collection[int] | None = None) -> set[str]:
+        """Pictures that conversations refer to (None: all), also those that can be brought back."""
+        among = "" if numbers is None else f"IN ({','.join(str(int(one)) for one in numbers)})"
+        where = f"WHERE id {among}" if among else ""
+        found = {row[0] for row in self._db.execute(f"SELECT picture FROM conversations {where}")}
+        where = f"AND conversation {among}" if among else ""
+        rows = self._db.execute(
+            f"SELECT request FROM exchanges WHERE request LIKE '%\"more\"%' {where}"
+        )
         for row in rows:
             more = Cells(dict(row)).mapping("request").get("more")
             found.update(str(one) for one in (more if isinstance(more, list) else ()))
-        return found
+        return {digest for digest in found if digest}
 
     def n_bytes(self) -> int:
         """What is kept, on the disk."""
@@ -213,6 +211,10 @@ class History(Closing):
         """What they have become so far, all of it or nothing. New ones get their number."""
         with self._together():
             number, now = conversation.id, self.clock()
+            known = "SELECT 1 FROM conversations WHERE id=?"
+            if number and self._db.execute(known, (number,)).fetchone() is None:
+                # Another window deleted it for good: what is said here begins it anew.
+                number, exchange.id = 0, 0
             if not number:
                 number = self._write(
                     "INSERT INTO conversations"
@@ -221,7 +223,7 @@ class History(Closing):
                     json.dumps(conversation.crop), now, now,
                 )  # fmt: skip
             asked = self._save_exchange(number, exchange, now)
-        if not conversation.id:
+        if conversation.id != number:
             conversation.id, conversation.created, conversation.updated = number, now, now
         if not exchange.id:
             exchange.id, exchange.asked = asked, now
@@ -280,13 +282,16 @@ class History(Closing):
     def erase(self, numbers: Collection[int] | None, *, shown: Collection[str] = ()) -> None:
         """For good, with the pictures that nothing else refers to. numbers: None for everything.
         shown: pictures that are open in the window stay until it is closed."""
+        with self._explained("read"):
+            referred = self._used(numbers)
         if numbers is None:
             self._write("DELETE FROM conversations")
         else:
             for number in numbers:
                 self._write("DELETE FROM conversations WHERE id=?", number)
         with self._explained("write"):
-            self.shelf.sweep(self._used() | set(shown))
+            for digest in referred - self._used() - set(shown):
+                self.shelf.remove(digest)
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     # --- reading ------------------------------------------------------------------------------

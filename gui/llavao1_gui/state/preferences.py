@@ -134,7 +134,11 @@ def _groups(stored: Any, file: str, problems: list[str]) -> dict[str, dict[str, 
 
 def write(path: Path, preferences: Preferences) -> None:
     """Raises LlavaError where the folder cannot be written."""
-    text = json.dumps(vars(preferences), indent=1, ensure_ascii=False)
+    _write(path, vars(preferences))
+
+
+def _write(path: Path, values: Mapping[str, Any]) -> None:
+    text = json.dumps(values, indent=1, ensure_ascii=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, text)
@@ -143,3 +147,16 @@ def write(path: Path, preferences: Preferences) -> None:
             f"cannot write the settings to {path}: {error.strerror or error}",
             hint="Free some space, or check the permissions.",
         ) from error
+
+
+def write_layout(path: Path, layout: Mapping[str, str]) -> None:
+    """Where the window was, and nothing else: a file that cannot be read keeps what it holds, and
+    so does what another window or a newer version wrote into it. Raises LlavaError."""
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        known = {}
+    except (OSError, ValueError):
+        return
+    if isinstance(known, dict):
+        _write(path, known | {"layout": dict(layout)})

@@ -1060,6 +1060,10 @@
         <source>It cannot be saved: {0}</source>
         <translation>저장할 수 없습니다: {0}</translation>
     </message>
+    <message>
+        <source>Saved</source>
+        <translation>저장했습니다</translation>
+    </message>
 </context>
 <context>
     <name>PicturePane</name>

@@ -58,14 +58,6 @@ class AnswerCard(Retranslated):
         self.live: LiveAnswer | None = None
         frame = QFrame()
         frame.setObjectName("card")
-        self.question = label(role="question", wrap=True, select=True)
-        self.whole_question = Fold(label(exchange.question, wrap=True, select=True))
-        long = len(exchange.question) > LONG_QUESTION
-        start = f"{exchange.question[:LONG_QUESTION].rstrip()} …"
-        self.question.setText(start if long else exchange.question)
-        self.whole_question.setVisible(long)
-        self.part = QLabel()
-        self.part.hide()
         self.steps = label(role="faint")
         self.status = label(role="faint", wrap=True)
         self.bar = QProgressBar()
@@ -91,11 +83,8 @@ class AnswerCard(Retranslated):
             gap=2,
         )  # fmt: skip
         actions.setStretch(0, 1)
-        asked = row(self.part, self.question, gap=10)
-        asked.setStretch(1, 1)
         inside = column(
-            asked,
-            self.whole_question,
+            self._asked(exchange.question),
             self.conclusion,
             self.problem,
             self.steps,
@@ -120,6 +109,19 @@ class AnswerCard(Retranslated):
         self.copy_button.clicked.connect(lambda: self.copied.emit(self.exchange))
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         self.retranslate()
+
+    def _asked(self, question: str) -> QVBoxLayout:
+        """The question with the part it is about; the rest of a long one folded away."""
+        long = len(question) > LONG_QUESTION
+        start = f"{question[:LONG_QUESTION].rstrip()} …" if long else question
+        self.question = label(start, role="question", wrap=True, select=True)
+        self.whole_question = Fold(label(question, wrap=True, select=True))
+        self.whole_question.setVisible(long)
+        self.part = QLabel()
+        self.part.hide()
+        first = row(self.part, self.question, gap=10)
+        first.setStretch(1, 1)
+        return column(first, self.whole_question)
 
     def retranslate(self) -> None:
         self.fold.name(self.tr("How it got there"), shown=True)

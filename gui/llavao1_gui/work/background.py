@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -36,7 +37,12 @@ class Background(QObject):
         while True:
             purpose, work = self._jobs.get()
             if not self._closed:
-                found = work()
+                try:
+                    found = work()
+                except Exception:  # a fault of ours: the next piece of work is done all the same
+                    traceback.print_exc()
+                    self._jobs.task_done()
+                    continue
                 with contextlib.suppress(RuntimeError):  # the window was closed meanwhile
                     self.done.emit(purpose, found)
             self._jobs.task_done()

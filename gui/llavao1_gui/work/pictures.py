@@ -47,6 +47,7 @@ class PictureLoader(QObject):
     def __init__(self, history: History, parent: QObject) -> None:
         super().__init__(parent)
         self._history = history
+        self._wanted: dict[bool, tuple[str, Part | None]] = {}  # the whole, and a part
         self.background, self._viewing = Background(self), Background(self)
         self.background.done.connect(self._tell)
         self._viewing.done.connect(lambda what, image: self.looked.emit(*what, image))
@@ -57,8 +58,14 @@ class PictureLoader(QObject):
     def look(self, digest: str, part: Part | None = None) -> None:
         """Reads a kept picture again: all of it as large as a screen, or a part as sharp as it is.
         A file that cannot be read any more gives no pixels; the next question says why."""
-        path = self._history.picture_path(digest)
-        self._viewing.start((digest, part), lambda: _looked(path, part))
+        path, whole = self._history.picture_path(digest), part is None
+        self._wanted[whole] = wanted = (digest, part)
+
+        def look() -> QImage:
+            """Nothing, where something else is looked at by now."""
+            return _looked(path, part) if self._wanted[whole] == wanted else QImage()
+
+        self._viewing.start(wanted, look)
 
     def close(self) -> None:
         self.background.close()

@@ -22,7 +22,7 @@ from PIL import Image
 
 from llavao1_edge.errors import LlavaError, UsageError
 from llavao1_edge.settings import ranges
-from llavao1_gui.state import batch, export, preferences
+from llavao1_gui.state import batch, export, preferences, tables
 from llavao1_gui.state import messages as m
 from llavao1_gui.state.formulas import depth, extract
 from llavao1_gui.state.history import MIGRATIONS, Conversation, Exchange, History, HistoryError
@@ -207,21 +207,111 @@ def test_what_is_deleted_for_good_leaves_the_disk(tmp_path: Path) -> None:
         assert b"secret title" not in history.path.read_bytes()
         history.erase(None)
         assert history.conversations() == []
-        assert list(history.shelf.folder.iterdir()) == []
+        assert [path.name for path in history.shelf.folder.iterdir()] == [strip]
+    assert list(history.shelf.folder.iterdir()) == []
 
 
 def test_pictures_that_nobody_asked_about_are_not_kept(tmp_path: Path) -> None:
+    """What another window has opened stays for a day, what is not named as ours for ever."""
     with History(tmp_path) as history:
         asked = history.keep_picture(b"asked about")
         history.save(Conversation(0, "x", asked, "x"), Exchange(0, "q", {}))
-        history.keep_picture(b"only looked at")
-        fresh = history.shelf.folder / "0f"
-        fresh.write_bytes(b"another window has just opened it")
-        old = history.shelf.folder / "1f"
-        old.write_bytes(b"left behind by a crash")
-        os.utime(old, (1, 1))
-    assert {path.name for path in (tmp_path / "pictures").iterdir()} == {asked, "0f"}
+        only = history.keep_picture(b"only looked at")
+        history.shelf.keep_thumbnail(only, b"small")
+        names = {"fresh": "0" * 64, "left behind by a crash": "1" * 64, "holiday": "IMG_0001.jpg"}
+        for name in names.values():
+            (history.shelf.folder / name).write_bytes(b"x")
+        for name in (names["left behind by a crash"], names["holiday"]):
+            os.utime(history.shelf.folder / name, (1, 1))
+    kept = {path.name for path in (tmp_path / "pictures").iterdir()}
+    assert kept == {asked, names["fresh"], names["holiday"]}
     assert not (tmp_path / "history.sqlite-wal").exists()  # all in one file at the end
+
+
+def test_a_picture_that_another_window_opened_too_is_left(tmp_path: Path) -> None:
+    with History(tmp_path) as other:
+        with History(tmp_path) as first:
+            digest = first.keep_picture(b"both")
+            os.utime(first.picture_path(digest), (1, 1))
+            other.keep_picture(b"both")
+        assert other.picture_path(digest).exists()
+    assert not other.picture_path(digest).exists()  # nobody has asked about it
+
+
+def test_what_is_deleted_for_good_is_gone_whoever_brought_it(tmp_path: Path) -> None:
+    """The window was started again since; and what is being opened meanwhile stays."""
+    with History(tmp_path) as history:
+        digest = history.keep_picture(b"private")
+        history.shelf.keep_thumbnail(digest, b"small")
+        history.save(Conversation(0, "x", digest, "x"), Exchange(0, "q", {}))
+    with History(tmp_path) as history:
+        arriving = history.keep_picture(b"being opened")
+        history.erase(None)
+        assert [path.name for path in history.shelf.folder.iterdir()] == [arriving]
+
+
+def test_a_damaged_history_keeps_its_pictures(tmp_path: Path) -> None:
+    with History(tmp_path) as history:
+        digest = history.keep_picture(b"asked about")
+        history.save(Conversation(0, "x", digest, "x"), Exchange(0, "q", {}))
+    os.utime(tmp_path / "pictures" / digest, (1, 1))
+    (tmp_path / "history.sqlite").write_bytes(b"damaged" * 1000)
+    for _ in range(2):  # also the start after that
+        with History(tmp_path) as history:
+            assert history.picture_path(digest).exists()
+
+
+def test_a_conversation_that_another_window_deleted_begins_anew(tmp_path: Path) -> None:
+    """Its number is not given to another one; what is said in it is not lost."""
+    with History(tmp_path) as first, History(tmp_path) as second:
+        talk = begun(first, title="deleted elsewhere")
+        second.erase(None)
+        other = begun(second, title="another")
+        assert other.id != talk.id
+        first.save(talk, Exchange(0, "and now?", {}))
+        assert [one.question for one in first.exchanges(other.id)] == ["q"]
+        assert [one.question for one in first.exchanges(talk.id)] == ["and now?"]
+        assert {one.title for one in first.conversations()} == {"deleted elsewhere", "another"}
+
+
+def test_an_old_history_is_taken_over(tmp_path: Path) -> None:
+    """With its exchanges, though the table they refer to is made anew."""
+    db = sqlite3.connect(tmp_path / "history.sqlite")
+    db.executescript(f"{tables.MIGRATIONS[0]}; PRAGMA user_version=1;")
+    db.execute("INSERT INTO conversations VALUES (7, 'old', NULL, 'a.png', 'null', 1.0, 2.0, NULL)")
+    db.execute(
+        "INSERT INTO exchanges(conversation, question, request, status, asked)"
+        " VALUES (7, 'kept?', '{}', 'answered', 1.0)"
+    )
+    db.commit()
+    db.close()
+    with History(tmp_path) as history:
+        assert history.set_aside is None
+        assert [one.question for one in history.exchanges(7)] == ["kept?"]
+        assert begun(history).id == 8
+        history.erase([7])
+        assert history.exchanges(7) == []
+
+
+def test_the_place_of_a_window_changes_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "settings.json"
+    path.write_text('{"theme": "dark", "of a newer version": [1], "model": "pink"}')
+    preferences.write_layout(path, {"window": "AAAA"})
+    assert json.loads(path.read_text()) == {
+        "theme": "dark", "of a newer version": [1], "model": "pink", "layout": {"window": "AAAA"},
+    }  # fmt: skip
+    path.write_text('{"theme": "dark",}')  # a comma too many
+    preferences.write_layout(path, {"window": "BBBB"})
+    assert path.read_text() == '{"theme": "dark",}'
+
+
+def test_a_name_that_is_no_text_can_be_exported(tmp_path: Path) -> None:
+    talk = Conversation(1, "caf\udce9", None, "caf\udce9.png")
+    for ending in ("md", "html", "json"):
+        (written,) = export.write(
+            tmp_path / f"a.{ending}", talk, SAID, picture=None, rendered=str
+        )  # fmt: skip
+        assert "caf" in written.read_text(encoding="utf-8")
 
 
 def test_deletions_are_undone_one_after_the_other(tmp_path: Path) -> None:

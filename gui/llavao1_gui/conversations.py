@@ -337,9 +337,9 @@ class Conversations(QObject):
     def _merge(self, exchanges: list[Exchange], held: list[Exchange]) -> None:
         """What is newer here than in the history, or not there yet, in its place."""
         for one in held:
-            at = [other.id for other in exchanges].index(one.id) if one.id else len(exchanges)
-            if one not in exchanges[at : at + 1]:
-                exchanges[at : at + 1] = [one]
+            numbers = [other.id for other in exchanges]
+            at = numbers.index(one.id) if one.id and one.id in numbers else len(exchanges)
+            exchanges[at : at + 1] = [one]
 
     def delete(self, number: int) -> bool:
         """Whether it could be deleted."""

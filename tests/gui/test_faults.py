@@ -286,7 +286,7 @@ def test_a_run_pauses_when_the_engine_dies_and_goes_on_behind_it(
     desk = dialogs.batch(window.app)
     desk.start(table(tmp_path, "fine?", "crash?", "last?"), "", str(tmp_path / "r"))
     window.wait(lambda: desk.run.paused)
-    assert "signal 6" in desk.dialog.problem.text()
+    assert "it crashed" in desk.dialog.problem.text()
     assert "paused" in desk.dialog.problem.text()
     assert [bool(row["error"]) for row in rows(tmp_path)] == [False, True]
     window.qtbot.mouseClick(desk.dialog.pause_button, Qt.MouseButton.LeftButton)

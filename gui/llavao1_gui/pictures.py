@@ -52,6 +52,7 @@ class Pictures(QObject):
         self.loader.loaded.connect(self._loaded)
         self.loader.failed.connect(self._failed)
         self.loader.looked.connect(self._looked)
+        self.pixels_came.connect(self._tell_part)
         pane = window.picture
         pane.chosen.connect(self.activate)
         pane.removed.connect(self.remove)

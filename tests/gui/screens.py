@@ -27,18 +27,22 @@ from llavao1_edge import demo
 from llavao1_gui import dialogs
 from llavao1_gui.app import start
 from llavao1_gui.state import preferences
+from llavao1_gui.widgets.tree_view import TreeView
 
 CONTROLS = (QAbstractButton, QComboBox, QLineEdit, QPlainTextEdit)
 
 
-def in_scroll_area(widget: QWidget) -> bool:
-    """What scrolls may be below the edge."""
+def scroll_area(widget: QWidget) -> QScrollArea | None:
+    """The one that it is in: what scrolls may be below the edge, and never beside it."""
     parent = widget.parentWidget()
-    while parent is not None:
-        if isinstance(parent, QScrollArea):
-            return True
+    while parent is not None and not isinstance(parent, QScrollArea):
         parent = parent.parentWidget()
-    return False
+    return parent
+
+
+def beside(widget: QWidget, area: QScrollArea) -> bool:
+    left = widget.mapTo(area.viewport(), widget.rect().topLeft()).x()
+    return left < 0 or left + widget.width() > area.viewport().width()
 
 
 def cut_off(window: QWidget) -> Iterator[str]:
@@ -52,7 +56,12 @@ def cut_off(window: QWidget) -> Iterator[str]:
             if hasattr(window, "statusBar")
             else isinstance(widget, CONTROLS)
         )
-        if not named or not widget.isVisible() or in_scroll_area(widget):
+        area = scroll_area(widget)
+        if not named or not widget.isVisible():
+            continue
+        if area is not None:
+            if not isinstance(area, TreeView) and beside(widget, area):
+                yield f"{type(widget).__name__} {widget.accessibleName()!r} beside what scrolls"
             continue
         shown = QRect(widget.mapTo(window, widget.rect().topLeft()), widget.size())
         if not window.rect().contains(shown) or widget.visibleRegion().isEmpty():

@@ -171,14 +171,24 @@ def main() -> None:
     parser.add_argument("--language", choices=("en", "ko"), default="en")
     parser.add_argument("--scale", type=int, default=1)
     options = parser.parse_args()
-    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     if options.theme:
+        os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
         take(options.folder, options.theme, options.language, options.scale)
         return
+    config = Path(tempfile.mkdtemp()) / "screen.json"
     for theme, language, scale in VARIANTS:
+        # A laptop's screen; scaled by two it is as large in points.
+        size = {"width": 1440 * scale, "height": 900 * scale}
+        screen = {"name": "one", "x": 0, "y": 0, "dpr": 1, "logicalDpi": 96, **size}
+        config.write_text(json.dumps({"screens": [screen]}))
+        platform = os.environ.get("QT_QPA_PLATFORM", f"offscreen:configfile={config}")
         command = [sys.executable, "-m", "tests.gui.screenshots", str(options.folder)]
         command += ["--theme", theme, "--language", language, "--scale", str(scale)]
-        subprocess.run(command, check=True, env=os.environ | {"QT_SCALE_FACTOR": str(scale)})
+        subprocess.run(
+            command,
+            check=True,
+            env=os.environ | {"QT_SCALE_FACTOR": str(scale), "QT_QPA_PLATFORM": platform},
+        )
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from llavao1_gui.state.history import Exchange
 from llavao1_gui.state.live import NAMES, LiveAnswer
 from llavao1_gui.widgets.fading_text import FadingText
 from llavao1_gui.widgets.layouts import (
+    ElidedLabel,
     Fold,
     IconButton,
     Retranslated,
@@ -75,8 +76,7 @@ class AnswerCard(Retranslated):
         self.details.hide()
         self.tree_button, self.again_button = IconButton("tree"), IconButton("again")
         self.copy_button = IconButton("copy")
-        self.facts = label(role="faint")
-        self.facts.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.facts = ElidedLabel(role="faint")
         self.edit_button = IconButton("edit")
         actions = row(
             self.facts, self.edit_button, self.tree_button, self.again_button, self.copy_button,

@@ -9,6 +9,7 @@ from PySide6.QtWidgets import (
     QListWidget,
     QListWidgetItem,
     QPushButton,
+    QSizePolicy,
     QStackedWidget,
     QWidget,
 )
@@ -59,11 +60,13 @@ class EmptyState(Retranslated):
             made.setIcon(QIcon(QPixmap.fromImage(image)))
             made.setIconSize(QSize(44, 44))
             made.setToolTip(question)
+            made.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             self.samples.append(made)
         get = row(self.models_button, None)
         frame.setLayout(column(self.try_label, *self.samples, self.demo, get, margin=14, gap=6))
         frame.setVisible(bool(samples))
         frame.setMaximumWidth(460)
+        frame.setMinimumWidth(240)
         buttons = row(None, self.open_button, self.paste_button, self.screen_button, None)
         middle = row(None, frame, None)
         middle.setStretch(1, 8)

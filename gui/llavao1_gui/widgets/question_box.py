@@ -7,6 +7,7 @@ from PySide6.QtGui import QImage, QKeyEvent, QTextOption
 from PySide6.QtWidgets import (
     QComboBox,
     QFrame,
+    QHBoxLayout,
     QLabel,
     QLineEdit,
     QMenu,
@@ -20,6 +21,7 @@ from llavao1_edge.search.presets import PRESETS
 from llavao1_gui.state.preferences import EXPERT
 from llavao1_gui.widgets.given import is_text
 from llavao1_gui.widgets.layouts import (
+    ElidedLabel,
     IconButton,
     Retranslated,
     button,
@@ -104,7 +106,8 @@ class QuestionBox(Retranslated):
         self.part_image = QLabel()
         self._part_row.setLayout(row(self.part_image, self.part, self.whole_button, None, gap=6))
         self._part_row.hide()
-        self.hint = label(role="faint")
+        self.hint = ElidedLabel(role="faint")
+        self.hint.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         controls = row(
             self.preset, self.form_kind, self.choices, None, self.stop_button, self.ask_button
         )
@@ -114,7 +117,7 @@ class QuestionBox(Retranslated):
         self.model_button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextOnly)
         self.models = QMenu(self)
         self.model_button.setMenu(self.models)
-        self.setLayout(column(frame, row(self.model_button, None, self.hint), gap=4))
+        self.setLayout(column(frame, self._last_row(), gap=4))
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         self._busy = False
         self.field.asked.connect(self._ask)
@@ -169,6 +172,11 @@ class QuestionBox(Retranslated):
             return ("answer", str(kind))
         parts = [part.strip() for part in self.choices.text().split(",") if part.strip()]
         return ("choices", ",".join(parts)) if parts else None
+
+    def _last_row(self) -> QHBoxLayout:
+        made = row(self.model_button, self.hint)
+        made.setStretch(1, 1)
+        return made
 
     def set_model(self, text: str, more: str) -> None:
         """What answers; more: where it runs."""

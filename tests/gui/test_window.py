@@ -175,6 +175,21 @@ def test_only_the_picture_that_is_shown_is_in_memory(make_window: Make, tmp_path
     assert not view.has_picture
 
 
+def test_thumbnails_of_strips_are_seen_and_the_delete_key_puts_one_away(
+    make_window: Make, tmp_path: Path
+) -> None:
+    Image.new("RGB", (9000, 30), "red").save(tmp_path / "wide.png")
+    Image.new("RGB", (30, 9000), "red").save(tmp_path / "tall.png")
+    window = make_window()
+    window.open(tmp_path / "wide.png", tmp_path / "tall.png")
+    sizes = [found.thumbnail.size() for found in window.pictures.pictures]
+    assert [(size.width(), size.height()) for size in sizes] == [(112, 28), (28, 112)]
+    strip = window.window.picture.strip
+    strip.setFocus()
+    window.qtbot.keyClick(strip, Qt.Key.Key_Delete)
+    assert [found.name for found in window.pictures.pictures] == ["tall.png"]
+
+
 def test_zooming_in_shows_the_pixels_of_the_file(make_window: Make, tmp_path: Path) -> None:
     """A pattern finer than the screen's copy of the picture."""
     stripes = np.zeros((3000, 4000, 3), np.uint8)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QSignalBlocker, QSize, Qt, Signal
-from PySide6.QtGui import QIcon, QImage, QPixmap
+from PySide6.QtGui import QIcon, QImage, QKeySequence, QPixmap, QShortcut
 from PySide6.QtWidgets import (
     QCheckBox,
     QListWidget,
@@ -152,6 +152,9 @@ class PicturePane(Retranslated):
         self.eye_button.toggled.connect(self.sight_wanted)
         self.view.part_chosen.connect(lambda _: self.crop_button.setChecked(False))
         self.strip.currentRowChanged.connect(self._choose)
+        away = QShortcut(QKeySequence(Qt.Key.Key_Delete), self.strip)
+        away.setContext(Qt.ShortcutContext.WidgetShortcut)
+        away.activated.connect(lambda: self.removed.emit(self.strip.currentRow()))
         self.remove_button.clicked.connect(lambda: self.removed.emit(self.strip.currentRow()))
 
     def retranslate(self) -> None:

@@ -19,6 +19,7 @@ from llavao1_gui.work.background import Background
 
 SHOWN = 2048  # pixels: the longer side of what is drawn; questions use the original
 THUMBNAIL = 112  # pixels of a picture that is only in the strip
+LONGEST_RATIO = 4  # of a thumbnail's sides
 Part = tuple[int, int, int, int]
 
 
@@ -85,7 +86,7 @@ class PictureLoader(QObject):
             opened = open_picture(data, name=name)
             digest = self._history.keep_picture(data)
             image = to_qimage(opened.image, longest=SHOWN)
-            small = _reduced(opened.image, THUMBNAIL)
+            small = _reduced(_not_too_long(opened.image), THUMBNAIL)
             known = is_of_demo_world(np.asarray(small))
             thumbnail = to_qimage(small, longest=THUMBNAIL)
             buffer = io.BytesIO()
@@ -105,6 +106,16 @@ def _looked(path: Path, part: Part | None) -> QImage:
         return to_qimage(image if part is None else image.crop(part), longest=SHOWN)
     except Exception:
         return QImage()
+
+
+def _not_too_long(image: Image.Image) -> Image.Image:
+    """The middle of a strip: reduced whole it would be a line that nobody sees."""
+    width, height = image.size
+    wide, high = min(width, LONGEST_RATIO * height), min(height, LONGEST_RATIO * width)
+    if (wide, high) == (width, height):
+        return image
+    left, top = (width - wide) // 2, (height - high) // 2
+    return image.crop((left, top, left + wide, top + high))
 
 
 def _reduced(image: Image.Image, longest: int) -> Image.Image:

@@ -151,6 +151,7 @@ class App(QObject):
             "edit": lambda: self._last(talk.edit),
             "copy": lambda: self._last(self.copy),
             "candidates": lambda: self._last(self.show_candidates),
+            "compare": lambda: dialogs.compare(self),
             "search": self._search,
             "sidebar": lambda: window.set_sidebar(window.actions_by_name["sidebar"].isChecked()),
             "rename": self._rename,

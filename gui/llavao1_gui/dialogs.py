@@ -19,6 +19,7 @@ from llavao1_gui.state.preferences import Preferences
 from llavao1_gui.state.servers import host, is_server
 from llavao1_gui.widgets.batch_dialog import BatchDialog
 from llavao1_gui.widgets.candidates import CandidatesDialog
+from llavao1_gui.widgets.compare_dialog import CompareDialog
 from llavao1_gui.widgets.help_dialogs import AboutDialog, KeysDialog, ShortcutsDialog
 from llavao1_gui.widgets.models_dialog import ModelRow, ModelsDialog
 from llavao1_gui.widgets.settings_dialog import SettingsDialog
@@ -84,6 +85,16 @@ def shortcuts(app: Shell) -> ShortcutsDialog:
 
 def about(app: Shell) -> AboutDialog:
     return _opened(AboutDialog(app.window))
+
+
+def compare(app: Shell) -> CompareDialog | None:
+    """Two answers of the conversation that is shown; None where there are not two."""
+    answered = [one for one in app.conversations.exchanges if one.conclusion]
+    if len(answered) < 2:
+        text = QCoreApplication.translate("Dialogs", "There are no two answers to compare yet.")
+        app.tell(text)
+        return None
+    return _opened(CompareDialog(answered, app.window), modal=False)
 
 
 def candidates(app: Shell, exchange: Exchange) -> CandidatesDialog | None:

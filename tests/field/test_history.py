@@ -122,7 +122,7 @@ def test_nobody_else_may_read_it(history: History) -> None:
         return stat.S_IMODE(path.stat().st_mode)
 
     history.keep_picture(b"x")
-    assert mode(history.folder) == mode(history.pictures) == 0o700
+    assert mode(history.folder) == mode(history.shelf.folder) == 0o700
     assert mode(history.path) == 0o600
     for beside in history.folder.glob("history.sqlite-*"):
         assert mode(beside) == 0o600

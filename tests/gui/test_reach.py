@@ -24,6 +24,7 @@ from PySide6.QtWidgets import QApplication, QFileDialog, QKeySequenceEdit, QLabe
 from llavao1_gui import dialogs
 from llavao1_gui.instance import hand_over
 from llavao1_gui.models.history import GROUP, SEARCHED, day_text
+from llavao1_gui.state.compare import compare
 from llavao1_gui.widgets import theme
 from llavao1_gui.widgets.help_dialogs import ShortcutsDialog
 from tests.gui.conftest import OTHER, SHAPES, Window, drag, drop, urls
@@ -365,3 +366,36 @@ def test_a_door_that_was_left_behind_does_not_keep_a_window_out(
     assert window.ask("Still there?").status == "answered"
     window.window.close()
     assert not (data / "window.socket").exists()
+
+
+# --- two answers side by side ---------------------------------------------------------------------
+def test_two_texts_are_compared_word_by_word() -> None:
+    first, second = compare("It is a red circle.", "It is a large blue circle.")
+    assert "".join(piece.text for piece in first) == "It is a red circle."
+    assert "".join(piece.text for piece in second) == "It is a large blue circle."
+    assert [piece.text for piece in first if piece.differs] == ["red"]
+    assert "".join(piece.text for piece in second if piece.differs).split() == ["large", "blue"]
+    assert all(piece.differs for piece in compare("", "new")[1])
+
+
+def test_two_answers_are_compared(make_window: Make) -> None:
+    window = make_window()
+    window.open(SHAPES)
+    window.app.act("compare")
+    assert "no two answers" in window.banner
+    window.ask("What else?")
+    first = window.ask("How many?")
+    window.talk.again(first)
+    window.wait(lambda: not window.talk.busy)
+    dialog = dialogs.compare(window.app)
+    assert dialog is not None
+    assert [chosen.currentIndex() for chosen in dialog.chosen] == [1, 2]
+    left, right = (text.toPlainText() for text in dialog.texts)
+    assert "seed 0" in left
+    assert "seed 1" in right
+    assert first.conclusion in left
+    cursor = dialog.texts[1].document().find("1", 0)
+    assert cursor.charFormat().fontUnderline()  # the seed is what differs
+    dialog.chosen[0].setCurrentIndex(0)
+    assert "What else?" in dialog.chosen[0].currentText()
+    dialog.close()

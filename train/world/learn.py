@@ -31,6 +31,7 @@ from train.model import build_model, is_matrix
 from train.muon import Muon
 from train.world.eye import Heads, see
 from train.world.families import FAMILIES
+from train.world.material import PHOTOGRAPHS
 from train.world.model import TILE_SIZE, world_config, world_tokenizer
 from train.world.pool import Pool
 
@@ -335,6 +336,8 @@ def main() -> None:
     parser.add_argument("--shorter", type=float, default=1.0, help="share of the steps; to try it")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    if not any(PHOTOGRAPHS.glob("*.jpg")):
+        raise SystemExit(f"{PHOTOGRAPHS} is empty: run python -m train.world.material first")
     options.out.mkdir(parents=True, exist_ok=True)
     learner = Learner(options.out, seed=options.seed)
     held_out = Pool(options.out / "held-out", seed=options.seed + 1, n=HELD_OUT)

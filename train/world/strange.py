@@ -153,8 +153,9 @@ def _ramp(rng: random.Random, width: int, height: int) -> Image.Image:
 
 
 def _photograph(rng: random.Random, width: int, height: int) -> Image.Image:
-    """A part of a photograph in other colours."""
-    return _cut(rng.choice(_seen_photographs()), rng, width, height)
+    """A part of a photograph in other colours; clouds where none were fetched (tests)."""
+    known = _seen_photographs()
+    return _cut(rng.choice(known), rng, width, height) if known else _clouds(rng, width, height)
 
 
 def _unseen_photograph(rng: random.Random, width: int, height: int) -> Image.Image:

@@ -123,6 +123,10 @@
         <translation>후보 보기</translation>
     </message>
     <message>
+        <source>Compare answers…</source>
+        <translation>답 비교…</translation>
+    </message>
+    <message>
         <source>Search conversations</source>
         <translation>대화 찾기</translation>
     </message>
@@ -529,6 +533,29 @@
     </message>
 </context>
 <context>
+    <name>CompareDialog</name>
+    <message>
+        <source>Compare answers</source>
+        <translation>답 비교</translation>
+    </message>
+    <message>
+        <source>The first answer</source>
+        <translation>첫 번째 답</translation>
+    </message>
+    <message>
+        <source>The second answer</source>
+        <translation>두 번째 답</translation>
+    </message>
+    <message>
+        <source>Close</source>
+        <translation>닫기</translation>
+    </message>
+    <message>
+        <source>seed {0}</source>
+        <translation>시드 {0}</translation>
+    </message>
+</context>
+<context>
     <name>Conversations</name>
     <message>
         <source>The question is empty.</source>
@@ -623,6 +650,10 @@
     <message>
         <source>Written: {0}</source>
         <translation>저장함: {0}</translation>
+    </message>
+    <message>
+        <source>There are no two answers to compare yet.</source>
+        <translation>비교할 답이 아직 둘이 아닙니다.</translation>
     </message>
     <message>
         <source>Built in. It knows coloured shapes and nothing else.</source>

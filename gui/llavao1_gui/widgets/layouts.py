@@ -181,7 +181,7 @@ class ElidedLabel(QLabel):
         text = self.fontMetrics().elidedText(self.text(), Qt.TextElideMode.ElideRight, room.width())
         shown = self.text() if text != self.text() else ""
         if self.toolTip() != tip(shown):
-            self.setToolTip(tip(shown))
+            set_tip(self, shown)
         self.style().drawItemText(
             painter, room, self.alignment(), self.palette(), self.isEnabled(), text,
             self.foregroundRole(),

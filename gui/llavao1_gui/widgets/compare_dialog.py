@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from PySide6.QtGui import QColor, QFont, QTextCharFormat, QTextCursor
-from PySide6.QtWidgets import QComboBox, QDialogButtonBox, QTextEdit, QWidget
+from PySide6.QtGui import QColor, QFont, QTextBlockFormat, QTextCharFormat, QTextCursor
+from PySide6.QtWidgets import QComboBox, QDialogButtonBox, QTextBrowser, QWidget
 
 from llavao1_gui.state.compare import Piece, compare
 from llavao1_gui.state.history import Exchange
@@ -25,10 +25,10 @@ class CompareDialog(RetranslatedDialog):
         open_dialog(self, 980, 620)
         self.exchanges = exchanges
         self.chosen = (QComboBox(), QComboBox())
-        self.texts = (QTextEdit(), QTextEdit())
+        self.texts = (QTextBrowser(), QTextBrowser())
         for text in self.texts:
-            text.setReadOnly(True)
-            text.setAcceptRichText(False)
+            text.setOpenLinks(False)
+            text.document().setDocumentMargin(10)
         self.box = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
         self.box.rejected.connect(self.reject)
         sides = row(
@@ -109,7 +109,9 @@ class CompareDialog(RetranslatedDialog):
             cursor = text.textCursor()
             cursor.movePosition(QTextCursor.MoveOperation.End)
             if not text.document().isEmpty():
-                cursor.insertBlock()
+                block = QTextBlockFormat()
+                block.setTopMargin(12 if pieces is None else 2)
+                cursor.insertBlock(block)
             for piece in pieces[at] if pieces is not None else (Piece(said[at], False),):
                 shape = QTextCharFormat()
                 shape.setForeground(QColor(colours.faint if faint else colours.text))

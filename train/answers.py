@@ -14,7 +14,7 @@ import argparse
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -36,7 +36,7 @@ from train.data import (
     render_batch,
     scene_at,
 )
-from train.model import build_model, demo_config, is_matrix
+from train.model import build_model, demo_config, is_matrix, is_tower
 from train.muon import Muon
 from train.questions import KINDS, draw_task
 from train.tokenizer import train_tokenizer
@@ -134,11 +134,24 @@ def forward(
 ) -> Tensor:
     """Logits (n, length, vocabulary)."""
     if states is None:
+        return logits_of(model, batch)
+    return logits_of(model, batch, states[batch.pictures], states.n_tiles[batch.pictures])
+
+
+def logits_of(
+    model: MllamaForConditionalGeneration,
+    batch: AnswerBatch,
+    states: Tensor | None = None,
+    n_tiles: Tensor | None = None,
+) -> Tensor:
+    """Logits (n, length, vocabulary). states: (n, tokens, hidden) of the batch's pictures and
+    n_tiles (n,) of them, None for answers without a picture."""
+    if states is None or n_tiles is None:
         return model(input_ids=batch.ids, use_cache=False).logits  # type: ignore[no-any-return]
     output = model(
         input_ids=batch.ids,
-        cross_attention_states=states[batch.pictures],
-        cross_attention_mask=batch.cross_mask(states.n_tiles[batch.pictures]),
+        cross_attention_states=states,
+        cross_attention_mask=batch.cross_mask(n_tiles),
         use_cache=False,
     )
     return output.logits  # type: ignore[no-any-return]
@@ -216,11 +229,11 @@ def main() -> None:
     writer = Writer(tokenizer)
     model = build_model(demo_config(writer.special["<|image|>"], writer.special), seed=options.seed)
     tower = torch.load(options.out / "tower.pt")
-    kept = {k: v for k, v in tower.items() if "vision_model" in k or "projector" in k}
+    kept = {k: v for k, v in tower.items() if is_tower(k)}
     model.load_state_dict(kept, strict=False)
     parts: dict[bool, list[tuple[str, nn.Parameter]]] = {True: [], False: []}
     for name, parameter in model.named_parameters():
-        parts["vision_model" in name or "projector" in name].append((name, parameter))
+        parts[is_tower(name)].append((name, parameter))
     optimisers = (*optimise(parts[False], 1.0), *optimise(parts[True], SEEING_RATE))
     spent_before, step = resume(options.out, model, optimisers)
     joint = spent_before >= options.joint_from
@@ -280,12 +293,19 @@ def descend(model: nn.Module, loss: Tensor, optimisers: Optimisers) -> None:
         optimiser.step()
 
 
-def optimise(named: list[tuple[str, nn.Parameter]], share: float) -> Optimisers:
-    """Muon for the matrices, AdamW for the rest, at `share` of the usual rates."""
+def optimise(
+    named: list[tuple[str, nn.Parameter]],
+    share: float = 1.0,
+    *,
+    decay: float = 0.1,
+    more: Iterable[nn.Parameter] = (),
+) -> Optimisers:
+    """Muon for the matrices, with `decay`; AdamW for the rest and for `more`. At `share` of the
+    usual rates."""
     return (
-        Muon((p for n, p in named if is_matrix(n, p)), lr=RATES[0] * share, weight_decay=0.1),
+        Muon((p for n, p in named if is_matrix(n, p)), lr=RATES[0] * share, weight_decay=decay),
         torch.optim.AdamW(
-            (p for n, p in named if not is_matrix(n, p)),
+            [*(p for n, p in named if not is_matrix(n, p)), *more],
             lr=RATES[1] * share,
             betas=(0.9, 0.98),
             weight_decay=0.0,

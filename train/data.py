@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from llavao1_edge.images import TiledPicture, TilingRules, tile_picture
+from llavao1_edge.images import Canvas, TiledPicture, TilingRules, tile_picture
 from train.model import IMAGE_MEAN, IMAGE_STD, MAX_TILES, PATCH_SIZE, TILE_SIZE
 from train.questions import DIRECT_SUFFIX, STAGES, UNTAGGED_SUFFIX, Task
 from train.scene import COLOURS, SHAPES, SIZES, Scene, draw_scene, render, scene_rng
@@ -40,9 +41,16 @@ def patch_labels(scene: Scene, picture: TiledPicture) -> NDArray[np.int8]:
     grid = grid_labels(
         scene, canvas.width, canvas.height, rows=rows, columns=columns, cell=PATCH_SIZE
     )
-    cut = grid.reshape(canvas.rows, GRID, canvas.columns, GRID, len(LABELS))
-    labels[: canvas.n_tiles] = cut.transpose(0, 2, 1, 3, 4).reshape(-1, N_PATCHES, len(LABELS))
+    labels[: canvas.n_tiles] = by_tiles(grid, canvas)
     return labels
+
+
+def by_tiles(grid: NDArray[Any], canvas: Canvas) -> NDArray[Any]:
+    """(rows, columns, k) of all patches → (tiles, patches of a tile, k)."""
+    rows, columns, k = grid.shape
+    down, across = rows // canvas.rows, columns // canvas.columns
+    cut = grid.reshape(canvas.rows, down, canvas.columns, across, k)
+    return cut.transpose(0, 2, 1, 3, 4).reshape(canvas.n_tiles, down * across, k)
 
 
 def grid_labels(
@@ -56,7 +64,7 @@ def grid_labels(
         left, right = thing.box[0] * width, thing.box[2] * width
         top, bottom = thing.box[1] * height, thing.box[3] * height
         area = np.outer(
-            _overlap(top, bottom, rows, cell=cell), _overlap(left, right, columns, cell=cell)
+            overlap(top, bottom, rows, cell=cell), overlap(left, right, columns, cell=cell)
         )
         enough = (area > 0.08 * cell**2) | (area > 0.25 * (right - left) * (bottom - top))
         wins = enough & (area > best)
@@ -71,7 +79,8 @@ def grid_labels(
     return grid
 
 
-def _overlap(low: float, high: float, n: int, *, cell: int) -> NDArray[np.float64]:
+def overlap(low: float, high: float, n: int, *, cell: int) -> NDArray[np.float64]:
+    """How many pixels from low to high lie in each of n cells."""
     edges = np.arange(n) * cell
     return np.clip(np.minimum(high, edges + cell) - np.maximum(low, edges), 0, None)
 

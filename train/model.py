@@ -7,6 +7,8 @@ until in-context look-up cannot be learnt).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import nn
 from transformers import MllamaConfig, MllamaForConditionalGeneration
@@ -21,28 +23,44 @@ IMAGE_MEAN = (0.48145466, 0.4578275, 0.40821073)
 IMAGE_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
-def demo_config(vocab_size: int, specials: dict[str, int]) -> MllamaConfig:
+@dataclass(frozen=True)
+class Shape:
+    """What differs between the models that are trained here. tile_size: pixels; cross: text layers
+    that look at the picture."""
+
+    tile_size: int
+    local_layers: int
+    global_layers: int
+    text_layers: int
+    feed_forward: int
+    cross: tuple[int, ...]
+
+
+DEMO = Shape(TILE_SIZE, 4, 1, 9, 384, (1, 3, 5))
+
+
+def demo_config(vocab_size: int, specials: dict[str, int], shape: Shape = DEMO) -> MllamaConfig:
     """Head vocabulary `vocab_size`; `specials` maps the special tokens' text to their ids."""
     vision = MllamaVisionConfig(
         hidden_size=128,
-        num_hidden_layers=4,
-        num_global_layers=1,
+        num_hidden_layers=shape.local_layers,
+        num_global_layers=shape.global_layers,
         num_attention_heads=4,
         intermediate_size=512,
         intermediate_layers_indices=[1, 3],
         vision_output_dim=128 * 3,
-        image_size=TILE_SIZE,
+        image_size=shape.tile_size,
         patch_size=PATCH_SIZE,
         max_num_tiles=MAX_TILES,
     )
     text = MllamaTextConfig(
         vocab_size=vocab_size,
         hidden_size=HIDDEN,
-        num_hidden_layers=9,
+        num_hidden_layers=shape.text_layers,
         num_attention_heads=4,
         num_key_value_heads=2,
-        intermediate_size=384,
-        cross_attention_layers=[1, 3, 5],
+        intermediate_size=shape.feed_forward,
+        cross_attention_layers=list(shape.cross),
         rope_theta=10_000.0,
         rope_scaling={
             "rope_type": "llama3",
@@ -91,6 +109,11 @@ def _initialise(name: str, parameter: nn.Parameter) -> None:
         fan_in = parameter[0].numel()
         shrink = 0.4 if ("o_proj" in name or "down_proj" in name or "fc2" in name) else 1.0
         parameter.normal_(std=shrink * fan_in**-0.5)
+
+
+def is_tower(name: str) -> bool:
+    """True for the weights that see: the vision tower and the projector."""
+    return "vision_model" in name or "projector" in name
 
 
 def is_matrix(name: str, parameter: nn.Parameter) -> bool:

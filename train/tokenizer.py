@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -48,6 +48,13 @@ def train_tokenizer(specials: Sequence[str] = (*SPECIALS, IMAGE_TOKEN)) -> Token
         task = draw_task(rng, draw_scene(rng, tile_size=56))
         corpus.append(task.question + random.Random(index).choice((DIRECT_SUFFIX, UNTAGGED_SUFFIX)))
         corpus += [f"<{name.upper()}> {task.stage(name)} </{name.upper()}>" for name in STAGES]
+    return byte_bpe(corpus, specials)
+
+
+def byte_bpe(
+    corpus: Iterable[str], specials: Sequence[str] = (*SPECIALS, IMAGE_TOKEN)
+) -> Tokenizer:
+    """Byte-level BPE with the GPT-2 split, from the words of `corpus`; then the special tokens."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     tokenizer.decoder = decoders.ByteLevel()

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -50,7 +51,20 @@ class Heads(nn.Module):
         return total, share
 
 
-def see(model: MllamaForConditionalGeneration, batch: PictureBatch) -> Tensor:
+class Seen(Protocol):
+    """pixels (n, tiles, 3, T, T); ids, n_tiles (n,)."""
+
+    @property
+    def pixels(self) -> Tensor: ...
+
+    @property
+    def ids(self) -> Tensor: ...
+
+    @property
+    def n_tiles(self) -> Tensor: ...
+
+
+def see(model: MllamaForConditionalGeneration, batch: Seen) -> Tensor:
     """Projector output (n, tiles, tokens, hidden)."""
     vision = model.model.vision_model(
         pixel_values=batch.pixels.float()[:, None],

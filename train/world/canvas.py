@@ -7,7 +7,7 @@ phase 1 of the training asks each patch for the mark that it shows.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -129,16 +129,10 @@ class Sheet:
             min(1.0, right / self.width),
             min(1.0, bottom / self.height),
         )
-        self.marks.append(_at(mark, shares))
+        self.marks.append(replace(mark, box=shares))
 
     def done(self) -> Drawn:
         return Drawn(self.image.reduce(GRAIN), tuple(self.marks))
-
-
-def _at(mark: Mark, box: Box) -> Mark:
-    return Mark(
-        box, mark.kind, mark.word, mark.number, mark.colour, mark.row, mark.column, mark.size
-    )
 
 
 def mark(kind: str, **about: object) -> Mark:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from transformers import MllamaForConditionalGeneration
 
+from train.data import tile_mask
+from train.model import HIDDEN, MAX_TILES
 from train.world.families import FAMILIES
-from train.world.model import HIDDEN, MAX_TILES
 from train.world.pool import CLASSES, Pictures
 
 BACKGROUND = 0.1  # weight of a patch that shows nothing
@@ -47,19 +47,3 @@ class Heads(nn.Module):
         total = total + 0.5 * cross_entropy(families, wanted)
         shares["family"] = (families.argmax(-1) == wanted).float().mean().item()
         return total, shares
-
-
-def tile_mask(n_tiles: Tensor) -> Tensor:
-    """(n, max_tiles) of 1 for tiles that hold a part of the picture."""
-    return (torch.arange(MAX_TILES)[None] < n_tiles[:, None]).long()
-
-
-def see(model: MllamaForConditionalGeneration, pictures: Pictures) -> Tensor:
-    """Projector output (n, tiles, tokens, hidden)."""
-    vision = model.model.vision_model(
-        pixel_values=pictures.pixels[:, None],
-        aspect_ratio_ids=pictures.ids[:, None],
-        aspect_ratio_mask=tile_mask(pictures.n_tiles)[:, None],
-    )[0]
-    projected: Tensor = model.model.multi_modal_projector(vision)
-    return projected[:, 0]

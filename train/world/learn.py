@@ -22,22 +22,28 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
-from train.answers import Optimisers, descend
+from train.answers import (
+    RATES,
+    SEEING_RATE,
+    Optimisers,
+    descend,
+    logits_of,
+    loss_of,
+    optimise,
+    stage_spans,
+)
 from train.data import AnswerBatch, Tokens, Turn, Writer, collate
 from train.export import export_checkpoint
-from train.model import build_model, is_matrix
-from train.muon import Muon
-from train.world.eye import Heads, see
+from train.model import build_model, demo_config, is_tower
+from train.tower import see
+from train.world.eye import Heads
 from train.world.families import FAMILIES
 from train.world.material import PHOTOGRAPHS
-from train.world.model import TILE_SIZE, world_config, world_tokenizer
+from train.world.model import TILE_SIZE, WORLD, world_tokenizer
 from train.world.pool import Pool
 
 PHASES = {"eye": 3000, "answers": 3500, "joint": 7000}
-RATES = (0.003, 0.002)  # Muon, AdamW
-SEEING_RATE = 0.5  # of the rates above, for the tower while all learn together
 DENSE = 0.3  # weight of the labels of patches while all learn together
 SEED, PICTURES, HELD_OUT = 41, 32_000, 1024
 EYES_AT_ONCE, ANSWERS_AT_ONCE, BLOCK = 48, 24, 10
@@ -53,12 +59,12 @@ class Learner:
         self.tokenizer = self._tokenizer()
         self.writer = Writer(self.tokenizer)
         special = self.writer.special
-        self.model = build_model(world_config(special["<|image|>"], special), seed=seed)
+        self.model = build_model(demo_config(special["<|image|>"], special, WORLD), seed=seed)
         self.heads = Heads()
         seeing, telling = self._parts()
         self.optimisers: dict[str, Optimisers] = {
-            "seeing": _optimisers(seeing, list(self.heads.parameters()), decay=0.05),
-            "telling": _optimisers(telling, [], decay=0.1),
+            "seeing": optimise(seeing, decay=0.05, more=self.heads.parameters()),
+            "telling": optimise(telling),
         }
         self.phase, self.step, self.spent = "eye", 0, 0.0
         self._load()
@@ -72,8 +78,7 @@ class Learner:
     def _parts(self) -> tuple[list[tuple[str, nn.Parameter]], list[tuple[str, nn.Parameter]]]:
         seeing, telling = [], []
         for name, parameter in self.model.named_parameters():
-            tower = "vision_model" in name or "projector" in name
-            (seeing if tower else telling).append((name, parameter))
+            (seeing if is_tower(name) else telling).append((name, parameter))
         return seeing, telling
 
     def save(self) -> None:
@@ -106,17 +111,6 @@ class Learner:
         line = {"phase": self.phase, "step": self.step, "minutes": round(self.spent / 60, 1)}
         with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(line | about) + "\n")
-
-
-def _optimisers(
-    named: list[tuple[str, nn.Parameter]], more: list[nn.Parameter], *, decay: float
-) -> Optimisers:
-    """Muon for the matrices, AdamW for the rest and for `more`."""
-    others = [p for n, p in named if not is_matrix(n, p)] + more
-    return (
-        Muon((p for n, p in named if is_matrix(n, p)), lr=RATES[0], weight_decay=decay),
-        torch.optim.AdamW(others, lr=RATES[1], betas=(0.9, 0.98), weight_decay=0.0),
-    )
 
 
 def rate(phase: str, step: int, steps: int) -> float:
@@ -205,17 +199,11 @@ def eye_step(learner: Learner, pool: Pool) -> dict[str, float]:
     return {"loss": loss.item()}
 
 
-def forward(learner: Learner, batch: AnswerBatch, states: Tensor | None, pool: Pool) -> Tensor:
-    """Logits (n, length, vocabulary); states: (n, tiles, tokens, hidden)."""
+def _logits(learner: Learner, batch: AnswerBatch, states: Tensor | None, pool: Pool) -> Tensor:
+    """states: (n, tiles, tokens, hidden), None without pictures."""
     if states is None:
-        return learner.model(input_ids=batch.ids, use_cache=False).logits  # type: ignore[no-any-return]
-    output = learner.model(
-        input_ids=batch.ids,
-        cross_attention_states=states.flatten(1, 2),
-        cross_attention_mask=batch.cross_mask(pool.n_tiles[batch.pictures]),
-        use_cache=False,
-    )
-    return output.logits  # type: ignore[no-any-return]
+        return logits_of(learner.model, batch)
+    return logits_of(learner.model, batch, states.flatten(1, 2), pool.n_tiles[batch.pictures])
 
 
 def answer_step(
@@ -228,8 +216,7 @@ def answer_step(
             states = see(learner.model, pictures)
         if joint:
             dense, _ = learner.heads.loss(states, pictures)
-    logits = forward(learner, batch, states, pool)
-    told = cross_entropy(logits[:, :-1].flatten(0, 1), batch.targets[:, 1:].flatten())
+    told = loss_of(_logits(learner, batch, states, pool), batch.targets)
     optimisers = learner.optimisers["telling"]
     if joint and picture:
         optimisers = (*optimisers, *learner.optimisers["seeing"])
@@ -255,7 +242,6 @@ def look(learner: Learner, held_out: Pool) -> dict[str, float]:
 def _teacher_forced(learner: Learner, held_out: Pool, n: int) -> dict[str, float]:
     right: Counter[str] = Counter()
     asked: Counter[str] = Counter()
-    opening = learner.writer.plain("<")[0]
     for start in range(0, n, 24):
         items = [
             (index, learner.writer.conversation([Turn(held_out.tasks(index)[0])], picture=1))
@@ -263,14 +249,11 @@ def _teacher_forced(learner: Learner, held_out: Pool, n: int) -> dict[str, float
         ]
         batch = collate(items, pad=learner.writer.special["<|finetune_right_pad_id|>"])
         states = see(learner.model, held_out.pictures(batch.pictures))
-        guess = forward(learner, batch, states, held_out)[:, :-1].argmax(-1)
+        guess = _logits(learner, batch, states, held_out)[:, :-1].argmax(-1)
         wrong = (guess != batch.targets[:, 1:]) & (batch.targets[:, 1:] != -100)
         for row, (index, item) in enumerate(items):
             family = list(FAMILIES)[int(held_out.family[index])]
-            tags = [at for at, token in enumerate(item.ids) if token == opening][:4]
-            bounds = zip(tags, [*tags[1:], len(item.ids)], strict=True)
-            stages = ("summary", "caption", "reasoning", "conclusion")
-            for name, (low, high) in zip(stages, bounds, strict=True):
+            for name, (low, high) in stage_spans(learner.writer, item).items():
                 right[name] += not bool(wrong[row, low - 1 : high - 1].any())
                 asked[name] += 1
             right[family] += not bool(wrong[row].any())

@@ -19,15 +19,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from llavao1_edge.images import TiledPicture, TilingRules, tile_picture
+from train.data import by_tiles, overlap
+from train.model import IMAGE_MEAN, IMAGE_STD, MAX_TILES, PATCH_SIZE
 from train.questions import Task
+from train.scene import SIZES
 from train.world.canvas import KINDS, Mark
 from train.world.families import FAMILIES, scene_at
-from train.world.model import IMAGE_MEAN, IMAGE_STD, MAX_TILES, PATCH_SIZE, TILE_SIZE
+from train.world.model import TILE_SIZE
 from train.world.words import COLOURS, ICONS, MOST, WORDS
 
 RULES = TilingRules(tile_size=TILE_SIZE, max_tiles=MAX_TILES, mean=IMAGE_MEAN, std=IMAGE_STD)
 GRID = TILE_SIZE // PATCH_SIZE
-SIZES = ("small", "large")
 ALL_WORDS = (*WORDS, *ICONS)
 # What a patch may show; class 0 is "nothing of this sort".
 CLASSES = {
@@ -65,7 +67,10 @@ def patch_labels(marks: Sequence[Mark], picture: TiledPicture) -> NDArray[np.uin
     for mark in marks:
         left, right = mark.box[0] * canvas.width, mark.box[2] * canvas.width
         top, bottom = mark.box[1] * canvas.height, mark.box[3] * canvas.height
-        area = np.outer(_overlap(top, bottom, rows), _overlap(left, right, columns))
+        area = np.outer(
+            overlap(top, bottom, rows, cell=PATCH_SIZE),
+            overlap(left, right, columns, cell=PATCH_SIZE),
+        )
         own = max(1.0, (right - left) * (bottom - top))
         enough = (area > 0.1 * PATCH_SIZE**2) | (area > 0.25 * own)
         # The whole figure counts only where nothing else is.
@@ -74,14 +79,8 @@ def patch_labels(marks: Sequence[Mark], picture: TiledPicture) -> NDArray[np.uin
         best[wins] = (area * weight)[wins]
         grid[wins] = labels_of(mark)
     labels = np.zeros((MAX_TILES, GRID * GRID, len(CLASSES)), dtype=np.uint8)
-    cut = grid.reshape(canvas.rows, GRID, canvas.columns, GRID, len(CLASSES))
-    labels[: canvas.n_tiles] = cut.transpose(0, 2, 1, 3, 4).reshape(canvas.n_tiles, GRID * GRID, -1)
+    labels[: canvas.n_tiles] = by_tiles(grid, canvas)
     return labels
-
-
-def _overlap(low: float, high: float, n: int) -> NDArray[np.float64]:
-    edges = np.arange(n) * PATCH_SIZE
-    return np.clip(np.minimum(high, edges + PATCH_SIZE) - np.maximum(low, edges), 0, None)
 
 
 @dataclass(frozen=True)

@@ -125,7 +125,7 @@ def _window(rng: random.Random, width: int, height: int) -> Image.Image:
         x, y = rng.randrange(width), rng.randrange(height)
         word = "".join(rng.choices(LETTERS, k=rng.randint(3, 12))).capitalize()
         if rng.random() < 0.3:
-            tone = shade_of(rng)
+            tone = _any_colour(rng)
             pen.rounded_rectangle((x - 4, y - 3, x + len(word) * 5, y + 11), 3, fill=tone)
         pen.text((x, y), word, font=face, fill=ink)
     return sheet
@@ -137,11 +137,11 @@ def _scribble(rng: random.Random, width: int, height: int) -> Image.Image:
     pen = ImageDraw.Draw(sheet)
     for _ in range(rng.randint(4, 25)):
         points = [(rng.randrange(width), rng.randrange(height)) for _ in range(rng.randint(2, 6))]
-        pen.line(points, fill=shade_of(rng), width=rng.randint(1, 4), joint="curve")
+        pen.line(points, fill=_any_colour(rng), width=rng.randint(1, 4), joint="curve")
         if rng.random() < 0.4:
             (x, y), r = points[0], rng.randint(8, 60)
             pen.arc((x - r, y - r, x + r, y + r), rng.randrange(360), rng.randrange(360),
-                    fill=shade_of(rng), width=rng.randint(1, 4))  # fmt: skip
+                    fill=_any_colour(rng), width=rng.randint(1, 4))  # fmt: skip
     return sheet
 
 
@@ -190,7 +190,7 @@ def _unseen_photographs() -> Sequence[Image.Image]:
     return [Image.open(path).convert("RGB") for path in paths]
 
 
-def shade_of(rng: random.Random) -> tuple[int, int, int]:
+def _any_colour(rng: random.Random) -> tuple[int, int, int]:
     return rng.randint(0, 255), rng.randint(0, 255), rng.randint(0, 255)
 
 

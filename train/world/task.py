@@ -10,7 +10,7 @@ from train.questions import Task
 from train.world.canvas import Drawn
 from train.world.words import MOST
 
-__all__ = ["Scene", "Task", "ask", "choices", "first_of", "yes"]
+__all__ = ["Scene", "Task", "ask", "choices", "yes"]
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,3 @@ def choices(rng: random.Random, task: Task, others: Sequence[str]) -> Task:
         reasoning=f"{task.reasoning} {truth} is {answer}.",
         conclusion=answer,
     )
-
-
-def first_of(values: Sequence[int], best: int) -> int:
-    return list(values).index(best)

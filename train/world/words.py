@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from train.scene import RGB
+
 MOST = 200  # numbers are 0 to this, each one token
 
 GROUPS = {
@@ -16,16 +18,7 @@ NAMES = tuple(name for names in GROUPS.values() for name in names)
 TITLES = ("Sales", "Rain", "Points", "Visits", "Books", "Trips")
 WORDS = (*NAMES, *TITLES)
 
-COLOURS = {
-    "red": (214, 40, 40),
-    "green": (46, 150, 60),
-    "blue": (40, 80, 200),
-    "yellow": (240, 210, 40),
-    "purple": (140, 50, 160),
-    "orange": (240, 130, 30),
-    "grey": (130, 130, 130),
-    "black": (30, 30, 30),
-}
+COLOURS = {**RGB, "grey": (130, 130, 130), "black": (30, 30, 30)}
 ICONS = (
     "dog", "cat", "fish", "apple", "banana", "grapes", "carrot", "car", "plane", "rocket", "house",
     "tree", "sun", "star", "heart", "key", "umbrella", "bell", "mushroom", "cactus", "balloon",

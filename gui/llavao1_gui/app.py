@@ -114,8 +114,9 @@ class App(QObject):
         box.part_dropped.connect(lambda: self.pictures.set_part(None))
         self.pictures.failed.connect(self.teller.picture_failed)
         self.pictures.changed.connect(self._picture_changed)
-        talk.problem.connect(self._told_problem)
-        talk.saver.problem.connect(self._told_unsaved)
+        problem = self.teller.problem
+        talk.problem.connect(lambda text, hint: problem(text, hint, Topic.QUESTION))
+        talk.saver.problem.connect(lambda text, hint: problem(text, hint, Topic.SAVING))
         talk.saver.recovered.connect(lambda: self.teller.no_news(Topic.SAVING))
         talk.answered.connect(self._answered)
         talk.listed.connect(self.refresh_history)
@@ -266,12 +267,6 @@ class App(QObject):
         self.window.raise_()
         self.window.activateWindow()
         self._take(list(paths))
-
-    def _told_problem(self, text: str, hint: str) -> None:
-        self.teller.tell(f"{text}\n{hint}".strip(), bad=True, topic=Topic.QUESTION)
-
-    def _told_unsaved(self, text: str, hint: str) -> None:
-        self.teller.tell(f"{text}\n{hint}".strip(), bad=True, topic=Topic.SAVING)
 
     def _take(self, sources: list[Path | bytes]) -> None:
         """New pictures: what was said about earlier ones is no news any more."""

@@ -49,7 +49,6 @@ class Conversations(QObject):
     ) -> None:
         super().__init__(parent)
         self.window, self.pictures, self.history, self.link = window, pictures, history, link
-        self.preferences = preferences
         self.current: Conversation | None = None
         self.exchanges: list[Exchange] = []
         self.composer = Composer(pictures, history, preferences)
@@ -80,9 +79,12 @@ class Conversations(QObject):
 
     def shows(self, number: int) -> bool:
         """Whether an answer on its way is about the picture and the part that are shown."""
-        job = next((job for job in self.jobs if job.message.number == number), None)
-        here = job is not None and job.owner is self.current
-        return here and job is not None and part_of(job.exchange) == self.pictures.part
+        return any(
+            job.message.number == number
+            and job.owner is self.current
+            and part_of(job.exchange) == self.pictures.part
+            for job in self.jobs
+        )
 
     def _here(self) -> Job | None:
         """What is on its way in the conversation that is shown."""
@@ -325,8 +327,8 @@ class Conversations(QObject):
         job = next((one for one in self.jobs if one.owner.id == number), None)
         if job is not None:  # it is still being written: the same objects go on being filled
             found = job.owner
-        self._merge(exchanges, [job.exchange] if job is not None else [])
         self._merge(exchanges, self.saver.waiting(number))
+        self._merge(exchanges, [job.exchange] if job is not None else [])
         self.current, self.exchanges, self._cards = found, exchanges, {}
         part = part_of(exchanges[-1]) if exchanges else None
         self.pictures.reopen(found, part or found.crop)
@@ -337,6 +339,8 @@ class Conversations(QObject):
     def _merge(self, exchanges: list[Exchange], held: list[Exchange]) -> None:
         """What is newer here than in the history, or not there yet, in its place."""
         for one in held:
+            if any(other is one for other in exchanges):
+                continue
             numbers = [other.id for other in exchanges]
             at = numbers.index(one.id) if one.id and one.id in numbers else len(exchanges)
             exchanges[at : at + 1] = [one]

@@ -12,7 +12,7 @@ from llavao1_gui.state.history import Conversation, History
 from llavao1_gui.state.messages import Seen
 from llavao1_gui.state.sight import sight
 from llavao1_gui.widgets.given import png_bytes
-from llavao1_gui.widgets.picture_view import Part
+from llavao1_gui.widgets.picture_view import Part, cut_out
 from llavao1_gui.widgets.region import RegionChooser
 from llavao1_gui.widgets.window import MainWindow
 from llavao1_gui.work.pictures import THUMBNAIL, LoadedPicture, PictureLoader
@@ -161,14 +161,14 @@ class Pictures(QObject):
     def _show(self, at: int) -> None:
         self.at = at
         found = self.pictures[at]
-        known = self._pixels if self._pixels[0] == found.digest else None
-        image = known[1] if known else found.thumbnail
+        known = not self.pixels.isNull()
+        image = self.pixels if known else found.thumbnail
         self.window.picture.show_picture(at, found.name, image, found.width, found.height)
         self.window.answers.set_has_picture(True)
-        if known is None:
-            self.loader.look(found.digest)
-        else:
+        if known:
             self.pixels_came.emit()
+        else:
+            self.loader.look(found.digest)
 
     def _looked(self, digest: str, part: Part | None, image: QImage) -> None:
         """Only the picture that is shown has its pixels in memory."""
@@ -199,20 +199,23 @@ class Pictures(QObject):
         if self.pictures:
             self.activate(min(at, len(self.pictures) - 1))
         else:
-            self._put_away = self._request
-            self._new_request(shown=True)
-            self._show_none()
-            self.changed.emit()
+            self._put_all_away()
 
     def remove_all(self) -> None:
         """An empty strip; conversations stay."""
-        self._put_away = self._request  # also what is still on its way
         if self.pictures:
             self.pictures.clear()
             self.window.picture.take_all()
-            self._new_request(shown=True)
-            self._show_none()
-            self.changed.emit()
+            self._put_all_away()
+        else:
+            self._put_away = self._request
+
+    def _put_all_away(self) -> None:
+        """Also what is still on its way."""
+        self._put_away = self._request
+        self._new_request(shown=True)
+        self._show_none()
+        self.changed.emit()
 
     def step(self, by: int) -> None:
         if self.pictures:
@@ -236,14 +239,10 @@ class Pictures(QObject):
 
     def cut(self, part: Part | None) -> QImage:
         """A small picture of a part of the active one; null where its pixels are not at hand."""
-        found = self.active
-        if part is None or found is None or self._pixels[0] != found.digest:
+        found, image = self.active, self.pixels
+        if part is None or found is None or image.isNull():
             return QImage()
-        image = self._pixels[1]
-        share = image.width() / found.width
-        left, top, right, bottom = (round(edge * share) for edge in part)
-        cut = image.copy(left, top, max(1, right - left), max(1, bottom - top))
-        return cut.scaled(
+        return cut_out(image, found.width, part).scaled(
             THUMBNAIL, THUMBNAIL, Qt.AspectRatioMode.KeepAspectRatio,
             Qt.TransformationMode.SmoothTransformation,
         )  # fmt: skip

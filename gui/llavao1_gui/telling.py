@@ -38,6 +38,10 @@ class Teller(QObject):
         self._action, self._topic = acted, topic
         self._banner.show_text(text, bad=bad, action=action)
 
+    def problem(self, text: str, hint: str, topic: Topic) -> None:
+        """What went wrong, and what to do."""
+        self.tell(f"{text}\n{hint}".strip(), bad=True, topic=topic)
+
     def picture_failed(self, name: str, message: str, hint: str) -> None:
         """All bad files of one drop are named, not only the last."""
         if self._topic is not Topic.PICTURES:

@@ -20,6 +20,7 @@ from PySide6.QtWidgets import (
     QLineEdit,
     QPlainTextEdit,
     QScrollArea,
+    QStatusBar,
     QWidget,
 )
 
@@ -52,9 +53,7 @@ def cut_off(window: QWidget) -> Iterator[str]:
         yield f"{type(window).__name__} at {window.frameGeometry()} outside {available}"
     for widget in window.findChildren(QWidget):
         named = isinstance(widget, CONTROLS) or (
-            isinstance(widget, QLabel) and widget.parentWidget() is window.statusBar()
-            if hasattr(window, "statusBar")
-            else isinstance(widget, CONTROLS)
+            isinstance(widget, QLabel) and isinstance(widget.parentWidget(), QStatusBar)
         )
         area = scroll_area(widget)
         if not named or not widget.isVisible():

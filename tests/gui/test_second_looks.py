@@ -132,3 +132,39 @@ def test_a_fault_in_the_background_does_not_end_it(
     assert "ZeroDivisionError" in capsys.readouterr().err
     window.open(SHAPES)
     assert window.ask("Still there?").status == "answered"
+
+
+def test_a_running_question_that_is_not_saved_is_shown_once(
+    make_window: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits to be saved, and it is being answered."""
+    window = make_window({"token_s": 0.01})
+    window.open(SHAPES)
+    window.ask("Saved?")
+    here = window.talk.current
+    assert here is not None
+
+    def fail(*_: Any) -> None:
+        raise HistoryError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(window.app.history, "save", fail)
+        window.type("Not saved, and slow?")
+        window.app.act("new")
+        window.talk.open(here.id)
+        asked = [one.question for one in window.talk.exchanges]
+        assert asked == ["Saved?", "Not saved, and slow?"]
+        window.wait(lambda: window.cards[1].steps.isVisible())  # followed while it is written
+        window.wait(lambda: not window.talk.busy)
+    assert window.cards[1].conclusion.markdown == "3"
+
+
+def test_a_folded_question_follows_the_theme(make_window: Make) -> None:
+    window = make_window()
+    window.open(SHAPES)
+    window.app.ask("Is this a circle? " * 100)
+    window.wait(lambda: not window.talk.busy)
+    button = window.cards[0].whole_question.button
+    before = button.icon().pixmap(16, 16).toImage()
+    window.app.change(theme="dark")
+    assert button.icon().pixmap(16, 16).toImage() != before

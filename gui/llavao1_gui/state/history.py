@@ -193,7 +193,9 @@ class History(Closing):
         found = {row[0] for row in self._db.execute(f"SELECT picture FROM conversations {where}")}
         where = f"AND conversation {among}" if among else ""
         rows = self._db.execute(
-            f"SELECT request FROM exchanges WHERE request LIKE '%\"more\"%' {where}"
+            # Nearly all have no more pictures: they need not be parsed at every start and end.
+            "SELECT request FROM exchanges WHERE request LIKE '%\"more\"%'"
+            f" AND request NOT LIKE '%\"more\": []%' {where}"
         )
         for row in rows:
             more = Cells(dict(row)).mapping("request").get("more")

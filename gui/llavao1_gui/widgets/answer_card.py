@@ -68,12 +68,12 @@ class AnswerCard(Retranslated):
         self.conclusion = RichText(scale=CONCLUSION_SCALE)
         self.problem = label(role="bad", wrap=True, select=True)
         self.notes = label(role="faint", wrap=True)
-        self.fold = IconButton("folded", checkable=True)
         self.sections = {stage: StageSection(stage) for stage in BEFORE}
         self.details = QWidget()
         self.details.setLayout(column(*self.sections.values(), gap=10))
         self.details.layout().setContentsMargins(24, 0, 0, 4)  # type: ignore[union-attr]
-        self.details.hide()
+        self.how = Fold(self.details, gap=8)
+        self.fold = self.how.button
         self.tree_button, self.again_button = IconButton("tree"), IconButton("again")
         self.copy_button = IconButton("copy")
         self.facts = ElidedLabel(role="faint")
@@ -92,8 +92,7 @@ class AnswerCard(Retranslated):
             self.status,
             self.thought,
             self.notes,
-            row(self.fold, None, gap=0),
-            self.details,
+            self.how,
             actions,
             margin=14,
             gap=8,
@@ -102,7 +101,7 @@ class AnswerCard(Retranslated):
         self.setLayout(QVBoxLayout())
         self.layout().setContentsMargins(0, 0, 0, 0)  # type: ignore[union-attr]
         self.layout().addWidget(frame)  # type: ignore[union-attr]
-        self.fold.toggled.connect(self._unfold)
+        self.fold.toggled.connect(self.refresh)
         self.tree_button.clicked.connect(lambda: self.candidates.emit(self.exchange))
         self.again_button.clicked.connect(lambda: self.again.emit(self.exchange))
         self.edit_button.clicked.connect(lambda: self.edited.emit(self.exchange))
@@ -124,7 +123,7 @@ class AnswerCard(Retranslated):
         return column(first, self.whole_question)
 
     def retranslate(self) -> None:
-        self.fold.name(self.tr("How it got there"), shown=True)
+        self.how.name(self.tr("How it got there"))
         self.fold.setStyleSheet("padding-left: 0")
         self.whole_question.name(self.tr("The whole question"))
         self.tree_button.name(self.tr("Candidates"), more=self.tr("What was weighed, and why"))
@@ -155,9 +154,9 @@ class AnswerCard(Retranslated):
         """After a change of the theme."""
         for text in (self.conclusion, *(section.text for section in self.sections.values())):
             text.refresh()
-        for made in (*self._buttons, self.fold):
+        for made in (*self._buttons, self.fold, self.whole_question.button):
             made.refresh()
-        self._unfold(self.fold.isChecked())
+        self.refresh()
 
     def refresh(self) -> None:
         """Shows what is known now."""
@@ -171,7 +170,7 @@ class AnswerCard(Retranslated):
         for stage, section in self.sections.items():
             if self.fold.isChecked():
                 section.set_text(stages.get(stage, ""))
-        self.fold.setVisible(any(stages.get(stage) for stage in BEFORE))
+        self.how.setVisible(any(stages.get(stage) for stage in BEFORE))
         self.problem.setText(self._problem(running))
         set_role(self.problem, "bad" if exchange.error else "faint")
         self.problem.setVisible(bool(self.problem.text()))
@@ -189,11 +188,6 @@ class AnswerCard(Retranslated):
         if running and live is not None:
             self.thought.show_text(thinking)
             self._progress(live)
-
-    def _unfold(self, opened: bool) -> None:
-        self.details.setVisible(opened)
-        self.fold.show_icon("unfolded" if opened else "folded")
-        self.refresh()
 
     def _problem(self, running: bool) -> str:
         if running:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from PySide6.QtCore import QCoreApplication, QEvent, QObject, Qt
-from PySide6.QtGui import QImage, QKeyEvent, QPainter, QPaintEvent, QPixmap
+from PySide6.QtGui import QImage, QKeyEvent, QPainter, QPaintEvent, QPixmap, QResizeEvent
 from PySide6.QtWidgets import (
     QBoxLayout,
     QDialog,
@@ -175,13 +175,23 @@ class ElidedLabel(QLabel):
         if role:
             self.setProperty("role", role)
 
+    def setText(self, text: str) -> None:  # noqa: N802
+        super().setText(text)
+        self._tip()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
+        super().resizeEvent(event)
+        self._tip()
+
+    def _tip(self) -> None:
+        room = self.contentsRect().width()
+        fits = self.fontMetrics().horizontalAdvance(self.text()) <= room
+        set_tip(self, "" if fits else self.text())
+
     def paintEvent(self, _: QPaintEvent) -> None:  # noqa: N802
         painter = QPainter(self)
         room = self.contentsRect()
         text = self.fontMetrics().elidedText(self.text(), Qt.TextElideMode.ElideRight, room.width())
-        shown = self.text() if text != self.text() else ""
-        if self.toolTip() != tip(shown):
-            set_tip(self, shown)
         self.style().drawItemText(
             painter, room, self.alignment(), self.palette(), self.isEnabled(), text,
             self.foregroundRole(),
@@ -232,12 +242,12 @@ def scrolled(inside: QWidget) -> QScrollArea:
 class Fold(QWidget):
     """A line to click on, and what it shows and hides."""
 
-    def __init__(self, inside: QWidget) -> None:
+    def __init__(self, inside: QWidget, *, gap: int = 4) -> None:
         super().__init__()
         self.button = IconButton("folded", checkable=True)
         self.inside = inside
         inside.hide()
-        self.setLayout(column(row(self.button, None, gap=0), inside, gap=4))
+        self.setLayout(column(row(self.button, None, gap=0), inside, gap=gap))
         self.button.toggled.connect(self._unfold)
 
     def name(self, text: str) -> None:

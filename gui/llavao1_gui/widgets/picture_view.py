@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt, QTimer, Signal
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import (
     QBrush,
     QColor,
@@ -243,12 +243,10 @@ class PictureView(QLabel):
         )
 
     def _seen(self, width: int, height: int) -> QImage:
-        region = QRect(0, 0, self._image.width(), self._image.height())
+        image = self._image
         if self.part is not None:
-            ratio = self._image.width() / self._size.width()
-            left, top, right, bottom = (round(value * ratio) for value in self.part)
-            region = QRect(left, top, max(1, right - left), max(1, bottom - top))
-        return self._image.copy(region).scaled(
+            image = cut_out(image, self._size.width(), self.part)
+        return image.scaled(
             width,
             height,
             Qt.AspectRatioMode.IgnoreAspectRatio,
@@ -349,6 +347,13 @@ class PictureView(QLabel):
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
         super().resizeEvent(event)
         self.update()
+
+
+def cut_out(image: QImage, width: int, part: Part) -> QImage:
+    """A part in pixels of an original that is `width` wide, out of a copy of any size."""
+    share = image.width() / width
+    left, top, right, bottom = (round(edge * share) for edge in part)
+    return image.copy(left, top, max(1, right - left), max(1, bottom - top))
 
 
 def outline(painter: QPainter, rectangles: list[QRectF]) -> None:

@@ -285,6 +285,7 @@ def main() -> None:
 
 def descend(model: nn.Module, loss: Tensor, optimisers: Optimisers) -> None:
     """One step of all optimisers."""
+    model.zero_grad(set_to_none=True)  # also what no optimiser moves now: it counts in the norm
     for optimiser in optimisers:
         optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]

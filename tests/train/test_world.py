@@ -139,28 +139,33 @@ def test_a_pool_gives_back_what_was_drawn(small: tuple[Path, Pool]) -> None:
 def test_an_interrupted_run_is_the_same_run(
     small: tuple[Path, Pool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stopped in every phase, and begun again in a new process's place: the same weights."""
+    """Stopped in every phase, and begun again in a new process's place: the same weights. Also
+    where nothing but the beginning of the last leg is left."""
     folder, pool = small
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # two that wait for each other are slower beside other work
     monkeypatch.setattr(learn, "EYES_AT_ONCE", 3)
     monkeypatch.setattr(learn, "ANSWERS_AT_ONCE", 3)
     monkeypatch.setattr(learn, "LOOK_EVERY", 10**9)
-    phases = {"eye": 3, "answers": 3, "joint": 4}
+    monkeypatch.setattr(learn, "LEG", 3)
+    phases = {"eye": 4, "answers": 3, "joint": 4}
     weights = []
-    for stops in ((), (2, 4, 8)):
-        home = tmp_path / f"run {len(stops)}"
+    for stops, lost in (((), False), ((2, 4, 8), False), ((2, 4, 8), True)):
+        home = tmp_path / f"run {len(weights)}"
         home.mkdir()
         (home / "tokenizer.json").write_bytes((folder / "tokenizer.json").read_bytes())
         for limit in (*stops, None):
             learner = learn.Learner(home, seed=1)
             learn.run(learner, pool, pool, phases, at_most=limit)
+            if lost:
+                (home / "state.pt").unlink()
         weights.append({k: v.numpy().copy() for k, v in learner.model.state_dict().items()})
         assert (learner.phase, learner.step) == ("joint", 4)
     torch.set_num_threads(threads)
-    assert weights[0].keys() == weights[1].keys()
-    for name, value in weights[0].items():
-        assert np.array_equal(value, weights[1][name]), name
+    for others in weights[1:]:
+        assert weights[0].keys() == others.keys()
+        for name, value in weights[0].items():
+            assert np.array_equal(value, others[name]), name
 
 
 def test_a_look_scores_every_family(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llavao1_edge.errors import UsageError
+from llavao1_edge.phrases import Phrase
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -63,7 +64,7 @@ def lock_folder(path: Path) -> FileLock:
         lock.acquire(timeout=0)
     except Timeout:
         raise UsageError(
-            f"another run is writing into {path.parent}",
+            Phrase("another run is writing into {parent}", parent=path.parent),
             hint="Wait for its end, or choose another folder with --out.",
         ) from None
     return lock

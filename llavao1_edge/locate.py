@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from llavao1_edge.phrases import Phrase
+
 
 def model_paths(model: str, mmproj: str | None = None) -> tuple[Path, Path]:
     """Text and mmproj file of `demo`, of a path, or of a name in the model store.
@@ -32,20 +34,24 @@ def _check_kind(model: str, path: Path) -> None:
 
     if path.is_dir():
         raise UsageError(
-            f"{model} is a folder", hint=f"Convert it: llavao1-edge convert {path} --out models"
+            Phrase("{model} is a folder", model=model),
+            hint=Phrase("Convert it: llavao1-edge convert {path} --out models", path=path),
         )
     if path.suffix == ".safetensors":
         raise UsageError(
-            f"{model} is one file of a checkpoint",
-            hint=f"Convert its folder: llavao1-edge convert {path.parent} --out models",
+            Phrase("{model} is one file of a checkpoint", model=model),
+            hint=Phrase(
+                "Convert its folder: llavao1-edge convert {parent} --out models", parent=path.parent
+            ),
         )
     if is_mmproj(path.name) and path.exists():
         raise UsageError(
-            f"{model} is an mmproj file", hint="Give the text file beside it with --model."
+            Phrase("{model} is an mmproj file", model=model),
+            hint="Give the text file beside it with --model.",
         )
     like_a_name = "/" in model and not model.startswith((".", "/", "~"))
     if like_a_name and path.suffix != ".gguf" and not path.exists():
         raise UsageError(
-            f"there is no file {model}",
-            hint=f"If it is a repository: llavao1-edge models pull {model}",
+            Phrase("there is no file {model}", model=model),
+            hint=Phrase("If it is a repository: llavao1-edge models pull {model}", model=model),
         )

@@ -12,8 +12,14 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from llavao1_edge.errors import UsageError
+from llavao1_edge.phrases import Phrase, translatable
 
 CPU_DEVICE = "cpu"
+MUST_BE = {
+    int: translatable("It must be a whole number."),
+    float: translatable("It must be a number."),
+    str: translatable("It must be text."),
+}
 MOST_PARALLEL = (
     8  # answers at once: more brings little; each takes sequences and a picture's memory
 )
@@ -41,8 +47,10 @@ class Range:
         try:
             return self.kind(text)  # type: ignore[no-any-return]
         except ValueError:
-            wanted = "a whole number" if self.kind is int else "a number"
-            raise UsageError(f"{name} is {text!r}", hint=f"It must be {wanted}.") from None
+            raise UsageError(
+                Phrase("{name} is {text}", name=name, text=repr(text)),
+                hint=MUST_BE[self.kind],
+            ) from None
 
 
 def setting(default: Any, help: str, **limits: Any) -> Any:
@@ -81,7 +89,8 @@ def _check(name: str, value: Any, limits: Range) -> None:
     if limits.choices:
         if value not in limits.choices:
             raise UsageError(
-                f"{name} is {value!r}", hint=f"Choose one of {', '.join(limits.choices)}."
+                Phrase("{name} is {value}", name=name, value=repr(value)),
+                hint=Phrase("Choose one of {choices}.", choices=", ".join(limits.choices)),
             )
         return
     if value is None:
@@ -91,23 +100,28 @@ def _check(name: str, value: Any, limits: Range) -> None:
     )
     endless = isinstance(value, float) and not math.isfinite(value)
     if not fits or endless or isinstance(value, bool):
-        kinds = {int: "a whole number", float: "a number", str: "text"}
-        raise UsageError(f"{name} is {value!r}", hint=f"It must be {kinds[limits.kind]}.")
+        raise UsageError(
+            Phrase("{name} is {value}", name=name, value=repr(value)),
+            hint=MUST_BE[limits.kind],
+        )
     if limits.kind is str:
         return
     outside = (limits.low is not None and not value >= limits.low) or (
         limits.high is not None and not value <= limits.high
     )
     if outside:
-        raise UsageError(f"{name} is {value}", hint=f"It must be {_span(limits)}.")
+        raise UsageError(
+            Phrase("{name} is {value}", name=name, value=value),
+            hint=_span(limits),
+        )
 
 
 def _span(limits: Range) -> str:
     if limits.low is None:
-        return f"at most {limits.high:g}"
+        return Phrase("It must be at most {high:g}.", high=limits.high)
     if limits.high is None:
-        return f"at least {limits.low:g}"
-    return f"between {limits.low:g} and {limits.high:g}"
+        return Phrase("It must be at least {low:g}.", low=limits.low)
+    return Phrase("It must be between {low:g} and {high:g}.", low=limits.low, high=limits.high)
 
 
 @dataclass(frozen=True)
@@ -128,7 +142,8 @@ class SamplingSettings(_Validated):
     def _check_more(self) -> None:
         if self.temperature is not None and 0 < self.temperature < 0.01:
             raise UsageError(
-                f"temperature is {self.temperature}", hint="It must be 0 or at least 0.01."
+                Phrase("temperature is {temperature}", temperature=self.temperature),
+                hint="It must be 0 or at least 0.01.",
             )
 
 
@@ -215,12 +230,20 @@ class RuntimeSettings(_Validated):
         for name in ("device", "mmproj_device"):
             value = getattr(self, name)
             if value is not None and not all(part.strip() for part in value.split(",")):
-                raise UsageError(f"{name} is {value!r}", hint="`llavao1-edge devices` lists them.")
+                raise UsageError(
+                    Phrase("{name} is {value}", name=name, value=repr(value)),
+                    hint="`llavao1-edge devices` lists them.",
+                )
         if self.rpc is not None and not self.servers:
-            raise UsageError(f"rpc is {self.rpc!r}", hint="It must be HOST:PORT,HOST:PORT,….")
+            raise UsageError(
+                Phrase("rpc is {rpc}", rpc=repr(self.rpc)), hint="It must be HOST:PORT,HOST:PORT,…."
+            )
         if self.on_cpu and self.gpu_layers:
             raise UsageError(
-                f"{self.gpu_layers} layers cannot be on a GPU with the device cpu",
+                Phrase(
+                    "{gpu_layers} layers cannot be on a GPU with the device cpu",
+                    gpu_layers=self.gpu_layers,
+                ),
                 hint="Leave one of the two out.",
             )
 
@@ -229,7 +252,9 @@ def _address(text: str) -> tuple[str, int]:
     host, separator, port = text.strip().rpartition(":")
     number = int(port) if port.isascii() and port.isdigit() else 0
     if not separator or not host or not 0 < number < 65536:
-        raise UsageError(f"rpc is {text.strip()!r}", hint="It must be HOST:PORT.")
+        raise UsageError(
+            Phrase("rpc is {text}", text=repr(text.strip())), hint="It must be HOST:PORT."
+        )
     return host.strip("[]"), number
 
 

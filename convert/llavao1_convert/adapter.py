@@ -23,6 +23,7 @@ from llavao1_convert.folder import ADAPTER_FILES
 from llavao1_convert.source import SourceTensor
 from llavao1_edge.errors import CheckpointError
 from llavao1_edge.ggml.types import F32
+from llavao1_edge.phrases import Phrase
 
 CONFIG, WEIGHTS, PICKLE = ADAPTER_FILES
 HINT = "Merge it with peft: model.merge_and_unload(), then save_pretrained, and convert that."
@@ -133,20 +134,25 @@ def open_adapter(folder: Path, *, name: str | None = None) -> Adapter:
     """Reads the config and the header. Raises CheckpointError for what cannot be merged."""
     if not folder.is_dir():
         raise CheckpointError(
-            f"{folder} is not a folder",
+            Phrase("{folder} is not a folder", folder=folder),
             hint="Give the adapter's folder (adapter_config.json, adapter_model.safetensors).",
         )
     config_path, weights = folder / CONFIG, folder / WEIGHTS
     if not config_path.is_file():
         raise CheckpointError(
-            f"{folder} holds no {CONFIG}", hint="Give the folder that peft's save_pretrained wrote."
+            Phrase("{folder} holds no {config}", folder=folder, config=CONFIG),
+            hint="Give the folder that peft's save_pretrained wrote.",
         )
     if not weights.is_file():
         pickled = (folder / PICKLE).is_file()
         raise CheckpointError(
-            f"{folder} holds a pickle file only ({PICKLE}); loading it can run code"
+            Phrase(
+                "{folder} holds a pickle file only ({pickle}); loading it can run code",
+                folder=folder,
+                pickle=PICKLE,
+            )
             if pickled
-            else f"{folder} holds no {WEIGHTS}",
+            else Phrase("{folder} holds no {weights}", folder=folder, weights=WEIGHTS),
             hint="Save the adapter again with safe_serialization=True."
             if pickled
             else "Download the whole adapter folder again.",
@@ -156,7 +162,9 @@ def open_adapter(folder: Path, *, name: str | None = None) -> Adapter:
     tensors = list(read_shard(weights))
     factors, replaced = _sorted_out(tensors, _Scales(config, config_path))
     if not factors and not replaced:
-        raise CheckpointError(f"{weights} changes nothing", hint="Download the adapter again.")
+        raise CheckpointError(
+            Phrase("{weights} changes nothing", weights=weights), hint="Download the adapter again."
+        )
     base = str(config.get("base_model_name_or_path") or "")
     base = Path(base).name if Path(base).is_absolute() else base
     return Adapter(name or folder.resolve().name, base, factors, replaced)
@@ -182,7 +190,11 @@ def merged(checkpoint: Checkpoint, adapter: Adapter) -> Checkpoint:
 def _base_of(tensors: Mapping[str, SourceTensor], name: str, adapter: Adapter) -> SourceTensor:
     if name not in tensors:
         raise CheckpointError(
-            f"the adapter {adapter.name} changes {name!r}, which the base does not have",
+            Phrase(
+                "the adapter {name} changes {tensor}, which the base does not have",
+                name=adapter.name,
+                tensor=repr(name),
+            ),
             hint="Convert the base that it was trained on"
             + (f": {adapter.base}." if adapter.base else "."),
         )
@@ -191,7 +203,13 @@ def _base_of(tensors: Mapping[str, SourceTensor], name: str, adapter: Adapter) -
 
 def _misfit(adapter: Adapter, name: str, ours: Any, theirs: Any) -> CheckpointError:
     return CheckpointError(
-        f"the adapter {adapter.name} does not fit: {name!r} is for {ours}, the base has {theirs}",
+        Phrase(
+            "the adapter {name} does not fit: {tensor} is for {ours}, the base has {theirs}",
+            name=adapter.name,
+            tensor=repr(name),
+            ours=ours,
+            theirs=theirs,
+        ),
         hint="Convert the base that it was trained on"
         + (f": {adapter.base}." if adapter.base else "."),
     )
@@ -200,14 +218,24 @@ def _misfit(adapter: Adapter, name: str, ours: Any, theirs: Any) -> CheckpointEr
 def _refuse_other_methods(config: Json, path: Path) -> None:
     method = config.get("peft_type")
     if method != "LORA":
-        raise CheckpointError(f"{path}: peft_type is {method!r}, not LORA", hint=HINT)
+        raise CheckpointError(
+            Phrase("{path}: peft_type is {method}, not LORA", path=path, method=repr(method)),
+            hint=HINT,
+        )
     for key, reason in OTHER_METHODS.items():
         if config.get(key):
-            raise CheckpointError(f"{path}: {key} is set: {reason}", hint=HINT)
+            raise CheckpointError(
+                Phrase("{path}: {key} is set: {reason}", path=path, key=key, reason=reason),
+                hint=HINT,
+            )
     start = config.get("init_lora_weights")
     if isinstance(start, str) and start.lower().startswith(CHANGES_BASE):
         raise CheckpointError(
-            f"{path}: init_lora_weights is {start!r}, which changed the base's weights too",
+            Phrase(
+                "{path}: init_lora_weights is {start}, which changed the base's weights too",
+                path=path,
+                start=repr(start),
+            ),
             hint="Merge it with peft, on the base as it was changed, or save the adapter with "
             "path_initial_model_for_weight_conversion.",
         )
@@ -240,7 +268,12 @@ class _Scales:
 
     def _bad(self, key: str, value: Any) -> CheckpointError:
         return CheckpointError(
-            f"{self._path}: {key} is {value if isinstance(value, str) else repr(value)}",
+            Phrase(
+                "{path}: {key} is {value}",
+                path=self._path,
+                key=key,
+                value=value if isinstance(value, str) else repr(value),
+            ),
             hint="Download the adapter again.",
         )
 
@@ -249,7 +282,13 @@ class _Scales:
         told = _first(self._ranks, module, self._rank)
         if told != rank:
             raise CheckpointError(
-                f"{self._path}: {module} has rank {rank}, the config says {told!r}",
+                Phrase(
+                    "{path}: {module} has rank {rank}, the config says {told}",
+                    path=self._path,
+                    module=module,
+                    rank=rank,
+                    told=repr(told),
+                ),
                 hint="adapter_config.json and adapter_model.safetensors do not belong together.",
             )
         alpha = _first(self._alphas, module, self._alpha)
@@ -277,7 +316,12 @@ def _sorted_out(
             halves.setdefault(found[1], {})[found[2]] = tensor
         elif ".lora_" in path:
             raise CheckpointError(
-                f"{tensor.shard.name}: {tensor.name!r} is neither lora_A nor lora_B", hint=HINT
+                Phrase(
+                    "{name}: {tensor} is neither lora_A nor lora_B",
+                    name=tensor.shard.name,
+                    tensor=repr(tensor.name),
+                ),
+                hint=HINT,
             )
         else:
             path = re.sub(r"\.(?:base_layer|modules_to_save(?:\.[^.]+)?)(?=\.)", "", path)
@@ -287,14 +331,24 @@ def _sorted_out(
         if set(pair) != {"A", "B"}:
             (left,) = pair.values()
             raise CheckpointError(
-                f"{left.shard.name}: {left.name!r} has no other half",
+                Phrase(
+                    "{name}: {tensor} has no other half",
+                    name=left.shard.name,
+                    tensor=repr(left.name),
+                ),
                 hint="Download the adapter again.",
             )
         a, b = pair["A"], pair["B"]
         rank = a.shape[0]
         if len(a.shape) < 2 or b.shape[1:2] != (rank,):
             raise CheckpointError(
-                f"{a.shard.name}: {module} has halves of shapes {a.shape} and {b.shape}",
+                Phrase(
+                    "{name}: {module} has halves of shapes {shape} and {other}",
+                    name=a.shard.name,
+                    module=module,
+                    shape=a.shape,
+                    other=b.shape,
+                ),
                 hint="Download the adapter again.",
             )
         name = canonical(f"{module}.weight") or module

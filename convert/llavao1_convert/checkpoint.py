@@ -21,6 +21,7 @@ from llavao1_convert.folder import (
 from llavao1_convert.source import Shard, SourceTensor
 from llavao1_edge.errors import CheckpointError
 from llavao1_edge.ggml.types import BF16, F16, F32
+from llavao1_edge.phrases import Phrase
 
 Json = dict[str, Any]
 MAX_HEADER = 100 << 20
@@ -45,7 +46,9 @@ class Checkpoint:
         """A JSON file of the folder. Raises CheckpointError if it is missing or damaged."""
         found = self.json_or_none(name)
         if found is None:
-            raise CheckpointError(f"{self.folder}: {name} is missing", hint=HINT)
+            raise CheckpointError(
+                Phrase("{folder}: {name} is missing", folder=self.folder, name=name), hint=HINT
+            )
         return found
 
     def json_or_none(self, name: str) -> Json | None:
@@ -57,7 +60,7 @@ class Checkpoint:
         path = self.folder / name
         if path.is_file() and not stays_inside(self.folder, path):
             raise CheckpointError(
-                f"{path} is a link out of the folder",
+                Phrase("{path} is a link out of the folder", path=path),
                 hint="Its text would become part of the model: put the file itself there.",
             )
         return path.is_file()
@@ -70,7 +73,7 @@ def open_checkpoint(folder: Path, *, with_adapter: bool = False) -> Checkpoint:
     """
     if not folder.is_dir():
         raise CheckpointError(
-            f"{folder} is not a folder",
+            Phrase("{folder} is not a folder", folder=folder),
             hint="Give the folder of a downloaded checkpoint (config.json, *.safetensors).",
         )
     if not with_adapter:
@@ -90,7 +93,12 @@ def collect(found: Iterable[SourceTensor]) -> dict[str, SourceTensor]:
             continue
         if name in tensors:
             raise CheckpointError(
-                f"{tensor.shard.name}: tensor {tensor.name!r} stands twice", hint=HINT
+                Phrase(
+                    "{name}: tensor {tensor} stands twice",
+                    name=tensor.shard.name,
+                    tensor=repr(tensor.name),
+                ),
+                hint=HINT,
             )
         tensors[name] = tensor
     return tensors
@@ -99,16 +107,22 @@ def collect(found: Iterable[SourceTensor]) -> dict[str, SourceTensor]:
 def read_json(path: Path) -> Json:
     try:
         if path.stat().st_size > MAX_JSON:
-            raise CheckpointError(f"{path} is larger than {MAX_JSON >> 20} MB", hint=HINT)
+            raise CheckpointError(
+                Phrase("{path} is larger than {max_json} MB", path=path, max_json=MAX_JSON >> 20),
+                hint=HINT,
+            )
         value = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise CheckpointError(
-            f"cannot read {path}: {error.strerror or error}", hint=HINT
+            Phrase("cannot read {path}: {reason}", path=path, reason=error.strerror or error),
+            hint=HINT,
         ) from error
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is not valid JSON: {error}", hint=HINT) from error
+        raise CheckpointError(
+            Phrase("{path} is not valid JSON: {error}", path=path, error=error), hint=HINT
+        ) from error
     if not isinstance(value, dict):
-        raise CheckpointError(f"{path} holds no JSON object", hint=HINT)
+        raise CheckpointError(Phrase("{path} holds no JSON object", path=path), hint=HINT)
     return value
 
 
@@ -144,22 +158,25 @@ def read_shard(path: Path) -> Iterator[SourceTensor]:
             n = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
             if not 2 <= n <= min(MAX_HEADER, size - 8):
                 raise what_it_is(path) or CheckpointError(
-                    f"{path.name}: damaged header ({n} bytes)", hint=HINT
+                    Phrase("{name}: damaged header ({n} bytes)", name=path.name, n=n), hint=HINT
                 )
             header = json.loads(file.read(n))
     except OSError as error:
         raise CheckpointError(
-            f"cannot read {path}: {error.strerror or error}", hint=HINT
+            Phrase("cannot read {path}: {reason}", path=path, reason=error.strerror or error),
+            hint=HINT,
         ) from error
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path.name}: damaged header: {error}", hint=HINT) from error
+        raise CheckpointError(
+            Phrase("{name}: damaged header: {error}", name=path.name, error=error), hint=HINT
+        ) from error
     yield from describe(header, Shard(path.name, path), start=8 + n, size=size)
 
 
 def describe(header: Any, shard: Shard, *, start: int, size: int) -> Iterator[SourceTensor]:
     """The tensors of a safetensors header; `start`: where the data begins, `size`: of the file."""
     if not isinstance(header, dict):
-        raise CheckpointError(f"{shard.name}: damaged header", hint=HINT)
+        raise CheckpointError(Phrase("{name}: damaged header", name=shard.name), hint=HINT)
     for name, entry in header.items():
         if name != "__metadata__":
             yield _describe(shard, name, entry, start=start, size=size)
@@ -170,16 +187,30 @@ def _describe(shard: Shard, name: str, entry: Any, *, start: int, size: int) -> 
         dtype, shape = str(entry["dtype"]), tuple(int(length) for length in entry["shape"])
         begin, end = (int(offset) for offset in entry["data_offsets"])
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise CheckpointError(f"{shard.name}: tensor {name!r} is damaged", hint=HINT) from error
+        raise CheckpointError(
+            Phrase("{name}: tensor {tensor} is damaged", name=shard.name, tensor=repr(name)),
+            hint=HINT,
+        ) from error
     kind = DTYPES.get(dtype)
     if kind is None:
         raise CheckpointError(
-            f"{shard.name}: tensor {name!r} has type {dtype}, supported are {', '.join(DTYPES)}",
+            Phrase(
+                "{name}: tensor {tensor} has type {dtype}, supported are {dtypes}",
+                name=shard.name,
+                tensor=repr(name),
+                dtype=dtype,
+                dtypes=", ".join(DTYPES),
+            ),
             hint="Convert the original 16-bit checkpoint, not a quantised copy.",
         )
     expected = kind.block_bytes
     for length in shape:
         expected *= length
     if min(shape, default=1) < 1 or end - begin != expected or start + end > size or begin < 0:
-        raise CheckpointError(f"{shard.name}: tensor {name!r} is cut off or damaged", hint=HINT)
+        raise CheckpointError(
+            Phrase(
+                "{name}: tensor {tensor} is cut off or damaged", name=shard.name, tensor=repr(name)
+            ),
+            hint=HINT,
+        )
     return SourceTensor(name, shard, kind, shape or (1,), start + begin, expected)

@@ -26,6 +26,7 @@ from llavao1_convert.work import Work
 from llavao1_convert.writer import Slots
 from llavao1_edge.errors import CheckpointError
 from llavao1_edge.files import size_text
+from llavao1_edge.phrases import Phrase
 from llavao1_edge.store.digest import file_sha256
 
 
@@ -55,7 +56,7 @@ def run(
         for output in plan.files:
             if output.path.exists() and not output.path.is_file():
                 raise CheckpointError(
-                    f"{output.path} exists and is not a file",
+                    Phrase("{path} exists and is not a file", path=output.path),
                     hint="Choose another --out or --name.",
                 )
         folder = out / f".{plan.text.path.stem}.partial"
@@ -76,7 +77,7 @@ def run(
         if error.errno == errno.ENOSPC:
             raise _no_space(out, plan.n_bytes, shutil.disk_usage(out).free) from error
         raise CheckpointError(
-            f"cannot write to {out}: {error.strerror or error}",
+            Phrase("cannot write to {out}: {reason}", out=out, reason=error.strerror or error),
             hint="Choose another folder with --out.",
         ) from error
 
@@ -95,7 +96,12 @@ def _check_space(plan: Conversion, out: Path, folder: Path) -> None:
 
 def _no_space(out: Path, needed: int, free: int) -> CheckpointError:
     return CheckpointError(
-        f"not enough space in {out}: {size_text(needed)} needed, {size_text(free)} free",
+        Phrase(
+            "not enough space in {out}: {needed} needed, {free} free",
+            out=out,
+            needed=size_text(needed),
+            free=size_text(free),
+        ),
         hint="Free some space, choose another folder with --out, or a smaller quantisation.",
     )
 
@@ -129,7 +135,7 @@ def _convert(
 def _unchanged(shard: Shard, before: str) -> None:
     if shard.state() != before:
         raise CheckpointError(
-            f"{shard.name} was changed while it was converted",
+            Phrase("{name} was changed while it was converted", name=shard.name),
             hint="Convert again when nothing writes to it any more.",
         )
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from llavao1_edge.errors import CheckpointError
+from llavao1_edge.phrases import Phrase
 
 LOGGER = logging.getLogger(__name__)
 INDEX = "model.safetensors.index.json"
@@ -37,7 +38,7 @@ def weight_files(folder: Path, read_json: Any) -> list[Path]:
     if index.is_file():
         weights = read_json(index).get("weight_map")
         if not isinstance(weights, dict) or not weights:
-            raise CheckpointError(f"{index} has no weight_map", hint=HINT)
+            raise CheckpointError(Phrase("{index} has no weight_map", index=index), hint=HINT)
         return [_inside(folder, str(name)) for name in sorted(set(map(str, weights.values())))]
     shards = {found[1]: found for p in folder.iterdir() if (found := _SHARD.fullmatch(p.name))}
     if shards:
@@ -51,10 +52,15 @@ def _without_index(folder: Path, shards: dict[str, re.Match[str]]) -> list[Path]
     missing = [k for k in range(1, max(n) + 1) if f"{k:05d}" not in shards]
     if len(n) > 1 or missing:
         raise CheckpointError(
-            f"{folder} has no {INDEX}, and shard {missing[0] if missing else 1} of {max(n)} is "
-            "missing"
+            Phrase(
+                "{folder} has no {index}, and shard {missing} of {n} is missing",
+                folder=folder,
+                index=INDEX,
+                missing=missing[0] if missing else 1,
+                n=max(n),
+            )
             if missing
-            else f"{folder} holds shards of {len(n)} different sets",
+            else Phrase("{folder} holds shards of {n_n} different sets", folder=folder, n_n=len(n)),
             hint=HINT,
         )
     return [folder / found[0] for _, found in sorted(shards.items())]
@@ -64,21 +70,33 @@ def _no_weights(folder: Path) -> CheckpointError:
     whole = "Give the folder of a downloaded checkpoint (config.json, *.safetensors)."
     if list(folder.glob("weights*.safetensors")) or list(folder.glob("*.npz")):
         return CheckpointError(
-            f"{folder} is a checkpoint for MLX",
+            Phrase("{folder} is a checkpoint for MLX", folder=folder),
             hint="Convert the original checkpoint: MLX stores weights in another way.",
         )
     pickles = [path.name for pattern in PICKLES for path in sorted(folder.glob(pattern))]
     if pickles:
         return CheckpointError(
-            f"{folder} holds pickle files only ({pickles[0]}); loading them can run code",
+            Phrase(
+                "{folder} holds pickle files only ({pickles}); loading them can run code",
+                folder=folder,
+                pickles=pickles[0],
+            ),
             hint="Get the safetensors version, or save it again with safe_serialization=True.",
         )
     inside = [
         path for path in folder.iterdir() if path.is_dir() and (path / "config.json").exists()
     ]
     if inside:
-        return CheckpointError(f"{folder} holds no weights", hint=f"Did you mean {inside[0]}?")
-    return CheckpointError(f"{folder} holds neither {SINGLE} nor {INDEX}", hint=whole)
+        return CheckpointError(
+            Phrase("{folder} holds no weights", folder=folder),
+            hint=Phrase("Did you mean {inside}?", inside=inside[0]),
+        )
+    return CheckpointError(
+        Phrase(
+            "{folder} holds neither {single} nor {index}", folder=folder, single=SINGLE, index=INDEX
+        ),
+        hint=whole,
+    )
 
 
 def refuse_adapter(folder: Path) -> None:
@@ -89,9 +107,18 @@ def refuse_adapter(folder: Path) -> None:
     base = base_of(folder)
     of = f" of {base}" if base else ""
     raise CheckpointError(
-        f"{folder} holds a LoRA adapter{of} ({found}), which is not part of the base's weights",
-        hint=f"Convert the base with it: llavao1-edge convert {base or 'BASE'} --adapter {folder}. "
-        "To convert the base alone, move the adapter's files away.",
+        Phrase(
+            "{folder} holds a LoRA adapter{of} ({found}), which is not part of the base's weights",
+            folder=folder,
+            of=of,
+            found=found,
+        ),
+        hint=Phrase(
+            "Convert the base with it: llavao1-edge convert {base} "
+            "--adapter {folder}. To convert the base alone, move the adapter's files away.",
+            base=base or "BASE",
+            folder=folder,
+        ),
     )
 
 
@@ -128,7 +155,10 @@ def refuse_unmerged(names: Any) -> None:
     for name in names:
         if ".lora_" in name or ".base_layer." in name or name.startswith("base_model.model."):
             raise CheckpointError(
-                f"the tensor {name!r} belongs to a LoRA adapter that is not merged",
+                Phrase(
+                    "the tensor {name} belongs to a LoRA adapter that is not merged",
+                    name=repr(name),
+                ),
                 hint="Save base and adapter apart and use convert BASE --adapter FOLDER, or merge "
                 "with peft: model.merge_and_unload(), then save_pretrained.",
             )
@@ -143,12 +173,17 @@ def what_it_is(path: Path) -> CheckpointError | None:
         return None
     if start.startswith(b"version https://git-lfs"):
         return CheckpointError(
-            f"{path.name} is a Git LFS pointer: the weights themselves are not here",
+            Phrase(
+                "{name} is a Git LFS pointer: the weights themselves are not here", name=path.name
+            ),
             hint="Fetch them with `git lfs pull`, or use `llavao1-edge models pull OWNER/NAME`.",
         )
     if start.startswith((b"<!doctype html", b"<html")):
         return CheckpointError(
-            f"{path.name} is a web page, not weights: the download needed a login, or failed",
+            Phrase(
+                "{name} is a web page, not weights: the download needed a login, or failed",
+                name=path.name,
+            ),
             hint="Use `llavao1-edge models pull OWNER/NAME`, or download it again.",
         )
     return None
@@ -160,11 +195,17 @@ def _inside(folder: Path, name: str) -> Path:
     plain = Path(name).name == name and name not in ("", ".", "..") and "\\" not in name
     if not plain:
         raise CheckpointError(
-            f"{folder / INDEX}: shard name {name!r} leads out of the folder",
+            Phrase(
+                "{folder}: shard name {name} leads out of the folder",
+                folder=folder / INDEX,
+                name=repr(name),
+            ),
             hint="Do not convert this checkpoint unless you trust where it came from.",
         )
     if not path.is_file():
-        raise CheckpointError(f"{folder}: shard {name} is missing", hint=HINT)
+        raise CheckpointError(
+            Phrase("{folder}: shard {name} is missing", folder=folder, name=name), hint=HINT
+        )
     return path
 
 

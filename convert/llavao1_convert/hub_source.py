@@ -19,6 +19,7 @@ from llavao1_convert.checkpoint import (
 from llavao1_convert.folder import ADAPTER_FILES, HINT, INDEX, SINGLE
 from llavao1_convert.source import Shard, SourceTensor
 from llavao1_edge.errors import CheckpointError
+from llavao1_edge.phrases import Phrase
 from llavao1_edge.store.digest import Report, Stop
 from llavao1_edge.store.hub import Repository, find
 
@@ -125,14 +126,14 @@ def _shard_names(repository: Repository, folder: Path) -> list[str]:
     if INDEX in repository.files:
         weights = read_json(folder / INDEX).get("weight_map")
         if not isinstance(weights, dict) or not weights:
-            raise CheckpointError(f"{INDEX} has no weight_map", hint=HINT)
+            raise CheckpointError(Phrase("{index} has no weight_map", index=INDEX), hint=HINT)
         names = sorted(set(map(str, weights.values())))
     else:
         names = [SINGLE]
     missing = [name for name in names if name not in repository.files]
     if missing:
         raise CheckpointError(
-            f"{repository.name} holds no {missing[0]}",
+            Phrase("{name} holds no {missing}", name=repository.name, missing=missing[0]),
             hint="Only safetensors can be converted; pickle files can run code.",
         )
     return names
@@ -142,9 +143,13 @@ def _tensors(repository: Repository, shard: HubShard) -> Iterator[SourceTensor]:
     size = shard.n_bytes
     (n,) = struct.unpack("<Q", repository.read(shard.name, 0, 8))
     if not 2 <= n <= min(MAX_HEADER, size - 8):
-        raise CheckpointError(f"{shard.name}: damaged header ({n} bytes)", hint=HINT)
+        raise CheckpointError(
+            Phrase("{name}: damaged header ({n} bytes)", name=shard.name, n=n), hint=HINT
+        )
     try:
         header = json.loads(repository.read(shard.name, 8, n))
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{shard.name}: damaged header: {error}", hint=HINT) from error
+        raise CheckpointError(
+            Phrase("{name}: damaged header: {error}", name=shard.name, error=error), hint=HINT
+        ) from error
     yield from describe(header, shard, start=8 + n, size=size)

@@ -14,6 +14,7 @@ from llavao1_convert.checkpoint import Checkpoint, Json
 from llavao1_edge.contract.tensors import MmprojShape
 from llavao1_edge.errors import CheckpointError
 from llavao1_edge.images import arrangements
+from llavao1_edge.phrases import Phrase
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,10 @@ def read_hyperparameters(checkpoint: Checkpoint) -> Hyperparameters:
         )
     if kind != "mllama":
         raise CheckpointError(
-            f"config.json: model_type is {kind!r}, supported is 'mllama' (Llama-3.2-Vision)",
+            Phrase(
+                "config.json: model_type is {kind}, supported is 'mllama' (Llama-3.2-Vision)",
+                kind=repr(kind),
+            ),
             hint="Use llama.cpp's own converter for other architectures.",
         )
     whole = _Section(config, "config.json")
@@ -146,7 +150,7 @@ def read_hyperparameters(checkpoint: Checkpoint) -> Hyperparameters:
 
 def _bad(name: str, value: object, reason: str) -> CheckpointError:
     return CheckpointError(
-        f"config: {name} is {value!r}, {reason}",
+        Phrase("config: {name} is {value}, {reason}", name=name, value=repr(value), reason=reason),
         hint="This checkpoint differs from Llama-3.2-Vision in a way this program cannot compute.",
     )
 
@@ -293,7 +297,7 @@ def _preprocessing(checkpoint: Checkpoint, vision: VisionShape) -> Preprocessing
         nested = (checkpoint.json_or_none("processor_config.json") or {}).get("image_processor")
         if not isinstance(nested, dict):
             raise CheckpointError(
-                f"{checkpoint.folder}: preprocessor_config.json is missing",
+                Phrase("{folder}: preprocessor_config.json is missing", folder=checkpoint.folder),
                 hint="It says how pictures are normalised; there is no safe guess.",
             )
         values = nested

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from llavao1_edge.contract.gguf import GgufHeader, read_header
 from llavao1_edge.errors import CheckpointError, ModelFileError
 from llavao1_edge.ggml.types import F32
+from llavao1_edge.phrases import Phrase
 
 Importance = dict[str, NDArray[np.float32]]
 """Tensor name of the text file → weight per column."""
@@ -30,15 +31,27 @@ def read_imatrix(path: Path) -> Importance:
         found = _from_gguf(path) if magic == b"GGUF" else _from_dat(path)
     except OSError as error:
         raise CheckpointError(
-            f"cannot read imatrix {path}: {error.strerror or error}", hint="Check the path."
+            Phrase(
+                "cannot read imatrix {path}: {reason}",
+                path=path,
+                reason=error.strerror or error,
+            ),
+            hint="Check the path.",
         ) from error
     except ModelFileError as error:
-        raise CheckpointError(f"imatrix: {error.message}", hint=HINT) from error
+        raise CheckpointError(
+            Phrase("imatrix: {message}", message=error.message), hint=HINT
+        ) from error
     for name, values in found.items():
         if not np.isfinite(values).all() or (values < 0).any():
-            raise CheckpointError(f"{path.name}: impossible values for {name!r}", hint=HINT)
+            raise CheckpointError(
+                Phrase("{name}: impossible values for {tensor}", name=path.name, tensor=repr(name)),
+                hint=HINT,
+            )
     if not found:
-        raise CheckpointError(f"{path.name} holds no importance matrix", hint=HINT)
+        raise CheckpointError(
+            Phrase("{name} holds no importance matrix", name=path.name), hint=HINT
+        )
     return found
 
 
@@ -60,7 +73,12 @@ def _values(header: GgufHeader, name: str) -> NDArray[np.float32]:
     info = header.tensors.get(name)
     if info is None or info.kind is not F32:
         raise CheckpointError(
-            f"{header.path.name}: tensor {name!r} is missing or not F32", hint=HINT
+            Phrase(
+                "{name}: tensor {tensor} is missing or not F32",
+                name=header.path.name,
+                tensor=repr(name),
+            ),
+            hint=HINT,
         )
     return np.frombuffer(header.data, "<f4", info.n_bytes // 4, info.offset).astype(np.float32)
 
@@ -88,6 +106,12 @@ def _from_dat(path: Path) -> Importance:
             found[name] = sums / np.float32(calls) if calls else np.ones_like(sums)
     except (struct.error, ValueError) as error:
         raise CheckpointError(
-            f"{path.name} is not an imatrix file (at byte {at}): {error}", hint=HINT
+            Phrase(
+                "{name} is not an imatrix file (at byte {at}): {error}",
+                name=path.name,
+                at=at,
+                error=error,
+            ),
+            hint=HINT,
         ) from error
     return found

@@ -18,6 +18,7 @@ from llavao1_convert.source import Shard, SourceTensor
 from llavao1_edge.contract.gguf import GgufHeader, read_header
 from llavao1_edge.errors import CheckpointError, ModelFileError, UsageError
 from llavao1_edge.ggml.quantise import from_bf16, to_bf16
+from llavao1_edge.phrases import Phrase, translatable
 
 ARCHITECTURE = "mllama"
 VISION_MARK = "v.class_embd"
@@ -126,8 +127,11 @@ def open_legacy(text: Path, projector: Path | None) -> LegacyFiles:
     for header in (first, second):
         if header is not None and not is_legacy(header):
             raise CheckpointError(
-                f"{header.path.name} holds architecture "
-                f"{header.metadata.get('general.architecture')!r}, expected 'mllama'",
+                Phrase(
+                    "{name} holds architecture {metadata}, expected 'mllama'",
+                    name=header.path.name,
+                    metadata=repr(header.metadata.get("general.architecture")),
+                ),
                 hint="Only old files of Llama-3.2-Vision can be rescued.",
             )
     if second is not None and TEXT_MARK not in first.tensors:
@@ -136,12 +140,14 @@ def open_legacy(text: Path, projector: Path | None) -> LegacyFiles:
         second = first
     if TEXT_MARK not in first.tensors:
         raise CheckpointError(
-            f"{first.path.name} is a projector file: it sees, but cannot speak",
+            Phrase("{name} is a projector file: it sees, but cannot speak", name=first.path.name),
             hint="Give the text file, and this one with --projector.",
         )
     if second is None or VISION_MARK not in second.tensors:
         raise CheckpointError(
-            f"{first.path.name} is the text half only; its projector file is missing",
+            Phrase(
+                "{name} is the text half only; its projector file is missing", name=first.path.name
+            ),
             hint="Give it with --projector FILE (Ollama: the layer of type image.projector).",
         )
     return LegacyFiles(first, second)
@@ -156,13 +162,19 @@ def legacy_tensors(files: LegacyFiles) -> dict[str, SourceTensor]:
             continue
         if name in found:
             raise CheckpointError(
-                f"{tensor.shard.name}: tensor {tensor.name!r} stands twice",
+                Phrase(
+                    "{name}: tensor {tensor} stands twice",
+                    name=tensor.shard.name,
+                    tensor=repr(tensor.name),
+                ),
                 hint="The two files do not belong together.",
             )
         found[name] = tensor
     for needed in ("text.embed_tokens.weight", "head.weight", "projector.weight", POSITION_GATE):
         if needed not in found:
-            raise CheckpointError(f"the file lacks {needed}", hint="It is incomplete.")
+            raise CheckpointError(
+                Phrase("the file lacks {needed}", needed=needed), hint="It is incomplete."
+            )
     return found
 
 
@@ -220,12 +232,23 @@ def weigh(files: LegacyFiles, tensors: dict[str, SourceTensor], choices: Choices
     vision_permuted = files.combined and permuted
     if choices.cross_permuted is not None:
         permuted = choices.cross_permuted
-        notes = [f"cross-attention rows moved: {'yes' if permuted else 'no'}, as told"]
+        notes = [
+            "cross-attention rows were moved, as told"
+            if permuted
+            else "cross-attention rows were not moved, as told"
+        ]
     raw, reason = _raw_gates(tensors, files, stops)
     if choices.raw_gates is not None:
-        raw, reason = choices.raw_gates, "as told"
-    notes.insert(0, f"layout {layout}")
-    notes.append(f"gates of the global vision layers are {'raw' if raw else 'tanh'} ({reason})")
+        raw, reason = choices.raw_gates, translatable("as told")
+    notes.insert(0, Phrase("layout {layout}", layout=layout))
+    notes.append(
+        Phrase(
+            "gates of the global vision layers are raw ({reason})"
+            if raw
+            else "gates of the global vision layers are tanh ({reason})",
+            reason=Phrase(reason),
+        )
+    )
     return Evidence(layout, permuted, vision_permuted, raw, tuple(notes))
 
 
@@ -242,12 +265,12 @@ def _raw_gates(
         raise CheckpointError("the file has no gates of global vision layers", hint="Incomplete.")
     values = np.concatenate(gates)
     if (np.abs(values) > 1).any():
-        return True, "one is larger than 1"
+        return True, translatable("one is larger than 1")
     if not (values.view(np.uint32) & np.uint32(0xFFFF)).any():
-        return True, "they are whole bfloat16 values, which a tanh is not"
+        return True, translatable("they are whole bfloat16 values, which a tanh is not")
     if files.combined and not stops:
-        return True, "Ollama 0.7.0 wrote them so"
-    return False, "none is a whole bfloat16 value"
+        return True, translatable("Ollama 0.7.0 wrote them so")
+    return False, translatable("none is a whole bfloat16 value")
 
 
 def check_position_gate(files: LegacyFiles) -> None:
@@ -263,8 +286,13 @@ def check_position_gate(files: LegacyFiles) -> None:
     )
     if not abs(float(a) + float(b) - 1) < 1e-3:
         raise CheckpointError(
-            f"{REDUNDANT_GATE} is {a:g} and v.tile_position_embd.gate is {b:g}: "
-            "they should add up to 1",
+            Phrase(
+                "{redundant_gate} is {a:g} and v.tile_position_embd.gate is {b:g}: "
+                "they should add up to 1",
+                redundant_gate=REDUNDANT_GATE,
+                a=a,
+                b=b,
+            ),
             hint="This file was made in a way that is not known here.",
         )
 
@@ -274,7 +302,8 @@ def raw_gate(values: NDArray[np.float32]) -> NDArray[np.float32]:
     wide = values.astype(np.float64)
     if (np.abs(wide) > 1).any():
         raise UsageError(
-            f"a gate of {np.abs(wide).max():g} cannot be a tanh", hint="Say --raw-gates yes."
+            Phrase("a gate of {max:g} cannot be a tanh", max=np.abs(wide).max()),
+            hint="Say --raw-gates yes.",
         )
     limit = 1 - 2.0**-25
     raw = np.where(

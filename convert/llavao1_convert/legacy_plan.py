@@ -30,6 +30,7 @@ from llavao1_convert.legacy import (
     raw_gate,
     weigh,
 )
+from llavao1_convert.legacy_vocabulary import legacy_vocabulary
 from llavao1_convert.metadata import Identity, mmproj_metadata, text_metadata
 from llavao1_convert.plan import Conversion
 from llavao1_convert.planning import (
@@ -44,21 +45,19 @@ from llavao1_convert.routes import MMPROJ, TEXT, Route, pair_rows, rope_factors,
 from llavao1_convert.source import SourceTensor
 from llavao1_convert.storage import QUANTISATIONS, Quantisation
 from llavao1_convert.stream import Job
-from llavao1_convert.tokenizer import CONTROL, IMAGE_TOKEN, NEEDED, UNUSED, Vocabulary
 from llavao1_convert.writer import Planned
 from llavao1_edge.contract import tensors as names
 from llavao1_edge.contract.gguf import GgufHeader
 from llavao1_edge.errors import CheckpointError
 from llavao1_edge.ggml.types import F16, F32, PLAIN, StorageType
+from llavao1_edge.phrases import Phrase
 
 # Of Llama-3.2-Vision; old files do not say them.
 CLIP = Preprocessing(
     (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711), 1 / 255
 )
 LLAMA3_ROPE = Rope(500_000.0, factor=8.0)
-SPLITS = {"llama-bpe": "llama-bpe", "smaug-bpe": "llama-bpe", "gpt-2": "gpt-2"}
 HINT = "The file is damaged, or was made in a way that is not known here."
-STOPS = ("<|end_of_text|>", "<|eom_id|>", "<|eot_id|>")
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ def plan_legacy(
     tensors = legacy_tensors(files)
     shape = _shape(files, tensors)
     evidence = weigh(files, tensors, choices)
-    vocabulary, spoken = _vocabulary(files.text, shape, choices)
+    vocabulary, spoken = legacy_vocabulary(files.text, shape, choices)
     table = _routes(shape, tensors, evidence)
     match(tensors, table)
     types = _types(table, tensors, shape, wishes, keep=keep)
@@ -126,7 +125,9 @@ def _shape(files: LegacyFiles, tensors: dict[str, SourceTensor]) -> Hyperparamet
         text = _text_shape(_Numbers(files.text), tensors)
         vision = _vision_shape(_Numbers(files.vision), tensors)
     except KeyError as error:
-        raise CheckpointError(f"the file lacks tensor {error.args[0]!r}", hint=HINT) from error
+        raise CheckpointError(
+            Phrase("the file lacks tensor {args}", args=repr(error.args[0])), hint=HINT
+        ) from error
     metadata = files.text.metadata.get("mllama.image_token_index")
     image = metadata if type(metadata) is int else text.vocab
     return Hyperparameters(text, vision, CLIP, image)
@@ -155,7 +156,13 @@ class _Numbers:
         """What the tensors say. Raises CheckpointError where the metadata says otherwise."""
         if self.integer(key, seen) != seen:
             raise CheckpointError(
-                f"mllama.{key} is {self.integer(key, seen)}, but the tensors say {seen}", hint=HINT
+                Phrase(
+                    "mllama.{key} is {value}, but the tensors say {seen}",
+                    key=key,
+                    value=self.integer(key, seen),
+                    seen=seen,
+                ),
+                hint=HINT,
             )
         return seen
 
@@ -167,7 +174,9 @@ def _layers(tensors: dict[str, SourceTensor], prefix: str) -> int:
         if name.startswith(prefix) and name.removeprefix(prefix).split(".")[0].isdigit()
     }
     if not numbers or numbers != set(range(len(numbers))):
-        raise CheckpointError(f"the layers {prefix}* are not complete", hint=HINT)
+        raise CheckpointError(
+            Phrase("the layers {prefix}* are not complete", prefix=prefix), hint=HINT
+        )
     return len(numbers)
 
 
@@ -179,8 +188,11 @@ def _text_shape(numbers: _Numbers, tensors: dict[str, SourceTensor]) -> TextShap
     )
     if not cross or cross != numbers.integers("attention.cross_attention_layers", cross):
         raise CheckpointError(
-            f"cross-attention stands in layers {list(cross)}, the metadata says "
-            f"{list(numbers.integers('attention.cross_attention_layers', ()))}",
+            Phrase(
+                "cross-attention stands in layers {cross}, the metadata says {told}",
+                cross=list(cross),
+                told=list(numbers.integers("attention.cross_attention_layers", ())),
+            ),
             hint=HINT,
         )
     first = f"text.layers.{cross[0]}."
@@ -188,10 +200,24 @@ def _text_shape(numbers: _Numbers, tensors: dict[str, SourceTensor]) -> TextShap
     keys = tensors[f"{first}cross_attn.k_proj.weight"].shape[0]
     vocab = tensors["head.weight"].shape[0]
     if width % head or keys % head or head % 2 or rows < vocab:
-        raise CheckpointError(f"impossible sizes {width}, {keys}, {head}, {vocab}", hint=HINT)
+        raise CheckpointError(
+            Phrase(
+                "impossible sizes {width}, {keys}, {head}, {vocab}",
+                width=width,
+                keys=keys,
+                head=head,
+                vocab=vocab,
+            ),
+            hint=HINT,
+        )
     if rows != vocab + 8:
         raise CheckpointError(
-            f"the embedding table has {rows} rows and the head {vocab}: expected 8 more", hint=HINT
+            Phrase(
+                "the embedding table has {rows} rows and the head {vocab}: expected 8 more",
+                rows=rows,
+                vocab=vocab,
+            ),
+            hint=HINT,
         )
     return TextShape(
         vocab=vocab,
@@ -218,7 +244,12 @@ def _vision_shape(numbers: _Numbers, tensors: dict[str, SourceTensor]) -> Vision
     size = numbers.integer("vision.image_size", side * patch)
     if (size // patch) ** 2 + 1 != tokens:
         raise CheckpointError(
-            f"a tile of {size} pixels has {(size // patch) ** 2 + 1} tokens, the file {tokens}",
+            Phrase(
+                "a tile of {size} pixels has {wanted} tokens, the file {tokens}",
+                size=size,
+                wanted=(size // patch) ** 2 + 1,
+                tokens=tokens,
+            ),
             hint=HINT,
         )
     n_states = tensors["projector.weight"].shape[1] // width - 1
@@ -228,12 +259,19 @@ def _vision_shape(numbers: _Numbers, tensors: dict[str, SourceTensor]) -> Vision
         intermediate and not 0 <= intermediate[-1] < layers
     ):  # fmt: skip
         raise CheckpointError(
-            f"intermediate layers {list(intermediate)}, the projector reads {n_states} states",
+            Phrase(
+                "intermediate layers {intermediate}, the projector reads {n_states} states",
+                intermediate=list(intermediate),
+                n_states=n_states,
+            ),
             hint=HINT,
         )
     heads = numbers.integer("vision.attention.head_count", 16)
     if width % heads:
-        raise CheckpointError(f"{heads} vision heads do not divide {width}", hint=HINT)
+        raise CheckpointError(
+            Phrase("{heads} vision heads do not divide {width}", heads=heads, width=width),
+            hint=HINT,
+        )
     return VisionShape(
         width=numbers.agree("vision.embedding_length", width),
         ffn=numbers.agree(
@@ -335,64 +373,3 @@ def _labels(
         medium = [made for made in named if made.name.endswith("_M")] if mixed else []
         found.append((medium or named or [Quantisation(most.name, most, 0)])[0])
     return found[0], found[1]
-
-
-# --- vocabulary -----------------------------------------------------------------------------------
-def _vocabulary(
-    header: GgufHeader, shape: Hyperparameters, choices: Choices
-) -> tuple[Vocabulary, list[str]]:
-    """The vocabulary, and what had to be decided for it."""
-    notes = []
-    try:
-        tokens = header.strings("tokenizer.ggml.tokens")
-        merges = header.strings("tokenizer.ggml.merges")
-        types = list(header.integers("tokenizer.ggml.token_type"))
-        pre = header.text("tokenizer.ggml.pre")
-    except Exception as error:
-        raise CheckpointError(f"the vocabulary is incomplete: {error}", hint=HINT) from error
-    rows = shape.text.embedding_rows
-    if pre not in SPLITS or len(tokens) > rows or len(types) != len(tokens):
-        raise CheckpointError(
-            f"unknown vocabulary: split {pre!r}, {len(tokens)} tokens, {rows} rows", hint=HINT
-        )
-    unused = range(len(tokens), rows)
-    tokens += [f"<|unused_{identity}|>" for identity in unused]
-    types += [UNUSED] * len(unused)
-    if tokens[shape.image_token] == f"<|unused_{shape.image_token}|>":
-        tokens[shape.image_token] = IMAGE_TOKEN
-    types[shape.image_token] = CONTROL
-    ids = {token: identity for identity, token in enumerate(tokens)}
-    missing = [name for name in NEEDED if name not in ids]
-    if missing:
-        raise CheckpointError(f"the vocabulary lacks {', '.join(missing)}", hint=HINT)
-    stops = {ids[name] for name in STOPS if name in ids}
-    if "tokenizer.ggml.eos_token_ids" in header.metadata:
-        stops |= set(header.integers("tokenizer.ggml.eos_token_ids"))
-    template = header.metadata.get("tokenizer.chat_template")
-    if not isinstance(template, str):
-        template = None
-    if choices.system_block is not None:
-        block = choices.system_block
-    else:
-        block = "Cutting Knowledge Date" in (template or "")
-        if template is None:
-            notes.append("no chat template: turns without a picture get no system block")
-    end = header.metadata.get("tokenizer.ggml.eos_token_id", ids["<|eot_id|>"])
-    pad = header.metadata.get("tokenizer.ggml.padding_token_id", ids["<|eot_id|>"])
-    whole = [v if type(v) is int and 0 <= v < rows else ids["<|eot_id|>"] for v in (end, pad)]
-    return (
-        Vocabulary(
-            pre=SPLITS[pre],
-            tokens=tokens,
-            types=types,
-            merges=merges,
-            bos=ids["<|begin_of_text|>"],
-            eos=whole[0],
-            eot=ids["<|eot_id|>"],
-            pad=whole[1],
-            stops=tuple(sorted(stop for stop in stops if 0 <= stop < rows)),
-            chat_template=template,
-            system_block=block,
-        ),
-        notes,
-    )

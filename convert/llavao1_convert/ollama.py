@@ -12,6 +12,7 @@ from pathlib import Path
 
 from llavao1_convert.checkpoint import read_json
 from llavao1_edge.errors import CheckpointError, UsageError
+from llavao1_edge.phrases import Phrase
 
 PREFIX = "ollama:"
 MODEL = "application/vnd.ollama.image.model"
@@ -49,13 +50,19 @@ def find_model(name: str) -> OllamaModel:
         known = sorted({found for folder in searched for found in _names(folder)})
     except OSError as error:
         raise CheckpointError(
-            f"cannot read {error.filename}: {error.strerror}",
+            Phrase(
+                "cannot read {filename}: {reason}",
+                filename=error.filename,
+                reason=error.strerror,
+            ),
             hint="It belongs to Ollama's service: copy it, or run this as a user who may read it.",
         ) from error
     where = ", ".join(map(str, searched or folders()))
     raise CheckpointError(
-        f"Ollama has no model {name!r} in {where}",
-        hint=f"There are: {', '.join(known)}." if known else "Set OLLAMA_MODELS to its folder.",
+        Phrase("Ollama has no model {name} in {where}", name=repr(name), where=where),
+        hint=Phrase("There are: {known}.", known=", ".join(known))
+        if known
+        else "Set OLLAMA_MODELS to its folder.",
     )
 
 
@@ -66,7 +73,7 @@ def _parts(name: str) -> tuple[str, str, str, str]:
     full = [*defaults[: max(0, 3 - len(parts))], *parts, tag or "latest"]
     if len(full) != 4 or not all(NAME.fullmatch(part) for part in full):
         raise UsageError(
-            f"{name!r} is not the name of an Ollama model",
+            Phrase("{name} is not the name of an Ollama model", name=repr(name)),
             hint="For example: ollama:llama3.2-vision",
         )
     return full[0], full[1], full[2], full[3]
@@ -85,7 +92,9 @@ def _names(folder: Path) -> list[str]:
 def _read(folder: Path, manifest: Path, name: str) -> OllamaModel:
     layers = read_json(manifest).get("layers")
     if not isinstance(layers, list):
-        raise CheckpointError(f"{manifest} lists no layers", hint="Pull the model again.")
+        raise CheckpointError(
+            Phrase("{manifest} lists no layers", manifest=manifest), hint="Pull the model again."
+        )
     found: dict[str, Path] = {}
     for layer in layers:
         kind = layer.get("mediaType") if isinstance(layer, dict) else None
@@ -93,14 +102,20 @@ def _read(folder: Path, manifest: Path, name: str) -> OllamaModel:
             continue
         match = DIGEST.fullmatch(str(layer.get("digest")))
         if match is None or kind in found:
-            raise CheckpointError(f"{manifest} has a damaged layer", hint="Pull the model again.")
+            raise CheckpointError(
+                Phrase("{manifest} has a damaged layer", manifest=manifest),
+                hint="Pull the model again.",
+            )
         path = folder / "blobs" / f"sha256-{match.group(1)}"
         size = layer.get("size")
         if not path.is_file() or (type(size) is int and path.stat().st_size != size):
             raise CheckpointError(
-                f"{path} is missing or incomplete", hint="It belongs to an interrupted download."
+                Phrase("{path} is missing or incomplete", path=path),
+                hint="It belongs to an interrupted download.",
             )
         found[kind] = path
     if MODEL not in found:
-        raise CheckpointError(f"{manifest} has no model layer", hint="Pull the model again.")
+        raise CheckpointError(
+            Phrase("{manifest} has no model layer", manifest=manifest), hint="Pull the model again."
+        )
     return OllamaModel(name, found[MODEL], found.get(PROJECTOR))

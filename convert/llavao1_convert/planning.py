@@ -27,6 +27,7 @@ from llavao1_convert.tokenizer import read_vocabulary
 from llavao1_convert.writer import Entry, Planned, encode_header
 from llavao1_edge.errors import CheckpointError, UsageError
 from llavao1_edge.ggml.types import F32, StorageType
+from llavao1_edge.phrases import Phrase
 
 ROPE_FACTORS = "rope_freqs.weight"
 
@@ -70,7 +71,8 @@ def plan_conversion(
         checkpoint = open_checkpoint(source, with_adapter=adapter is not None)
     except OSError as error:
         raise CheckpointError(
-            f"cannot read {source}: {error.strerror or error}", hint="Check the permissions."
+            Phrase("cannot read {source}: {reason}", source=source, reason=error.strerror or error),
+            hint="Check the permissions.",
         ) from error
     base = repository_name(source) or source.resolve().name
     return plan_checkpoint(checkpoint, wishes, base=base)
@@ -86,14 +88,22 @@ def plan_checkpoint(checkpoint: Checkpoint, wishes: Options, *, base: str) -> Co
         return _plan(checkpoint, wishes, wishes.name or base)
     except OSError as error:
         raise CheckpointError(
-            f"cannot read {checkpoint.folder}: {error.strerror or error}",
+            Phrase(
+                "cannot read {folder}: {reason}",
+                folder=checkpoint.folder,
+                reason=error.strerror or error,
+            ),
             hint="Check the permissions.",
         ) from error
     except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         # JSON of a shape that no checkpoint has, beyond what is checked one by one.
         raise CheckpointError(
-            f"{checkpoint.origin}: a JSON file has an impossible value "
-            f"({type(error).__name__}: {error})",
+            Phrase(
+                "{origin}: a JSON file has an impossible value ({name}: {error})",
+                origin=checkpoint.origin,
+                name=type(error).__name__,
+                error=error,
+            ),
             hint="Download the whole checkpoint folder again.",
         ) from error
 
@@ -137,8 +147,10 @@ def _notes(checkpoint: Checkpoint) -> tuple[str, ...]:
         return (checkpoint.adapter,)
     home = checkpoint.folder.resolve().parent  # the card names no folder of this machine
     return tuple(
-        f"the LoRA adapter {path.resolve().relative_to(home)} is not part of this; --adapter "
-        "merges one"
+        Phrase(
+            "the LoRA adapter {relative_to} is not part of this; --adapter merges one",
+            relative_to=path.resolve().relative_to(home),
+        )
         for path in adapters_near(checkpoint.folder)
         if path.resolve().is_relative_to(home)
     )
@@ -162,7 +174,10 @@ def paths(wishes: Options, base: str) -> tuple[Path, Path]:
     """`NAME-QUANT.gguf` and `mmproj-NAME-QUANT[-VISION].gguf`: the cross layers in the second
     file follow the text's quantisation too."""
     if not base or base in (".", "..") or any(c in base for c in "/\\:\0"):
-        raise UsageError(f"{base!r} cannot be the name of a file", hint="Give another --name.")
+        raise UsageError(
+            Phrase("{base} cannot be the name of a file", base=repr(base)),
+            hint="Give another --name.",
+        )
     text, vision = wishes.text.name, wishes.vision.name
     suffix = text if text == vision else f"{text}-{vision}"
     return wishes.out / f"{base}-{text}.gguf", wishes.out / f"mmproj-{base}-{suffix}.gguf"
@@ -177,14 +192,24 @@ def match(tensors: Mapping[str, SourceTensor], table: list[Route]) -> None:
         if listed:
             shown = ", ".join(listed[:5]) + (", …" if len(listed) > 5 else "")
             raise CheckpointError(
-                f"the checkpoint {problem} {len(listed)} tensors: {shown}",
+                Phrase(
+                    "the checkpoint {problem} {n_listed} tensors: {shown}",
+                    problem=problem,
+                    n_listed=len(listed),
+                    shown=shown,
+                ),
                 hint="It is incomplete, or its config.json belongs to another model.",
             )
     for source, shape in wanted.items():
         found = tensors[source].shape
         if found != shape:
             raise CheckpointError(
-                f"tensor {tensors[source].name!r} has shape {found}, expected {shape}",
+                Phrase(
+                    "tensor {name} has shape {found}, expected {shape}",
+                    name=repr(tensors[source].name),
+                    found=found,
+                    shape=shape,
+                ),
                 hint="The config.json belongs to another model.",
             )
 
@@ -234,7 +259,12 @@ def _importance(wishes: Options, table: list[Route]) -> Importance:
     for name, values in found.items():
         if name not in shapes or len(values) != shapes[name][0]:
             raise CheckpointError(
-                f"{wishes.imatrix.name}: {name!r} with {len(values)} columns is not in this model",
+                Phrase(
+                    "{name}: {tensor} with {n_values} columns is not in this model",
+                    name=wishes.imatrix.name,
+                    tensor=repr(name),
+                    n_values=len(values),
+                ),
                 hint="Make it with llama-imatrix from a text file of this very model.",
             )
     return found

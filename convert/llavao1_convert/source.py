@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from llavao1_edge.errors import CheckpointError
 from llavao1_edge.ggml.quantise import dequantise
 from llavao1_edge.ggml.types import StorageType
+from llavao1_edge.phrases import Phrase
 
 FINGERPRINT_BYTES = 1 << 16
 HINT = "Fetch the source again: it is damaged or incomplete."
@@ -54,10 +55,20 @@ class Shard:
                     data += more
         except OSError as error:
             raise CheckpointError(
-                f"cannot read {self.path}: {error.strerror or error}", hint=HINT
+                Phrase(
+                    "cannot read {path}: {reason}",
+                    path=self.path,
+                    reason=error.strerror or error,
+                ),
+                hint=HINT,
             ) from error
         if len(data) != n:
-            raise CheckpointError(f"{self.name} is cut off at byte {offset + len(data)}", hint=HINT)
+            raise CheckpointError(
+                Phrase(
+                    "{name} is cut off at byte {offset}", name=self.name, offset=offset + len(data)
+                ),
+                hint=HINT,
+            )
         return data
 
 

@@ -15,6 +15,7 @@ from llavao1_convert.planning import Options, plan_checkpoint, plan_conversion
 from llavao1_convert.storage import parse_quantisation
 from llavao1_edge.contract.gguf import read_header
 from llavao1_edge.errors import CheckpointError, ModelFileError, UsageError
+from llavao1_edge.phrases import Phrase
 from llavao1_edge.store.digest import Stop
 from llavao1_edge.store.hub import REPO, Repository, parse_repo, repository_of
 
@@ -80,7 +81,8 @@ def plan_source(request: Request, *, stop: Stop | None = None) -> Conversion:
         )
     if kind == "file" and path.suffix == ".safetensors":
         raise UsageError(
-            f"{path} is one file of a checkpoint", hint=f"Give its folder: convert {path.parent}"
+            Phrase("{path} is one file of a checkpoint", path=path),
+            hint=Phrase("Give its folder: convert {parent}", parent=path.parent),
         )
     if kind == "file":
         name = path.stem if path.suffix == ".gguf" else path.name
@@ -88,7 +90,7 @@ def plan_source(request: Request, *, stop: Stop | None = None) -> Conversion:
         return _rescue(request, source, wishes)
     _no_legacy_options(request)
     if not REPO.fullmatch(request.source.partition("@")[0]):
-        raise UsageError(f"there is nothing at {request.source}", hint=FORMS)
+        raise UsageError(Phrase("there is nothing at {source}", source=request.source), hint=FORMS)
     return _plan_hub(request, wishes, stop)
 
 
@@ -101,7 +103,8 @@ def _look(source: str) -> tuple[Path, str]:
         return Path(source), "nothing"
     except OSError as error:
         raise CheckpointError(
-            f"cannot read {source}: {error.strerror or error}", hint="Check the permissions."
+            Phrase("cannot read {source}: {reason}", source=source, reason=error.strerror or error),
+            hint="Check the permissions.",
         ) from error
 
 
@@ -112,7 +115,7 @@ def _adapter_folder(text: str, stop: Stop | None) -> Path:
     if kind == "nothing":
         if not REPO.fullmatch(text.partition("@")[0]):
             raise UsageError(
-                f"there is no adapter at {text}",
+                Phrase("there is no adapter at {text}", text=text),
                 hint="Give a folder with adapter_config.json, or a repository (owner/name).",
             )
 
@@ -151,7 +154,11 @@ def _plan_hub(request: Request, wishes: Options, stop: Stop | None) -> Conversio
         plan = plan_checkpoint(checkpoint, wishes, base=base)
     except OSError as error:
         raise CheckpointError(
-            f"cannot write to {request.out}: {error.strerror or error}",
+            Phrase(
+                "cannot write to {out}: {reason}",
+                out=request.out,
+                reason=error.strerror or error,
+            ),
             hint="Choose another folder with --out.",
         ) from error
     return replace(plan, staging=staged[0] if staged else None)
@@ -168,7 +175,7 @@ def download_folder(repository: Repository) -> Path:
 def _rescue(request: Request, source: LegacySource, wishes: Options) -> Conversion:
     for wrong, told in ((request.low_disk, "--low-disk"), (request.adapter, "--adapter")):
         if wrong:
-            raise UsageError(f"{told} is not for old files", hint="Leave it out.")
+            raise UsageError(Phrase("{told} is not for old files", told=told), hint="Leave it out.")
     if request.projector is not None:
         source = replace(source, projector=request.projector)
     return plan_legacy(source, wishes, request.choices, keep=request.quant is None)
@@ -177,7 +184,7 @@ def _rescue(request: Request, source: LegacySource, wishes: Options) -> Conversi
 def _no_legacy_options(request: Request) -> None:
     if request.projector is not None or request.choices != Choices():
         raise UsageError(
-            f"{request.source} is a checkpoint, which leaves nothing open",
+            Phrase("{source} is a checkpoint, which leaves nothing open", source=request.source),
             hint="--projector, --cross-permuted, --raw-gates and --system-block are for old files.",
         )
 
@@ -195,7 +202,11 @@ def _legacy_in(folder: Path) -> LegacySource | None:
             raise CheckpointError(error.message, hint=error.hint) from error
     if not 1 <= len(old) <= 2:
         raise CheckpointError(
-            f"{folder} holds {len(old)} old files of Llama-3.2-Vision",
+            Phrase(
+                "{folder} holds {n_old} old files of Llama-3.2-Vision",
+                folder=folder,
+                n_old=len(old),
+            ),
             hint="Give the text file, and the other one with --projector.",
         )
     projector = old[1] if len(old) == 2 else None

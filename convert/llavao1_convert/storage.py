@@ -30,6 +30,7 @@ from llavao1_edge.ggml.types import (
     Q8_0,
     StorageType,
 )
+from llavao1_edge.phrases import Phrase
 
 # Where rows are not whole blocks of 256. Source: llama.cpp.
 FALLBACK = {Q4_K: Q5_0, Q5_K: Q5_1, Q6_K: Q8_0, IQ4_XS: IQ4_NL}
@@ -69,7 +70,8 @@ def parse_quantisation(text: str) -> Quantisation:
     found = QUANTISATIONS.get(text.upper())
     if found is None:
         raise UsageError(
-            f"unknown quantisation {text!r}", hint=f"Choose one of {', '.join(QUANTISATIONS)}."
+            Phrase("unknown quantisation {text}", text=repr(text)),
+            hint=Phrase("Choose one of {quantisations}.", quantisations=", ".join(QUANTISATIONS)),
         )
     return found
 

@@ -22,6 +22,7 @@ from llavao1_convert.source import SourceTensor
 from llavao1_convert.writer import Planned, Slots
 from llavao1_edge.errors import CheckpointError
 from llavao1_edge.ggml.quantise import quantise
+from llavao1_edge.phrases import Phrase
 
 T = TypeVar("T")
 BLOCK_WEIGHTS = 1 << 20  # weights of a block, besides one row
@@ -191,14 +192,15 @@ def _columns(stored: NDArray[np.uint8], source: SourceTensor, route: Route) -> N
 def _encode(job: Job, rows: NDArray[np.float32]) -> NDArray[np.uint8]:
     if not np.isfinite(rows).all():
         raise CheckpointError(
-            f"tensor {job.planned.name!r} holds values that are not finite",
+            Phrase("tensor {name} holds values that are not finite", name=repr(job.planned.name)),
             hint="The source is damaged.",
         )
     try:
         return quantise(rows, job.planned.kind, importance=job.importance)
     except OverflowError as error:
         raise CheckpointError(
-            f"tensor {job.planned.name!r}: {error}", hint="Convert with BF16, F32 or Q8_0."
+            Phrase("tensor {name}: {error}", name=repr(job.planned.name), error=error),
+            hint="Convert with BF16, F32 or Q8_0.",
         ) from error
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from llavao1_convert.checkpoint import Checkpoint, Json
 from llavao1_convert.hyperparameters import Hyperparameters
 from llavao1_edge.errors import CheckpointError
+from llavao1_edge.phrases import Phrase
 
 NORMAL, CONTROL, USER_DEFINED, UNUSED = 1, 3, 4, 5
 IMAGE_TOKEN = "<|image|>"
@@ -62,7 +63,7 @@ def read_vocabulary(checkpoint: Checkpoint, shape: Hyperparameters) -> Vocabular
     missing = [name for name in NEEDED if name not in ids]
     if missing:
         raise CheckpointError(
-            f"tokenizer.json lacks the special tokens {', '.join(missing)}",
+            Phrase("tokenizer.json lacks the special tokens {missing}", missing=", ".join(missing)),
             hint="The Llama-3 chat format needs them: use the model's own tokenizer.",
         )
     template = _template(checkpoint, settings)
@@ -86,7 +87,9 @@ def recognise_split(tokenizer: Json) -> str:
     model = tokenizer.get("model")
     if not isinstance(model, dict) or model.get("type", "BPE") != "BPE":
         kind = model.get("type") if isinstance(model, dict) else model
-        raise CheckpointError(f"tokenizer.json: model type {kind!r} is not BPE", hint=HINT)
+        raise CheckpointError(
+            Phrase("tokenizer.json: model type {kind} is not BPE", kind=repr(kind)), hint=HINT
+        )
     for key, where in (
         ("normalizer", tokenizer),
         ("byte_fallback", model),
@@ -94,14 +97,18 @@ def recognise_split(tokenizer: Json) -> str:
         ("end_of_word_suffix", model),
     ):
         if where.get(key):
-            raise CheckpointError(f"tokenizer.json: {key} is not supported", hint=HINT)
+            raise CheckpointError(
+                Phrase("tokenizer.json: {key} is not supported", key=key), hint=HINT
+            )
     pre = tokenizer.get("pre_tokenizer") or {}
     if pre.get("type") == "ByteLevel" and pre.get("use_regex", True):
         if not pre.get("add_prefix_space", True) and not model.get("ignore_merges"):
             return "gpt-2"
     elif pre.get("type") == "Sequence" and pre.get("pretokenizers") in LLAMA3_STEPS:
         return "llama-bpe"
-    raise CheckpointError(f"tokenizer.json: unknown pre-tokenizer {str(pre)[:120]}", hint=HINT)
+    raise CheckpointError(
+        Phrase("tokenizer.json: unknown pre-tokenizer {pre}", pre=str(pre)[:120]), hint=HINT
+    )
 
 
 def _tokens(tokenizer: Json, shape: Hyperparameters) -> tuple[list[str], list[int]]:
@@ -115,7 +122,12 @@ def _tokens(tokenizer: Json, shape: Hyperparameters) -> tuple[list[str], list[in
     for text, identity, kind in entries:
         if type(identity) is not int or not 0 <= identity < n_rows or not isinstance(text, str):
             raise CheckpointError(
-                f"tokenizer.json: token {text!r} has id {identity!r}, the model has {n_rows} rows",
+                Phrase(
+                    "tokenizer.json: token {text} has id {identity}, the model has {n_rows} rows",
+                    text=repr(text),
+                    identity=repr(identity),
+                    n_rows=n_rows,
+                ),
                 hint="Use the tokenizer that belongs to this checkpoint.",
             )
         tokens[identity], types[identity] = text, kind
@@ -130,7 +142,9 @@ def _merges(tokenizer: Json) -> list[str]:
     for merge in tokenizer["model"].get("merges") or []:
         pair = merge.split(" ") if isinstance(merge, str) else merge
         if not isinstance(pair, list) or len(pair) != 2 or not all(pair):
-            raise CheckpointError(f"tokenizer.json: merge {merge!r} is not a pair", hint=HINT)
+            raise CheckpointError(
+                Phrase("tokenizer.json: merge {merge} is not a pair", merge=repr(merge)), hint=HINT
+            )
         merges.append(" ".join(pair))
     return merges
 
@@ -157,8 +171,15 @@ def _template(checkpoint: Checkpoint, settings: Json) -> str | None:
     if not checkpoint.has(path.name):
         return None
     if path.stat().st_size > MAX_TEMPLATE:
-        raise CheckpointError(f"{path} is larger than {MAX_TEMPLATE >> 20} MB", hint=HINT)
+        raise CheckpointError(
+            Phrase(
+                "{path} is larger than {max_template} MB",
+                path=path,
+                max_template=MAX_TEMPLATE >> 20,
+            ),
+            hint=HINT,
+        )
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise CheckpointError(f"{path} is not UTF-8 text", hint=HINT) from error
+        raise CheckpointError(Phrase("{path} is not UTF-8 text", path=path), hint=HINT) from error

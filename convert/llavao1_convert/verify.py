@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from llavao1_edge.engine import Engine
 from llavao1_edge.errors import LlavaError
 from llavao1_edge.images import Picture, open_picture
+from llavao1_edge.phrases import Phrase
 from llavao1_edge.settings import RuntimeSettings, SamplingSettings
 
 SUPPORTED = tuple(f"4.{minor}." for minor in range(45, 55))
@@ -69,7 +70,9 @@ def self_check(text: Path, mmproj: Path, pictures: Sequence[Path]) -> str:
         answer = session.ask(QUESTION, sampling=SamplingSettings(temperature=0, max_tokens=24))
     if not answer.trace.counters.sampled_tokens:
         raise VerificationError(
-            f"{text.name} wrote nothing about {pictures[0].name}",
+            Phrase(
+                "{name} wrote nothing about {picture}", name=text.name, picture=pictures[0].name
+            ),
             hint="Convert the source again, with another quantisation.",
         )
     return " ".join(answer.stages.values()).strip()
@@ -100,7 +103,12 @@ def agreement(name: str, ours: NDArray[np.float32], theirs: NDArray[np.float32])
     """Both logits (n_tokens, vocabulary). Raises VerificationError where they are not finite."""
     if ours.shape != theirs.shape or not np.isfinite(ours).all() or not np.isfinite(theirs).all():
         raise VerificationError(
-            f"{name}: logits {ours.shape} and {theirs.shape} cannot be compared, or are not finite",
+            Phrase(
+                "{name}: logits {shape} and {other} cannot be compared, or are not finite",
+                name=name,
+                shape=ours.shape,
+                other=theirs.shape,
+            ),
             hint="The source or the pair is damaged: convert again.",
         )
     p, q = _log_softmax(theirs), _log_softmax(ours)

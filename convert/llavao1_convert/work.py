@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 from llavao1_convert.writer import Slots
 from llavao1_edge.errors import CheckpointError
 from llavao1_edge.files import read_lines
+from llavao1_edge.phrases import Phrase
 
 SYNC_SECONDS = 5.0
 
@@ -40,7 +41,7 @@ class Work:
             self._lock.acquire(blocking=False)
         except Timeout:
             raise CheckpointError(
-                f"another conversion is writing to {folder}",
+                Phrase("another conversion is writing to {folder}", folder=folder),
                 hint="Wait until it is done, or choose another --out or --name.",
             ) from None
         self._journal: TextIO = self._open(key)

@@ -20,6 +20,7 @@ from weakref import finalize
 
 from llavao1_edge.errors import ModelFileError
 from llavao1_edge.ggml.types import STORAGE_TYPES, StorageType
+from llavao1_edge.phrases import Phrase
 
 MAGIC = b"GGUF"
 MAX_ENTRIES = 1 << 12
@@ -145,7 +146,13 @@ class GgufHeader:
 
     def _wrong(self, key: str, wanted: str) -> ModelFileError:
         return ModelFileError(
-            f"{self.path.name}: metadata {key!r} is {self.metadata.get(key)!r}, expected {wanted}",
+            Phrase(
+                "{name}: metadata {key} is {metadata}, expected {wanted}",
+                name=self.path.name,
+                key=repr(key),
+                metadata=repr(self.metadata.get(key)),
+                wanted=wanted,
+            ),
             hint=CONVERT_AGAIN,
         )
 
@@ -160,7 +167,12 @@ class _Cursor:
     def fail(self, problem: str, *, at: int | None = None) -> ModelFileError:
         offset = self.at if at is None else at
         return ModelFileError(
-            f"{self.path.name}: {problem} (at byte {offset})",
+            Phrase(
+                "{name}: {problem} (at byte {offset})",
+                name=self.path.name,
+                problem=problem,
+                offset=offset,
+            ),
             hint="The file is damaged or incomplete: fetch or convert it again.",
             offset=offset,
         )
@@ -214,7 +226,11 @@ def read_header(path: Path) -> GgufHeader:
         n_bytes = os.fstat(fd).st_size
         if n_bytes < 24:
             raise ModelFileError(
-                f"{path.name}: only {n_bytes} bytes, not a GGUF file", hint=NOT_OURS, offset=0
+                Phrase(
+                    "{name}: only {n_bytes} bytes, not a GGUF file", name=path.name, n_bytes=n_bytes
+                ),
+                hint=NOT_OURS,
+                offset=0,
             )
         data = mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
         metadata, tensors = _parse(_Cursor(path, data))
@@ -229,7 +245,9 @@ def read_header(path: Path) -> GgufHeader:
 
 def _unreadable(path: Path, error: OSError) -> ModelFileError:
     return ModelFileError(
-        f"cannot read model file {path}: {error.strerror or error}",
+        Phrase(
+            "cannot read model file {path}: {reason}", path=path, reason=error.strerror or error
+        ),
         hint="Check the path and the permissions.",
     )
 
@@ -237,7 +255,11 @@ def _unreadable(path: Path, error: OSError) -> ModelFileError:
 def _parse(cursor: _Cursor) -> tuple[dict[str, Value], dict[str, TensorInfo]]:
     if cursor.data[:4] != MAGIC:
         raise ModelFileError(
-            f"{cursor.path.name}: not a GGUF file (starts with {cursor.data[:4]!r})",
+            Phrase(
+                "{name}: not a GGUF file (starts with {data})",
+                name=cursor.path.name,
+                data=repr(cursor.data[:4]),
+            ),
             hint=NOT_OURS,
             offset=0,
         )

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from llavao1_edge.contract import keys
 from llavao1_edge.contract.gguf import GgufHeader, Strings
 from llavao1_edge.errors import ModelFileError, PairError
+from llavao1_edge.phrases import Phrase
 
 VISION_PROJECTOR = "clip.vision.projector_type"  # where a file holds a vision and an audio encoder
 HAS_VISION, HAS_AUDIO = "clip.has_vision_encoder", "clip.has_audio_encoder"
@@ -88,7 +89,7 @@ def projector_of(mmproj: GgufHeader) -> str:
         if isinstance(mmproj.metadata.get(key), str):
             return mmproj.text(key)
     raise ModelFileError(
-        f"{mmproj.path.name} is not an mmproj file: it names no projector",
+        Phrase("{name} is not an mmproj file: it names no projector", name=mmproj.path.name),
         hint="Give the text file with --model and the mmproj file with --mmproj.",
     )
 
@@ -102,7 +103,11 @@ def family_of(mmproj: GgufHeader) -> Family:
     if name in UNTRIED:
         return Family(name, (name,), (), "")
     raise ModelFileError(
-        f"{mmproj.path.name} has the unknown projector {name!r}",
+        Phrase(
+            "{name} has the unknown projector {projector}",
+            name=mmproj.path.name,
+            projector=repr(name),
+        ),
         hint="A newer llama-cpp-python may know it. docs/models.md lists what this one runs.",
     )
 
@@ -112,22 +117,33 @@ def check_native(text: GgufHeader, mmproj: GgufHeader) -> None:
     architecture = text.metadata.get(keys.ARCHITECTURE)
     if mmproj.metadata.get(keys.ARCHITECTURE) != keys.MMPROJ_ARCHITECTURE:
         raise PairError(
-            f"{mmproj.path.name} is not an mmproj file (architecture "
-            f"{mmproj.metadata.get(keys.ARCHITECTURE)!r})",
+            Phrase(
+                "{name} is not an mmproj file (architecture {metadata})",
+                name=mmproj.path.name,
+                metadata=repr(mmproj.metadata.get(keys.ARCHITECTURE)),
+            ),
             hint="A text model alone cannot see: give the mmproj file of this model with --mmproj.",
         )
     if mmproj.metadata.get(HAS_VISION) is not True:
         heard = " it reads sound" if mmproj.metadata.get(HAS_AUDIO) is True else " there is none"
         raise ModelFileError(
-            f"{mmproj.path.name} has no encoder for pictures:{heard}",
+            Phrase(
+                "{name} has no encoder for pictures:{heard}", name=mmproj.path.name, heard=heard
+            ),
             hint="Give the mmproj file that reads pictures.",
         )
     family = family_of(mmproj)
     wanted = architecture in (family.architectures or {architecture} - OWN)
     if family.known and not wanted:
         raise PairError(
-            f"{mmproj.path.name} belongs to {family.name}, but {text.path.name} is a text model of "
-            f"the architecture {architecture!r}",
+            Phrase(
+                "{name} belongs to {family}, but {model} is a text model of the "
+                "architecture {architecture}",
+                name=mmproj.path.name,
+                family=family.name,
+                model=text.path.name,
+                architecture=repr(architecture),
+            ),
             hint="Use the mmproj file that was published with this text file.",
         )
     _check_numbers(text)
@@ -139,7 +155,8 @@ def _check_numbers(text: GgufHeader) -> None:
     tokens = text.metadata.get(TOKENS)
     if not isinstance(tokens, Strings) or not 8 <= len(tokens) <= MOST_TOKENS:
         raise ModelFileError(
-            f"{text.path.name} has no vocabulary ({TOKENS})", hint="Fetch the file again."
+            Phrase("{name} has no vocabulary ({tokens})", name=text.path.name, tokens=TOKENS),
+            hint="Fetch the file again.",
         )
     for name, most in (
         ("block_count", MOST_LAYERS),
@@ -149,12 +166,19 @@ def _check_numbers(text: GgufHeader) -> None:
         value = text.integer(f"{prefix}.{name}")
         if not 0 < value <= most:
             raise ModelFileError(
-                f"{text.path.name}: {prefix}.{name} is {value}, it must be from 1 to {most}",
+                Phrase(
+                    "{name}: {prefix}.{key} is {value}, it must be from 1 to {most}",
+                    name=text.path.name,
+                    prefix=prefix,
+                    key=name,
+                    value=value,
+                    most=most,
+                ),
                 hint="The file is damaged: fetch it again.",
             )
     if "token_embd.weight" not in text.tensors:
         raise ModelFileError(
-            f"{text.path.name} has no tensor 'token_embd.weight'",
+            Phrase("{name} has no tensor 'token_embd.weight'", name=text.path.name),
             hint="Files that are split into parts must be merged first: llama-gguf-split --merge.",
         )
 
@@ -168,8 +192,12 @@ def _check_width(text: GgufHeader, mmproj: GgufHeader) -> None:
                for size in info.shape}  # fmt: skip
     if written and width not in written and stated != width:
         raise PairError(
-            f"{mmproj.path.name} was made for a text model of another width than "
-            f"{text.path.name} ({width})",
+            Phrase(
+                "{name} was made for a text model of another width than {text} ({width})",
+                name=mmproj.path.name,
+                text=text.path.name,
+                width=width,
+            ),
             hint="Use the mmproj file that was published with this text file.",
         )
 
@@ -195,7 +223,13 @@ def per_layer(text: GgufHeader, name: str, default: int = 0) -> list[int]:
     whole = isinstance(found, list) or (isinstance(found, array) and found.typecode not in "fd")
     if not whole or len(found) != n or not all(0 <= one <= MOST_WIDTH for one in found):  # type: ignore
         raise ModelFileError(
-            f"{text.path.name}: {name} is neither a number nor a list of {n}, up to {MOST_WIDTH}",
+            Phrase(
+                "{name}: {key} is neither a number nor a list of {n}, up to {most_width}",
+                name=text.path.name,
+                key=name,
+                n=n,
+                most_width=MOST_WIDTH,
+            ),
             hint="The file is damaged: fetch it again.",
         )
     return [int(one) for one in found]  # type: ignore[union-attr]
@@ -206,7 +240,13 @@ def count(header: GgufHeader, key: str, default: int | None = None) -> int:
     value = header.integer(key, default)
     if not 0 <= value <= MOST_WIDTH:
         raise ModelFileError(
-            f"{header.path.name}: {key} is {value}, it must be from 0 to {MOST_WIDTH}",
+            Phrase(
+                "{name}: {key} is {value}, it must be from 0 to {most_width}",
+                name=header.path.name,
+                key=key,
+                value=value,
+                most_width=MOST_WIDTH,
+            ),
             hint="The file is damaged: fetch it again.",
         )
     return value

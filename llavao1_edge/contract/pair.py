@@ -12,6 +12,7 @@ from llavao1_edge.contract.gguf import GgufHeader, Strings, Value, read_header
 from llavao1_edge.contract.native import check_native
 from llavao1_edge.contract.text import check_text
 from llavao1_edge.errors import ModelFileError, PairError
+from llavao1_edge.phrases import Phrase
 
 SAMPLE_BYTES = 1 << 12  # a page of the file, twice for each tensor
 
@@ -63,7 +64,7 @@ def read_pair(text_path: Path, mmproj_path: Path) -> tuple[GgufHeader, GgufHeade
     text, mmproj = read_header(text_path), read_header(mmproj_path)
     if text.metadata.get(keys.ARCHITECTURE) == keys.MMPROJ_ARCHITECTURE:
         raise PairError(
-            f"{text.path.name} is an mmproj file, expected the text model",
+            Phrase("{name} is an mmproj file, expected the text model", name=text.path.name),
             hint="Give the text file with --model and the mmproj file with --mmproj.",
         )
     if kind_of(text, mmproj) is Kind.NATIVE:
@@ -76,15 +77,25 @@ def read_pair(text_path: Path, mmproj_path: Path) -> tuple[GgufHeader, GgufHeade
     check_text(text)
     if text.text(keys.PAIR_ID) != mmproj.text(keys.PAIR_ID):
         raise PairError(
-            f"{text_path.name} and {mmproj_path.name} were not made from the same checkpoint "
-            f"({text.text(keys.PAIR_ID)[:12]} and {mmproj.text(keys.PAIR_ID)[:12]})",
+            Phrase(
+                "{name} and {other} were not made from the same checkpoint ({id} and {other_id})",
+                name=text_path.name,
+                other=mmproj_path.name,
+                id=text.text(keys.PAIR_ID)[:12],
+                other_id=mmproj.text(keys.PAIR_ID)[:12],
+            ),
             hint="Use the two files that one `llavao1-edge convert` wrote.",
         )
     n_layers = text.integer("llama.block_count")
     if n_layers != mmproj.integer(keys.TEXT_LAYERS):
         raise PairError(
-            f"{text_path.name} has {n_layers} layers, {mmproj_path.name} was made for "
-            f"{mmproj.integer(keys.TEXT_LAYERS)}",
+            Phrase(
+                "{name} has {n_layers} layers, {other} was made for {wanted}",
+                name=text_path.name,
+                n_layers=n_layers,
+                other=mmproj_path.name,
+                wanted=mmproj.integer(keys.TEXT_LAYERS),
+            ),
             hint="Use the two files that one `llavao1-edge convert` wrote.",
         )
     return text, mmproj
@@ -93,13 +104,20 @@ def read_pair(text_path: Path, mmproj_path: Path) -> tuple[GgufHeader, GgufHeade
 def _check_text(header: GgufHeader) -> None:
     if header.metadata.get(keys.ARCHITECTURE) == "mllama":
         raise ModelFileError(
-            f"{header.path.name} is a Llama-3.2-Vision file made for old Ollama versions",
+            Phrase(
+                "{name} is a Llama-3.2-Vision file made for old Ollama versions",
+                name=header.path.name,
+            ),
             hint="Rescue it with: llavao1-edge convert FILE (see docs/converting.md).",
         )
     if header.metadata.get(keys.ARCHITECTURE) != keys.TEXT_ARCHITECTURE:
         raise ModelFileError(
-            f"{header.path.name} holds architecture {header.metadata.get(keys.ARCHITECTURE)!r}, "
-            f"expected {keys.TEXT_ARCHITECTURE!r}",
+            Phrase(
+                "{name} holds architecture {metadata}, expected {text_architecture}",
+                name=header.path.name,
+                metadata=repr(header.metadata.get(keys.ARCHITECTURE)),
+                text_architecture=repr(keys.TEXT_ARCHITECTURE),
+            ),
             hint="Use the text file that `llavao1-edge convert` wrote.",
         )
 
@@ -108,7 +126,11 @@ def _check_mmproj(header: GgufHeader) -> None:
     kind = header.metadata.get(keys.PROJECTOR)
     if kind != keys.PROJECTOR_TYPE:
         raise PairError(
-            f"{header.path.name} is not an mmproj file for this model (projector {kind!r})",
+            Phrase(
+                "{name} is not an mmproj file for this model (projector {kind})",
+                name=header.path.name,
+                kind=repr(kind),
+            ),
             hint="Use the mmproj-*.gguf that `llavao1-edge convert` wrote beside the text file.",
         )
 
@@ -117,12 +139,20 @@ def _check_version(header: GgufHeader) -> None:
     version = header.metadata.get(keys.VERSION)
     if version is None:
         raise ModelFileError(
-            f"{header.path.name} was not written by llavao1-edge (no {keys.VERSION})",
+            Phrase(
+                "{name} was not written by llavao1-edge (no {version})",
+                name=header.path.name,
+                version=keys.VERSION,
+            ),
             hint="Convert the checkpoint with: llavao1-edge convert FOLDER.",
         )
     if version != keys.CONTRACT_VERSION:
         raise ModelFileError(
-            f"{header.path.name} has contract version {version}, "
-            f"this program reads {keys.CONTRACT_VERSION}",
+            Phrase(
+                "{name} has contract version {version}, this program reads {contract_version}",
+                name=header.path.name,
+                version=version,
+                contract_version=keys.CONTRACT_VERSION,
+            ),
             hint="Convert the checkpoint again, or install the matching llavao1-edge.",
         )

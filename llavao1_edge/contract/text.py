@@ -13,6 +13,7 @@ from llavao1_edge.contract import keys
 from llavao1_edge.contract.gguf import GgufHeader, Strings
 from llavao1_edge.errors import ModelFileError
 from llavao1_edge.ggml.types import F32
+from llavao1_edge.phrases import Phrase
 
 MODEL = "tokenizer.ggml.model"
 PRE = "tokenizer.ggml.pre"
@@ -70,7 +71,9 @@ def check_text(header: GgufHeader) -> None:
 
 
 def _wrong(header: GgufHeader, problem: str) -> ModelFileError:
-    return ModelFileError(f"{header.path.name}: {problem}", hint=HINT)
+    return ModelFileError(
+        Phrase("{name}: {problem}", name=header.path.name, problem=problem), hint=HINT
+    )
 
 
 def _check_keys(header: GgufHeader) -> None:

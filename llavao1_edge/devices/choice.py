@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from llavao1_edge.errors import UsageError
 from llavao1_edge.ggml.backend import CPU, GPU, INTEGRATED_GPU, Device
+from llavao1_edge.phrases import Phrase
 from llavao1_edge.settings import CPU_DEVICE, RuntimeSettings
 
 
@@ -61,4 +62,7 @@ def _named(found: Sequence[Device], name: str) -> Device:
         if device.name.lower() == wanted or (device.kind == CPU and wanted == CPU_DEVICE):
             return device
     known = ", ".join(device.name for device in found)
-    raise UsageError(f"there is no device {name.strip()!r}", hint=f"This machine has: {known}.")
+    raise UsageError(
+        Phrase("there is no device {name}", name=repr(name.strip())),
+        hint=Phrase("This machine has: {known}.", known=known),
+    )

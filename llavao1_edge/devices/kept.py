@@ -10,6 +10,7 @@ from pathlib import Path
 from llavao1_edge.errors import PluginError
 from llavao1_edge.files import write_whole
 from llavao1_edge.ggml import plugins
+from llavao1_edge.phrases import Phrase
 
 SUFFIXES = (".so", ".dll", ".dylib")
 
@@ -59,7 +60,8 @@ def add(source: Path) -> Path:
         target.chmod(0o755)
     except OSError as error:
         raise PluginError(
-            f"cannot write {target}: {error.strerror}", hint="LLAVAO1_PLUGINS takes another folder."
+            Phrase("cannot write {target}: {reason}", target=target, reason=error.strerror),
+            hint="LLAVAO1_PLUGINS takes another folder.",
         ) from error
     return target
 
@@ -71,4 +73,7 @@ def remove(name: str) -> Path:
             path.unlink()
             return path
     known = ", ".join(path.stem.removeprefix("libggml-") for path in files()) or "none"
-    raise PluginError(f"no plug-in {name} was added here", hint=f"There is: {known}.")
+    raise PluginError(
+        Phrase("no plug-in {name} was added here", name=name),
+        hint=Phrase("There is: {known}.", known=known),
+    )

@@ -16,6 +16,7 @@ from llavao1_edge.errors import BackendError, UsageError
 from llavao1_edge.ggml import library as c
 from llavao1_edge.ggml import plugins
 from llavao1_edge.ggml.backend import Device
+from llavao1_edge.phrases import Phrase
 
 HELLO = 14  # enum rpc_cmd; ggml asserts that it never changes
 CAPABILITIES = 24  # bytes of each side's in a hello
@@ -34,19 +35,29 @@ def probe(host: str, port: int) -> None:
             reply = _read(connection, REPLY.size)
     except TimeoutError:
         raise BackendError(
-            f"the RPC server {where} does not answer",
+            Phrase("the RPC server {where} does not answer", where=where),
             hint="It serves one program at a time: is another one using it?",
         ) from None
     except (OSError, UnicodeError) as error:  # UnicodeError: no name of a computer
         raise BackendError(
-            f"the RPC server {where} cannot be reached: "
-            f"{getattr(error, 'strerror', None) or error}",
+            Phrase(
+                "the RPC server {where} cannot be reached: {reason}",
+                where=where,
+                reason=getattr(error, "strerror", None) or error,
+            ),
             hint="Start it there with `llavao1-edge devices serve`.",
         ) from None
     size, major, minor, patch, *_ = REPLY.unpack(reply)
     if size != REPLY.size - 8 or major != PROTOCOL:
         raise BackendError(
-            f"the RPC server {where} speaks version {major}.{minor}.{patch}, not {PROTOCOL}",
+            Phrase(
+                "the RPC server {where} speaks version {major}.{minor}.{patch}, not {protocol}",
+                where=where,
+                major=major,
+                minor=minor,
+                patch=patch,
+                protocol=PROTOCOL,
+            ),
             hint="Use the same version of llama-cpp-python on both computers.",
         )
 
@@ -82,7 +93,9 @@ def add_servers(servers: Sequence[tuple[str, int]]) -> None:
         add = c.ADD_SERVER(plugins.procedure(b"RPC", b"ggml_backend_rpc_add_server"))
         registry = add(endpoint(host, port).encode())
         if not registry:
-            raise BackendError(f"ggml refuses the RPC server {endpoint(host, port)}")
+            raise BackendError(
+                Phrase("ggml refuses the RPC server {endpoint}", endpoint=endpoint(host, port))
+            )
         c.ggml_backend_register(registry)
         _ADDED.add((host, port))
 
@@ -105,8 +118,12 @@ def serve(host: str, port: int, devices: Sequence[Device], *, n_threads: int) ->
             free.bind((host, port))
         except OSError as error:
             raise BackendError(
-                f"cannot listen on {endpoint(host, port)}: {error.strerror}",
+                Phrase(
+                    "cannot listen on {endpoint}: {reason}",
+                    endpoint=endpoint(host, port),
+                    reason=error.strerror,
+                ),
                 hint="Choose another port.",
             ) from None
     start(endpoint(host, port).encode(), None, n_threads, len(devices), ctypes.addressof(addresses))
-    raise BackendError(f"the RPC server on {endpoint(host, port)} ended")
+    raise BackendError(Phrase("the RPC server on {endpoint} ended", endpoint=endpoint(host, port)))

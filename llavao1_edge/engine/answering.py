@@ -10,6 +10,7 @@ from llavao1_edge.backend import Attempt, Conversation, Request, Stop
 from llavao1_edge.engine.formats import problem
 from llavao1_edge.engine.turns import Latch
 from llavao1_edge.errors import Cancelled
+from llavao1_edge.phrases import Phrase
 from llavao1_edge.scoring.decision import Reason
 from llavao1_edge.search import (
     Answered,
@@ -23,7 +24,7 @@ from llavao1_edge.search import (
     options_of,
 )
 from llavao1_edge.search.answer import Answer, Node, Recorder, Trace
-from llavao1_edge.stages import CONCLUSION, parse
+from llavao1_edge.stages import CONCLUSION, called, parse
 
 
 class Answering:
@@ -88,7 +89,9 @@ class Answering:
         if cancelled:
             notes.append("stopped; this is the best there was")
         elif self.budget.ended and any(node.by == Reason.GREEDY for node in path):
-            notes.append(f"the {self.budget.told} is used up; the best branch was finished")
+            notes.append(
+                Phrase("the {told} is used up; the best branch was finished", told=self.budget.told)
+            )
         trace = Trace(
             self.search.name,
             options_of(self.search),
@@ -118,7 +121,11 @@ def _early_endings(path: list[Node]) -> list[str]:
     """What stayed cut off. A stage that was gone on with later is not."""
     last = {node.candidate.stage: node.candidate for node in path}
     return [
-        f"{stage.name if stage else 'answer'} ended early ({candidate.ending})"
+        Phrase(
+            "{name} ended early ({ending})",
+            name=called(stage),
+            ending=candidate.ending,
+        )
         for stage, candidate in last.items()
         if candidate.truncated and candidate.ending is not Ending.CANCELLED
     ]

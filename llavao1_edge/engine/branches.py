@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from llavao1_edge.engine.runtime import Runtime
 from llavao1_edge.errors import Cancelled, ContextFullError
 from llavao1_edge.llama.context import Row
+from llavao1_edge.phrases import Phrase
 from llavao1_edge.search import Told, Work, tell_nobody
 from llavao1_edge.search.answer import Counters
 from llavao1_edge.vision import Stop
@@ -147,7 +148,10 @@ class BranchCache:
         while not self.runtime.n_free_sequences:
             if not self.make_room():
                 raise ContextFullError(
-                    f"all {self.runtime.n_sequences} sequences are in use",
+                    Phrase(
+                        "all {n_sequences} sequences are in use",
+                        n_sequences=self.runtime.n_sequences,
+                    ),
                     hint="Ask for fewer candidates, or close conversations.",
                 )
         return self.runtime.take_sequence()

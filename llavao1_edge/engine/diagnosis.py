@@ -15,6 +15,7 @@ from llavao1_edge.errors import UsageError
 from llavao1_edge.images import Picture
 from llavao1_edge.llama.context import Row
 from llavao1_edge.mllama.model import Sight
+from llavao1_edge.phrases import Phrase
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,11 @@ def check_tokens(runtime: Runtime, tokens: Sequence[int], *, picture: bool) -> l
     bad = [token for token in ids if not 0 <= token < runtime.model.n_vocab]
     if bad or not ids:
         raise UsageError(
-            f"token ids {bad[:5]} are outside 0..{runtime.model.n_vocab - 1}"
+            Phrase(
+                "token ids {bad} are outside 0..{n_vocab}",
+                bad=bad[:5],
+                n_vocab=runtime.model.n_vocab - 1,
+            )
             if bad
             else "no tokens",
             hint="Give the ids of the model's own tokenizer.",
@@ -61,7 +66,9 @@ def check_tokens(runtime: Runtime, tokens: Sequence[int], *, picture: bool) -> l
     token = runtime.words.image_token
     if picture and token is not None and token not in ids:
         raise UsageError(
-            f"a picture was given, but the tokens hold no image token ({token})",
+            Phrase(
+                "a picture was given, but the tokens hold no image token ({token})", token=token
+            ),
             hint="Put it where the picture stands, or give no picture.",
         )
     return ids

@@ -22,10 +22,17 @@ from llavao1_edge.errors import Cancelled, ContextFullError
 from llavao1_edge.llama.context import Row
 from llavao1_edge.llama.guide import FormGrammar
 from llavao1_edge.llama.sampler import BatchSampler, Grammar, Rules, Sampler, Sampling
+from llavao1_edge.phrases import Phrase, translatable
 from llavao1_edge.scoring import JudgeRunner, Part
 from llavao1_edge.search import Branch, Budget, Candidate, CandidateFinished, Ending, Token, Unit
-from llavao1_edge.stages import CONCLUSION, TAGS, Stage, stage_grammar
+from llavao1_edge.stages import CONCLUSION, TAGS, Stage, called, stage_grammar
 from llavao1_edge.stages.stage import GAP
+
+IN_GROUPS = translatable("{name}: {n} branches went on in {groups} groups")
+IN_WAVES = translatable(
+    "{name}: candidates were written in {waves} waves of at most {n}, the context holds {n_ctx} "
+    "tokens"
+)
 
 
 class BatchDrafter:
@@ -98,8 +105,8 @@ class BatchDrafter:
                 draft.close()
             groups += 1
         if groups > 1:
-            name = stage.name if stage else "answer"
-            self.remarks.append(f"{name}: {len(branches)} branches went on in {groups} groups")
+            said = Phrase(IN_GROUPS, name=called(stage), n=len(branches), groups=groups)
+            self.remarks.append(said)
 
     def seed_for(self, branch: Branch, stage: Stage | None, draw: int) -> int:
         """A 32-bit seed that does not depend on what runs beside it."""
@@ -261,11 +268,9 @@ class _Draft:
                 yield from self._draw(rows)
             yield from self._finish_ended()
         if self.waves > 1:
-            name = self.stage.name if self.stage else "answer"
-            self.drafter.remarks.append(
-                f"{name}: candidates were written in {self.waves} waves of at most "
-                f"{self.widest}, the context holds {self.runtime.context.n_ctx} tokens"
-            )
+            name, n_ctx = called(self.stage), self.runtime.context.n_ctx
+            said = Phrase(IN_WAVES, name=name, waves=self.waves, n=self.widest, n_ctx=n_ctx)
+            self.drafter.remarks.append(said)
 
     def _draw(self, rows: Logits) -> Iterator[Token]:
         """One token for every running stream, or an ending."""

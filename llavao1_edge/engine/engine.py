@@ -18,6 +18,7 @@ from llavao1_edge.engine.turns import Turns
 from llavao1_edge.errors import ModelFileError, UsageError
 from llavao1_edge.images import Picture, open_picture
 from llavao1_edge.lifetime import Closing
+from llavao1_edge.phrases import Phrase
 from llavao1_edge.search import Strategy
 from llavao1_edge.settings import MOST_PARALLEL, RuntimeSettings
 
@@ -62,7 +63,10 @@ class Engine(Closing):
         """
         if not 1 <= parallel <= MOST_PARALLEL:
             raise UsageError(
-                f"parallel is {parallel}", hint=f"It must be between 1 and {MOST_PARALLEL}."
+                Phrase("parallel is {parallel}", parallel=parallel),
+                hint=Phrase(
+                    "It must be between 1 and {most_parallel}.", most_parallel=MOST_PARALLEL
+                ),
             )
         text_path, mmproj_path = resolve_pair(model, text=text, mmproj=mmproj)
         width = search.width if search is not None else 1
@@ -158,7 +162,9 @@ def check_pictures(text: Path, mmproj: Path, n: int) -> None:
     """Before a pair is loaded: raises UsageError for more pictures than it takes."""
     if n > 1 and kind_of(*read_pair(text, mmproj)) is Kind.MLLAMA:
         raise UsageError(
-            f"{n} pictures were given, and this model was trained on one for each question",
+            Phrase(
+                "{n} pictures were given, and this model was trained on one for each question", n=n
+            ),
             hint="Ask about each of them, or join them into one picture.",
         )
 
@@ -185,12 +191,18 @@ def resolve_pair(
 def _mmproj_beside(path: Path) -> Path:
     """The mmproj file of the folder that the text file's name leads to."""
     if not path.is_file():
-        raise ModelFileError(f"cannot read model file {path}: no such file", hint="Check the path.")
+        raise ModelFileError(
+            Phrase("cannot read model file {path}: no such file", path=path), hint="Check the path."
+        )
     there = sorted(file.name for file in path.parent.glob("*.gguf") if is_mmproj(file.name))
     chosen = mmproj_for(path.name, there)
     if chosen is None:
         raise UsageError(
-            f"no single mmproj file for {path} (found: {', '.join(there) or 'none'})",
+            Phrase(
+                "no single mmproj file for {path} (found: {there})",
+                path=path,
+                there=", ".join(there) or "none",
+            ),
             hint="Give one with --mmproj FILE. A text model alone cannot see.",
         )
     return path.parent / chosen

@@ -11,6 +11,7 @@ from typing import Any
 
 from llavao1_edge.errors import UsageError
 from llavao1_edge.llama import guide
+from llavao1_edge.phrases import Phrase
 from llavao1_edge.search import Strategy
 from llavao1_edge.stages import CONCLUSION, AnswerFormat, answer_kind, choices
 
@@ -35,7 +36,7 @@ def answer_format(
         return None
     if len(given) > 1:
         raise UsageError(
-            f"{len(given)} answer formats were given",
+            Phrase("{n_given} answer formats were given", n_given=len(given)),
             hint="Give one of --choices, --answer, --json-schema, --grammar.",
         )
     if one_of is not None:
@@ -58,7 +59,10 @@ def schema_format(text: str, *, name: str) -> AnswerFormat:
     """
     schema = _unwrapped(_parsed(text, name=name))
     if not isinstance(schema, dict):
-        raise UsageError(f"{name} holds {type(schema).__name__}", hint="It must be a JSON schema.")
+        raise UsageError(
+            Phrase("{name} holds {kind}", name=name, kind=type(schema).__name__),
+            hint="It must be a JSON schema.",
+        )
     _check_sizes(schema, name=name)
     _check_schema(schema, name=name)
     return AnswerFormat(name=name, schema=json.dumps(schema), unenforced=guide.unenforced(schema))
@@ -69,14 +73,25 @@ def _parsed(text: str, *, name: str) -> Any:
         return json.loads(text, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
         raise UsageError(
-            f"{name}, line {error.lineno}, column {error.colno}: {error.msg}",
+            Phrase(
+                "{name}, line {lineno}, column {colno}: {msg}",
+                name=name,
+                lineno=error.lineno,
+                colno=error.colno,
+                msg=error.msg,
+            ),
             hint="It must be a JSON schema.",
         ) from None
     except RecursionError:
-        raise UsageError(f"{name} is nested too deeply", hint="Use a simpler schema.") from None
+        raise UsageError(
+            Phrase("{name} is nested too deeply", name=name), hint="Use a simpler schema."
+        ) from None
     except ValueError as error:  # a number of thousands of digits, NaN
         message = str(error).split(";")[0]
-        raise UsageError(f"{name}: {message}", hint="It must be a JSON schema.") from None
+        raise UsageError(
+            Phrase("{name}: {message}", name=name, message=message),
+            hint="It must be a JSON schema.",
+        ) from None
 
 
 def _no_constant(text: str) -> None:
@@ -105,10 +120,15 @@ def _check_sizes(part: Any, *, name: str) -> None:
             least = part.get(key)
             if isinstance(least, int | float) and not least <= LONGEST_TEXT:
                 hint = f"At most {LONGEST_TEXT} can be followed."
-                raise UsageError(f"{name}: {key} is {str(least)[:20]}", hint=hint)
+                raise UsageError(
+                    Phrase("{name}: {key} is {least}", name=name, key=key, least=str(least)[:20]),
+                    hint=hint,
+                )
         numbers = [part.get(key) for key in ("minimum", "maximum", "multipleOf")]
         if any(isinstance(n, float) and not math.isfinite(n) for n in numbers):
-            raise UsageError(f"{name} has an infinite number", hint="It must be a JSON schema.")
+            raise UsageError(
+                Phrase("{name} has an infinite number", name=name), hint="It must be a JSON schema."
+            )
 
 
 def _check_schema(schema: dict[str, Any], *, name: str) -> None:
@@ -116,7 +136,9 @@ def _check_schema(schema: dict[str, Any], *, name: str) -> None:
     from jsonschema import Draft202012Validator, SchemaError, validators
 
     if not isinstance(schema.get("$schema", ""), str):
-        raise UsageError(f"{name}: $schema is not text", hint="It must be a JSON schema.")
+        raise UsageError(
+            Phrase("{name}: $schema is not text", name=name), hint="It must be a JSON schema."
+        )
     kind = validators.validator_for(schema, default=Draft202012Validator)
     try:
         kind.check_schema(schema)
@@ -124,10 +146,13 @@ def _check_schema(schema: dict[str, Any], *, name: str) -> None:
         place = "/".join(map(str, error.path)) or "the top"
         message = str(error.message)[:200]
         raise UsageError(
-            f"{name}, at {place}: {message}", hint="It must be a JSON schema."
+            Phrase("{name}, at {place}: {message}", name=name, place=place, message=message),
+            hint="It must be a JSON schema.",
         ) from None
     except RecursionError:
-        raise UsageError(f"{name} is nested too deeply", hint="Use a simpler schema.") from None
+        raise UsageError(
+            Phrase("{name} is nested too deeply", name=name), hint="Use a simpler schema."
+        ) from None
 
 
 @functools.lru_cache(maxsize=16)
@@ -146,7 +171,7 @@ def problem(form: AnswerFormat, conclusion: str, *, closed: bool) -> str:
     closed: it came to its closing tag, which a form's grammar has at its end only.
     """
     if not closed:
-        return f"the answer was cut off before it had the form of {form.name}"
+        return Phrase("the answer was cut off before it had the form of {name}", name=form.name)
     if not form.schema:
         return ""
     from jsonschema import Draft202012Validator, validators
@@ -161,20 +186,31 @@ def problem(form: AnswerFormat, conclusion: str, *, closed: bool) -> str:
         errors = checker.iter_errors(value)
         first = next(iter(errors), None)
     except (ValueError, RecursionError) as error:
-        return f"the answer is not JSON ({str(error)[:80]})"
+        return Phrase("the answer is not JSON ({error})", error=str(error)[:80])
     except Exception as error:  # a reference that leads nowhere, a pattern that Python cannot read
-        return f"the answer cannot be checked against {form.name}: {str(error)[:120]}"
+        return Phrase(
+            "the answer cannot be checked against {name}: {error}",
+            name=form.name,
+            error=str(error)[:120],
+        )
     if first is None:
         return ""
     place = "/".join(map(str, first.path)) or "the top"
-    return f"the answer does not follow {form.name}, at {place}: {str(first.message)[:120]}"
+    return Phrase(
+        "the answer does not follow {name}, at {place}: {message}",
+        name=form.name,
+        place=place,
+        message=str(first.message)[:120],
+    )
 
 
 def check_fits(strategy: Strategy, given: object) -> None:
     """Raises UsageError where a form is given to a strategy that forces none."""
     if given and not strategy.forces_tags:
         raise UsageError(
-            f"the strategy {strategy.name} leaves the form of the answer to the model",
+            Phrase(
+                "the strategy {name} leaves the form of the answer to the model", name=strategy.name
+            ),
             hint="Choose another strategy, or leave the form of the conclusion out.",
         )
 
@@ -182,10 +218,14 @@ def check_fits(strategy: Strategy, given: object) -> None:
 def _read(path: Path) -> str:
     try:
         if path.exists() and not path.is_file():
-            raise UsageError(f"{path} is not a file", hint="Check the path.")
+            raise UsageError(Phrase("{path} is not a file", path=path), hint="Check the path.")
         if path.stat().st_size > MAX_BYTES:
-            raise UsageError(f"{path} is larger than 1 MB", hint="That is not a grammar.")
+            raise UsageError(
+                Phrase("{path} is larger than 1 MB", path=path), hint="That is not a grammar."
+            )
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise UsageError(f"cannot read {path}: {reason}", hint="Check the path.") from None
+        raise UsageError(
+            Phrase("cannot read {path}: {reason}", path=path, reason=reason), hint="Check the path."
+        ) from None

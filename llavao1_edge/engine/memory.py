@@ -21,6 +21,7 @@ from llavao1_edge.engine.sizes import Part, Sizes, sizes
 from llavao1_edge.errors import BackendError
 from llavao1_edge.files import size_text
 from llavao1_edge.mllama.shape import read_shape
+from llavao1_edge.phrases import Phrase
 from llavao1_edge.settings import RuntimeSettings
 
 DEFAULT_CONTEXT = 4096
@@ -71,18 +72,43 @@ class MemoryPlan:
 
     def lines(self) -> list[str]:
         """For people."""
-        shown = [f"{name}: {size_text(n)}" for name, n in self.parts.items() if n >= 1e5]
-        shown.append(f"together {size_text(self.needed)} of {size_text(self.free)} free")
-        if self.mapped > 10e6:
-            shown.append(f"mapped besides, needed only while loading: {self.mapped / 1e9:.2f} GB")
-        if self.gpu:
-            where = "read" if self.vision_on_gpu else "not read"
-            shown.append(
-                f"on the GPU: {self.gpu_layers} layers, {self.gpu / 1e9:.2f} GB; pictures are "
-                f"{where} there"
+        shown = [
+            Phrase("{part}: {size}", part=name, size=size_text(n))
+            for name, n in self.parts.items()
+            if n >= 1e5
+        ]
+        shown.append(
+            Phrase(
+                "together {needed} of {free} free",
+                needed=size_text(self.needed),
+                free=size_text(self.free),
             )
-        shown.append(f"context {self.n_ctx} tokens, {self.width} candidates side by side")
-        return [*shown, *(f"given up: {what}" for what in self.given_up)]
+        )
+        if self.mapped > 10e6:
+            shown.append(
+                Phrase(
+                    "mapped besides, needed only while loading: {mapped:.2f} GB",
+                    mapped=self.mapped / 1e9,
+                )
+            )
+        if self.gpu:
+            shown.append(
+                Phrase(
+                    "on the GPU: {n_layers} layers, {gpu:.2f} GB; pictures are read there"
+                    if self.vision_on_gpu
+                    else "on the GPU: {n_layers} layers, {gpu:.2f} GB; pictures are not read there",
+                    n_layers=self.gpu_layers,
+                    gpu=self.gpu / 1e9,
+                )
+            )
+        shown.append(
+            Phrase(
+                "context {n_ctx} tokens, {width} candidates side by side",
+                n_ctx=self.n_ctx,
+                width=self.width,
+            )
+        )
+        return [*shown, *(Phrase("given up: {what}", what=what) for what in self.given_up)]
 
 
 def fit(
@@ -108,12 +134,22 @@ def fit(
         n_ctx = settings.context or _context(found, n)
         smaller = _with_gpu(found, machine, settings, n_ctx, n)
     if n < width:
-        given_up.append(f"{n} of {width} candidates side by side; the rest wait their turn")
+        given_up.append(
+            Phrase(
+                "{n} of {width} candidates side by side; the rest wait their turn", n=n, width=width
+            )
+        )
     while smaller.needed > usable and not settings.context and n_ctx > SMALLEST_CONTEXT:
         n_ctx = max(SMALLEST_CONTEXT, n_ctx - CONTEXT_STEP)
         smaller = _with_gpu(found, machine, settings, n_ctx, n)
     if not settings.context and n_ctx < min(DEFAULT_CONTEXT, found.context_length):
-        given_up.append(f"a context of {n_ctx} tokens instead of {_context(found, 1)}")
+        given_up.append(
+            Phrase(
+                "a context of {n_ctx} tokens instead of {context}",
+                n_ctx=n_ctx,
+                context=_context(found, 1),
+            )
+        )
     if smaller.needed > usable:
         raise _too_little(smaller, usable, found, quantisation)
     return replace(smaller, given_up=tuple(given_up))
@@ -148,7 +184,13 @@ def _with_gpu(
             room -= 0 if machine.reader_apart else gpu
             layers = max(0, min(found.n_layers, room // max(1, layer)))
             if layers < found.n_layers:
-                given_up.append(f"{layers} of {found.n_layers} layers are on the GPU")
+                given_up.append(
+                    Phrase(
+                        "{layers} of {n_layers} layers are on the GPU",
+                        layers=layers,
+                        n_layers=found.n_layers,
+                    )
+                )
             else:
                 layers += 1  # the head counts as one
         offloaded = min(layers, found.n_layers)
@@ -193,18 +235,28 @@ def _without(
 
 def _too_little(plan: MemoryPlan, usable: int, found: Sizes, quantisation: str) -> BackendError:
     short = plan.needed - usable
-    next_one = ""
+    hint: str = "Close other programs; --memory-check off tries it all the same."
     bits = BITS.get(quantisation)
     for name in SMALLER:
         if bits is not None and BITS[name] < bits:
             saved = (found.text + found.mmproj * 0.6) * (1 - BITS[name] / bits)
             if saved >= short:
-                next_one = f"Convert with --quant {name} ({saved / 1e9:.1f} GB less), or close"
+                hint = Phrase(
+                    "Convert with --quant {name} ({saved:.1f} GB less), or close other programs; "
+                    "--memory-check off tries it all the same.",
+                    name=name,
+                    saved=saved / 1e9,
+                )
                 break
     return BackendError(
-        f"this model needs {plan.needed / 1e9:.2f} GB of memory, {usable / 1e9:.2f} GB can be used "
-        f"({short / 1e9:.2f} GB short)",
-        hint=f"{next_one or 'Close'} other programs; --memory-check off tries it all the same.",
+        Phrase(
+            "this model needs {needed:.2f} GB of memory, {usable:.2f} GB can be used "
+            "({short:.2f} GB short)",
+            needed=plan.needed / 1e9,
+            usable=usable / 1e9,
+            short=short / 1e9,
+        ),
+        hint=hint,
     )
 
 
@@ -234,11 +286,19 @@ def describe(text_path: Path, mmproj_path: Path) -> dict[str, Any]:
     ]
     return {
         "architecture": _architecture(text, mmproj),
-        "weights": f"{weights / 1e9:.2f} billion"
+        "weights": Phrase("{weights:.2f} billion", weights=weights / 1e9)
         if weights >= 1e8
-        else f"{weights / 1e6:.1f} million",
-        "quantisation": f"text {quantisation}, vision {quantisation_name(mmproj)}",
-        "sizes": f"text {size_text(text.n_bytes)}, mmproj {size_text(mmproj.n_bytes)}",
+        else Phrase("{weights:.1f} million", weights=weights / 1e6),
+        "quantisation": Phrase(
+            "text {text}, vision {vision}",
+            text=quantisation,
+            vision=quantisation_name(mmproj),
+        ),
+        "sizes": Phrase(
+            "text {text}, mmproj {mmproj}",
+            text=size_text(text.n_bytes),
+            mmproj=size_text(mmproj.n_bytes),
+        ),
         "pair": identity(text, mmproj),
         "context": found.context_length,
         "memory": rows,
@@ -249,13 +309,20 @@ def _architecture(text: GgufHeader, mmproj: GgufHeader) -> str:
     if kind_of(text, mmproj) is Kind.NATIVE:
         name = text.text(keys.ARCHITECTURE)
         vision = mmproj.metadata.get(keys.VISION_LAYERS, "?")
-        return (
-            f"{family_of(mmproj).name}: {name} of {text.integer(f'{name}.block_count')} layers, "
-            f"vision of {vision} layers; llama.cpp runs it itself"
+        return Phrase(
+            "{family}: {name} of {n_layers} layers, vision of {vision} layers; llama.cpp runs it "
+            "itself",
+            family=family_of(mmproj).name,
+            name=name,
+            n_layers=text.integer(f"{name}.block_count"),
+            vision=vision,
         )
     shape = read_shape(mmproj)
-    return (
-        f"mllama: {text.integer('llama.block_count')} self-attention and "
-        f"{shape.tensors.cross_layers} cross-attention layers, vision of "
-        f"{shape.tensors.local_layers} + {shape.tensors.global_layers} layers"
+    return Phrase(
+        "mllama: {n_layers} self-attention and {cross_layers} cross-attention layers, "
+        "vision of {local_layers} + {global_layers} layers",
+        n_layers=text.integer("llama.block_count"),
+        cross_layers=shape.tensors.cross_layers,
+        local_layers=shape.tensors.local_layers,
+        global_layers=shape.tensors.global_layers,
     )

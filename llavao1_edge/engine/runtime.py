@@ -35,6 +35,7 @@ from llavao1_edge.llama.sampler import Sampling
 from llavao1_edge.mllama.model import MllamaModel
 from llavao1_edge.mllama.shape import read_shape
 from llavao1_edge.native.model import NativeModel
+from llavao1_edge.phrases import Phrase
 from llavao1_edge.prompt import BEGIN, Piece, Special, chat_format, joined
 from llavao1_edge.settings import RuntimeSettings
 from llavao1_edge.vision import Stop, VisionModel
@@ -270,7 +271,10 @@ class Runtime:
     def take_sequence(self) -> int:
         if not self._free_sequences:
             raise UsageError(
-                f"more than {self.n_sequences} candidates and conversations at once",
+                Phrase(
+                    "more than {n_sequences} candidates and conversations at once",
+                    n_sequences=self.n_sequences,
+                ),
                 hint="Ask for fewer candidates, or close conversations.",
             )
         return self._free_sequences.pop()

@@ -15,6 +15,7 @@ from llavao1_edge.engine.turns import Stream, Turns
 from llavao1_edge.errors import UsageError
 from llavao1_edge.images import Picture, open_picture
 from llavao1_edge.lifetime import Closing
+from llavao1_edge.phrases import Phrase
 from llavao1_edge.search import Answered, Event, Staged, Strategy, Told, tell_nobody
 from llavao1_edge.search.answer import Answer
 from llavao1_edge.settings import BudgetSettings, SamplingSettings
@@ -76,8 +77,11 @@ class Session(Closing):
         most = self.engine.backend.about.max_pictures
         if most is not None and len(self.pictures) >= most:
             raise UsageError(
-                f"a conversation has {'one picture' if most == 1 else f'{most} pictures'} with "
-                "this model, and this one has it already",
+                "a conversation has one picture with this model, and this one has it already"
+                if most == 1
+                else Phrase(
+                    "a conversation has {most} pictures with this model at most", most=most
+                ),
                 hint="Start a new session for another picture.",
             )
         if self.conversation.begun:

@@ -9,6 +9,7 @@ from weakref import ReferenceType, ref
 
 from llavao1_edge.engine.runtime import Runtime
 from llavao1_edge.errors import ContextFullError
+from llavao1_edge.phrases import Phrase
 from llavao1_edge.vision import Place
 
 SPARE_SEQUENCES = 4  # an answer needs its branch and its candidates
@@ -152,7 +153,11 @@ class Slots:
         n_ctx = runtime.context.n_ctx
         if n_tokens > n_ctx:
             raise ContextFullError(
-                f"the conversation needs {n_tokens} tokens, the context holds {n_ctx}",
+                Phrase(
+                    "the conversation needs {n_tokens} tokens, the context holds {n_ctx}",
+                    n_tokens=n_tokens,
+                    n_ctx=n_ctx,
+                ),
                 hint="Ask in a new conversation, or start with a larger --context.",
             )
         self.sweep()

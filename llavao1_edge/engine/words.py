@@ -12,6 +12,7 @@ from llavao1_edge.contract.gguf import GgufHeader
 from llavao1_edge.contract.native import family_of, per_layer
 from llavao1_edge.errors import ModelFileError, UsageError
 from llavao1_edge.llama.model import Model
+from llavao1_edge.phrases import Phrase
 from llavao1_edge.prompt import (
     EMPTY_THOUGHT,
     FORMATS,
@@ -58,13 +59,21 @@ def mllama_words(header: GgufHeader, model: Model, settings: RuntimeSettings) ->
     stops = frozenset(header.integers(keys.STOP_TOKENS))
     if not 0 < n_logits <= model.n_vocab or image_token >= model.n_vocab:
         raise ModelFileError(
-            f"{header.path.name}: {n_logits} logits, image token {image_token}, "
-            f"{model.n_vocab} tokens",
+            Phrase(
+                "{name}: {n_logits} logits, image token {image_token}, {n_vocab} tokens",
+                name=header.path.name,
+                n_logits=n_logits,
+                image_token=image_token,
+                n_vocab=model.n_vocab,
+            ),
             hint="Convert the checkpoint again with this version.",
         )
     if settings.chat_format is not None:
         raise UsageError(
-            f"chat_format is {settings.chat_format!r}, but this model has a format of its own",
+            Phrase(
+                "chat_format is {chat_format}, but this model has a format of its own",
+                chat_format=repr(settings.chat_format),
+            ),
             hint="Leave it out.",
         )
     asked = STAGE_PROMPT if settings.stage_prompt == "on" else ""
@@ -106,8 +115,13 @@ def native_format(
         missing = [name for name in sorted(chat.specials) if not model.has_special(name)]
         if missing:
             raise UsageError(
-                f"chat_format is {chat.name!r}, but {text.path.name} has no token {missing[0]}",
-                hint=f"Choose another of {', '.join(sorted(FORMATS))}.",
+                Phrase(
+                    "chat_format is {name}, but {vocabulary} has no token {missing}",
+                    name=repr(chat.name),
+                    vocabulary=text.path.name,
+                    missing=missing[0],
+                ),
+                hint=Phrase("Choose another of {formats}.", formats=", ".join(sorted(FORMATS))),
             )
     else:
         chat = _guessed(text, mmproj, model)
@@ -132,8 +146,10 @@ def _guessed(text: GgufHeader, mmproj: GgufHeader, model: Model) -> ChatFormat:
         if all(map(model.has_special, FORMATS[name].specials)):
             return FORMATS[name]
     raise UsageError(
-        f"the chat format of {text.path.name} is not known",
-        hint=f"Name it with --chat-format: one of {', '.join(sorted(FORMATS))}.",
+        Phrase("the chat format of {name} is not known", name=text.path.name),
+        hint=Phrase(
+            "Name it with --chat-format: one of {formats}.", formats=", ".join(sorted(FORMATS))
+        ),
     )
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from llavao1_edge.errors import BackendError, OutOfMemory, UnsupportedOperation
 from llavao1_edge.ggml import library as c
 from llavao1_edge.ggml.tensor import Arena, Tensor, address_of
+from llavao1_edge.phrases import Phrase
 
 CPU, GPU, INTEGRATED_GPU = 0, 1, 2
 
@@ -79,7 +80,7 @@ class Buffer:
     def __init__(self, address: int, *, purpose: str, keeps: object = None) -> None:
         if not address:
             raise OutOfMemory(
-                f"not enough memory for {purpose}",
+                Phrase("not enough memory for {purpose}", purpose=purpose),
                 hint="Close other programs, use a smaller quantisation or fewer GPU layers.",
             )
         self.address = address
@@ -104,7 +105,11 @@ class Backend:
         self.address = c.ggml_backend_dev_init(device.address, 0)
         if not self.address:
             raise BackendError(
-                f"device {device.name} ({device.description}) cannot be started",
+                Phrase(
+                    "device {name} ({description}) cannot be started",
+                    name=device.name,
+                    description=device.description,
+                ),
                 hint="Try --gpu-layers 0 to compute on the CPU.",
             )
         self.set_threads(n_threads)
@@ -116,7 +121,9 @@ class Backend:
             registry = c.ggml_backend_dev_backend_reg(self.device.address)
             address = c.ggml_backend_reg_get_proc_address(registry, b"ggml_backend_set_n_threads")
             if not address:
-                raise BackendError(f"device {self.device.name} has no number of threads")
+                raise BackendError(
+                    Phrase("device {name} has no number of threads", name=self.device.name)
+                )
             c.SET_THREADS(address)(self.address, n_threads)
 
     def allocate(self, arena: Arena, *, purpose: str) -> Buffer:
@@ -144,8 +151,13 @@ class Backend:
             if not self.supports(node):
                 shape = " × ".join(map(str, node.shape))
                 raise UnsupportedOperation(
-                    f"{self.device.name} ({self.device.description}) cannot compute "
-                    f"{c.ggml_op_desc(node.address).decode()} of {shape}",
+                    Phrase(
+                        "{name} ({description}) cannot compute {ggml_op_desc} of {shape}",
+                        name=self.device.name,
+                        description=self.device.description,
+                        ggml_op_desc=c.ggml_op_desc(node.address).decode(),
+                        shape=shape,
+                    ),
                     hint="Read pictures on the CPU: --mmproj-device cpu.",
                 )
 
@@ -158,7 +170,11 @@ class Backend:
         status = c.ggml_backend_graph_compute(self.address, graph)
         if status != 0:
             raise BackendError(
-                f"ggml failed to compute a graph on {self.device.name} (status {status})",
+                Phrase(
+                    "ggml failed to compute a graph on {name} (status {status})",
+                    name=self.device.name,
+                    status=status,
+                ),
                 hint="Usually too little memory: try fewer GPU layers or a smaller context.",
             )
 
@@ -179,7 +195,13 @@ def place(at: Place, tensor: Tensor) -> None:
     """Puts a tensor without data there."""
     status = c.ggml_backend_tensor_alloc(at.buffer, tensor.address, at.data)
     if status != 0:
-        raise BackendError(f"tensor {tensor.name!r} cannot be placed in its buffer ({status})")
+        raise BackendError(
+            Phrase(
+                "tensor {name} cannot be placed in its buffer ({status})",
+                name=repr(tensor.name),
+                status=status,
+            )
+        )
 
 
 def copy(source: Tensor, target: Tensor) -> None:

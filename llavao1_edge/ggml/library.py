@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, ParamSpec, TypeVar, get_type_hints
 
 from llavao1_edge.errors import BackendError
+from llavao1_edge.phrases import Phrase
 
 I32 = Annotated[int, ctypes.c_int32]
 I64 = Annotated[int, ctypes.c_int64]
@@ -87,7 +88,7 @@ def handles() -> tuple[ctypes.CDLL, ...]:
         from llama_cpp import llama_cpp
     except (ImportError, OSError, RuntimeError) as error:
         raise BackendError(
-            f"llama-cpp-python cannot be loaded: {error}",
+            Phrase("llama-cpp-python cannot be loaded: {error}", error=error),
             hint="Reinstall it with: pip install --force-reinstall 'llama-cpp-python>=0.3.36,<0.4'",
         ) from error
     main: ctypes.CDLL = llama_cpp._lib
@@ -122,7 +123,7 @@ def find(name: str) -> Any:
         if function is not None:
             return function
     raise BackendError(
-        f"this llama.cpp has no function {name}",
+        Phrase("this llama.cpp has no function {name}", name=name),
         hint="Install llama-cpp-python>=0.3.36,<0.4, the range this version was tested with.",
     )
 
@@ -359,6 +360,6 @@ def check_layout() -> None:
         ggml_free(ctx)
     if seen != (1, (3, 5, 7, 11), (2, 6, 30, 210), b"layout", None):
         raise BackendError(
-            f"this ggml lays out its tensors in a way we do not know: {seen}",
+            Phrase("this ggml lays out its tensors in a way we do not know: {seen}", seen=seen),
             hint="Install llama-cpp-python>=0.3.36,<0.4, the range this version was tested with.",
         )

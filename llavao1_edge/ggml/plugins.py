@@ -17,6 +17,7 @@ from pathlib import Path
 
 from llavao1_edge.errors import BackendError, PluginError
 from llavao1_edge.ggml import library as c
+from llavao1_edge.phrases import Phrase
 
 STAMP = re.compile(
     rb"llavao1-plugin:plugin=([a-z]{1,20}) llama-cpp-python=([0-9.]{1,20}) "
@@ -56,10 +57,12 @@ def read_stamp(path: Path) -> Stamp:
     """The stamp inside the file; loads nothing. Raises PluginError where there is none."""
     try:
         if not path.is_file():
-            raise PluginError(f"there is no plug-in file {path}", hint="Check the path.")
+            raise PluginError(
+                Phrase("there is no plug-in file {path}", path=path), hint="Check the path."
+            )
         with path.open("rb") as file:
             if not path.stat().st_size:
-                raise PluginError(f"{path} is empty", hint="Build it again.")
+                raise PluginError(Phrase("{path} is empty", path=path), hint="Build it again.")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 found = STAMP.search(data)
                 parts = [bytes(part).decode() for part in found.groups()] if found else []
@@ -68,7 +71,7 @@ def read_stamp(path: Path) -> Stamp:
         raise PluginError(message, hint="Check the path.") from error
     if not parts:
         raise PluginError(
-            f"{path} is not a plug-in made for llavao1-edge",
+            Phrase("{path} is not a plug-in made for llavao1-edge", path=path),
             hint="A backend built elsewhere may not fit this ggml and end the process: build it "
             "with `make plugin-vulkan` or `make plugin-rpc`.",
         )
@@ -81,8 +84,10 @@ def check(path: Path) -> Stamp:
     here = installed(stamp.plugin)
     if stamp != here:
         raise PluginError(
-            f"{path} was built for {stamp}; here is {here}",
-            hint=f"Build it again: `make plugin-{stamp.plugin}`.",
+            Phrase(
+                "{path} was built for {stamp}; here is {here}", path=path, stamp=stamp, here=here
+            ),
+            hint=Phrase("Build it again: `make plugin-{plugin}`.", plugin=stamp.plugin),
         )
     return stamp
 
@@ -100,12 +105,15 @@ def load(path: Path) -> Stamp:
         ctypes.CDLL(str(path))  # says what is missing; ggml would only log it
     except OSError as error:
         raise PluginError(
-            f"the plug-in {stamp.plugin} cannot be loaded: {error}",
+            Phrase(
+                "the plug-in {plugin} cannot be loaded: {error}", plugin=stamp.plugin, error=error
+            ),
             hint=DRIVERS.get(stamp.plugin, "Build it again."),
         ) from error
     if not c.ggml_backend_load(str(path).encode()):
         raise PluginError(
-            f"ggml refuses the plug-in {path}", hint=DRIVERS.get(stamp.plugin, "Build it again.")
+            Phrase("ggml refuses the plug-in {path}", path=path),
+            hint=DRIVERS.get(stamp.plugin, "Build it again."),
         )
     return stamp
 
@@ -129,7 +137,10 @@ def procedure(registry: bytes, name: bytes) -> int:
     address = c.ggml_backend_reg_get_proc_address(found, name) if found else 0
     if not address:
         raise BackendError(
-            f"this ggml has no {registry.decode()} backend",
-            hint=f"Add the plug-in: `llavao1-edge devices add {registry.decode().lower()}`.",
+            Phrase("this ggml has no {registry} backend", registry=registry.decode()),
+            hint=Phrase(
+                "Add the plug-in: `llavao1-edge devices add {registry}`.",
+                registry=registry.decode().lower(),
+            ),
         )
     return address

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from llavao1_edge.errors import BackendError
 from llavao1_edge.ggml.types import BF16, F16, F32, StorageType
+from llavao1_edge.phrases import Phrase
 
 
 def quantise(
@@ -50,8 +51,14 @@ def dequantise(rows: NDArray[np.uint8], kind: StorageType, k: int) -> NDArray[np
     name = (traits.type_name or b"").decode().upper()
     if name != kind.name or traits.block != kind.block or traits.block_bytes != kind.block_bytes:
         raise BackendError(
-            f"this ggml describes type {kind.number} as {name} in blocks of {traits.block}, "
-            f"expected {kind.name}",
+            Phrase(
+                "this ggml describes type {number} as {name} in blocks of {block}, "
+                "expected {wanted}",
+                number=kind.number,
+                name=name,
+                block=traits.block,
+                wanted=kind.name,
+            ),
             hint="Install llama-cpp-python>=0.3.36,<0.4, the range this version was tested with.",
         )
     convert = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
@@ -97,5 +104,12 @@ def _quantise_blocks(
         kind.number, source.ctypes.data, target.ctypes.data, 0, n, k, weights
     )
     if written != target.nbytes:
-        raise BackendError(f"ggml wrote {written} bytes of {kind.name}, expected {target.nbytes}")
+        raise BackendError(
+            Phrase(
+                "ggml wrote {written} bytes of {name}, expected {nbytes}",
+                written=written,
+                name=kind.name,
+                nbytes=target.nbytes,
+            )
+        )
     return target

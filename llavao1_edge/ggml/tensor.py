@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from llavao1_edge.errors import BackendError
 from llavao1_edge.ggml import library as c
 from llavao1_edge.ggml.types import STORAGE_TYPES, StorageType
+from llavao1_edge.phrases import Phrase
 
 
 class Tensor:
@@ -52,7 +53,12 @@ class Tensor:
         data = np.ascontiguousarray(values)
         if data.nbytes != self.n_bytes:
             raise BackendError(
-                f"{data.nbytes} bytes do not fit tensor {self.name!r} of {self.n_bytes}"
+                Phrase(
+                    "{nbytes} bytes do not fit tensor {name} of {n_bytes}",
+                    nbytes=data.nbytes,
+                    name=repr(self.name),
+                    n_bytes=self.n_bytes,
+                )
             )
         c.ggml_backend_tensor_set(self.address, data.ctypes.data, 0, data.nbytes)
 
@@ -66,7 +72,9 @@ class Tensor:
         on_host = bool(buffer) and c.ggml_backend_buffer_is_host(buffer)
         # On another device `data` may be any number that is not null.
         if not self.struct.data or not on_host or self.type.name != "F32":
-            raise BackendError(f"tensor {self.name!r} has no F32 values on the CPU")
+            raise BackendError(
+                Phrase("tensor {name} has no F32 values on the CPU", name=repr(self.name))
+            )
         raw = (ctypes.c_float * (n * k)).from_address(self.struct.data)
         return np.ctypeslib.as_array(raw).reshape(n, k)
 
@@ -87,7 +95,11 @@ class Arena:
             n_bytes += c.ggml_graph_overhead_custom(graph_nodes, False)
         self.address = c.ggml_init(c.InitParams(n_bytes, None, True))
         if not self.address:
-            raise BackendError(f"ggml could not get {n_bytes} bytes for tensor descriptions")
+            raise BackendError(
+                Phrase(
+                    "ggml could not get {n_bytes} bytes for tensor descriptions", n_bytes=n_bytes
+                )
+            )
 
     def tensor(self, kind: StorageType, *shape: int, name: str = "") -> Tensor:
         """A tensor without data; shape in ggml order."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from llavao1_edge.errors import PictureError
+from llavao1_edge.phrases import Phrase
 
 WEB = ("http://", "https://", "ftp://")
 
@@ -20,7 +21,8 @@ def picture_path(text: str) -> Path:
     """
     if text.lower().startswith(WEB):
         raise PictureError(
-            f"{text[:80]} is an address on the web", hint="Nothing is downloaded: save it first."
+            Phrase("{text} is an address on the web", text=text[:80]),
+            hint="Nothing is downloaded: save it first.",
         )
     if text.lower().startswith("file:"):
         return _from_url(text)
@@ -40,10 +42,14 @@ def _from_url(text: str) -> Path:
     try:
         parts = urlsplit(text)
     except ValueError as error:
-        raise PictureError(f"{text[:80]} is not an address: {error}", hint="Give a path.") from None
+        raise PictureError(
+            Phrase("{text} is not an address: {error}", text=text[:80], error=error),
+            hint="Give a path.",
+        ) from None
     if parts.netloc not in ("", "localhost"):
         raise PictureError(
-            f"{text[:80]} is on the computer {parts.netloc}", hint="Copy the picture here first."
+            Phrase("{text} is on the computer {netloc}", text=text[:80], netloc=parts.netloc),
+            hint="Copy the picture here first.",
         )
     path = unquote(parts.path)
     if os.name == "nt" and re.match(r"/[A-Za-z]:", path):

@@ -23,6 +23,7 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from llavao1_edge.errors import OutOfMemory, PictureError
 from llavao1_edge.images.finding import picture_path
+from llavao1_edge.phrases import Phrase
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "ICO", "JPEG2000", "PSD")
 HEIF = "HEIF"
@@ -77,7 +78,12 @@ def open_picture(source: Any, *, name: str = MEMORY) -> Picture:
 def _checked(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
         raise PictureError(
-            f"{name} is an array {array.shape} of {array.dtype}",
+            Phrase(
+                "{name} is an array {shape} of {dtype}",
+                name=name,
+                shape=array.shape,
+                dtype=array.dtype,
+            ),
             hint="It must be (height, width, 3) of uint8.",
         )
     _check_size(array.shape[1], array.shape[0], name)
@@ -87,7 +93,9 @@ def _checked(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
 def _read_open(file: IO[bytes], name: str) -> bytes:
     data = file.read(MAX_FILE_BYTES + 1)
     if not isinstance(data, bytes):
-        raise PictureError(f"{name} was opened as text", hint='Open it with mode "rb".')
+        raise PictureError(
+            Phrase("{name} was opened as text", name=name), hint='Open it with mode "rb".'
+        )
     if len(data) > MAX_FILE_BYTES:
         raise _too_many_bytes(name, len(data))
     return data
@@ -99,23 +107,34 @@ def read_picture(path: Path | str) -> bytes:
     try:
         about = path.stat()
         if path.is_dir():
-            raise PictureError(f"{path} is a folder", hint="Give a picture file.")
+            raise PictureError(Phrase("{path} is a folder", path=path), hint="Give a picture file.")
         if not stat.S_ISREG(about.st_mode):  # a pipe could be waited for without end
-            raise PictureError(f"{path} is not a regular file", hint="Give a picture file.")
+            raise PictureError(
+                Phrase("{path} is not a regular file", path=path), hint="Give a picture file."
+            )
         if about.st_size > MAX_FILE_BYTES:
             raise _too_many_bytes(str(path), about.st_size)
         with path.open("rb") as file:
             return file.read(MAX_FILE_BYTES)
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL byte
         raise PictureError(
-            f"cannot read picture {path}: {getattr(error, 'strerror', None) or error}",
+            Phrase(
+                "cannot read picture {path}: {reason}",
+                path=path,
+                reason=getattr(error, "strerror", None) or error,
+            ),
             hint="Check the path and the permissions.",
         ) from error
 
 
 def _too_many_bytes(name: str, n: int) -> PictureError:
     return PictureError(
-        f"{name} has {n / 1e6:.0f} MB, at most {MAX_FILE_BYTES / 1e6:.0f} are read",
+        Phrase(
+            "{name} has {n:.0f} MB, at most {max_file_bytes:.0f} are read",
+            name=name,
+            n=n / 1e6,
+            max_file_bytes=MAX_FILE_BYTES / 1e6,
+        ),
         hint="Save the picture smaller.",
     )
 
@@ -140,13 +159,15 @@ def _decode(data: bytes, name: str) -> Picture:
     except UnidentifiedImageError:
         kind = _other_kind(data)
         if kind:
-            raise PictureError(f"{name} {kind[0]}", hint=kind[1]) from None
+            raise PictureError(
+                Phrase("{name} {kind}", name=name, kind=kind[0]), hint=kind[1]
+            ) from None
         listed = ", ".join(formats) + (
             "" if HEIF in formats else " (HEIC: pip install pillow-heif)"
         )
         raise PictureError(
-            f"{name} is not a picture this program can read",
-            hint=f"It reads {listed}.",
+            Phrase("{name} is not a picture this program can read", name=name),
+            hint=Phrase("It reads {listed}.", listed=listed),
         ) from None
 
 
@@ -208,13 +229,15 @@ def _guarded(decode: Callable[[], Picture], name: str) -> Picture:
         raise
     except MemoryError:
         raise OutOfMemory(
-            f"not enough memory to open {name}", hint="Close other programs, or save it smaller."
+            Phrase("not enough memory to open {name}", name=name),
+            hint="Close other programs, or save it smaller.",
         ) from None
     except Image.DecompressionBombError:
         raise _too_large(name) from None
     except Exception as error:
         raise PictureError(
-            f"{name} is damaged: {error}", hint="Open and save it in another program."
+            Phrase("{name} is damaged: {error}", name=name, error=error),
+            hint="Open and save it in another program.",
         ) from error
 
 
@@ -229,19 +252,31 @@ def _register_heif() -> bool:
 
 def _check_size(width: int, height: int, name: str) -> None:
     if width < 1 or height < 1:
-        raise PictureError(f"{name} has no pixels", hint="Choose another picture.")
+        raise PictureError(
+            Phrase("{name} has no pixels", name=name), hint="Choose another picture."
+        )
     if width * height > MAX_PIXELS:
         raise _too_large(name)
     if max(width, height) > MAX_SIDE:
         raise PictureError(
-            f"{name} is {width} × {height} pixels; a side has at most {MAX_SIDE}",
+            Phrase(
+                "{name} is {width} × {height} pixels; a side has at most {max_side}",
+                name=name,
+                width=width,
+                height=height,
+                max_side=MAX_SIDE,
+            ),
             hint="Cut out the part that matters.",
         )
 
 
 def _too_large(name: str) -> PictureError:
     return PictureError(
-        f"{name} has more than {MAX_PIXELS // 1_000_000} million pixels",
+        Phrase(
+            "{name} has more than {max_pixels} million pixels",
+            name=name,
+            max_pixels=MAX_PIXELS // 1000000,
+        ),
         hint="Save the picture smaller.",
     )
 

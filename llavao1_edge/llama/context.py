@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from llavao1_edge.errors import BackendError, Cancelled, ContextFullError
 from llavao1_edge.llama.model import Model
+from llavao1_edge.phrases import Phrase
 
 F32_TYPE, F16_TYPE = 0, 1
 LONG_BATCH = 16  # rows; shorter ones take no longer than a token, and are not interrupted
@@ -77,7 +78,7 @@ class Context:
         self.address = llama_cpp.llama_init_from_model(model.address, params)
         if not self.address:
             raise BackendError(
-                f"llama.cpp cannot create a context of {n_ctx} tokens",
+                Phrase("llama.cpp cannot create a context of {n_ctx} tokens", n_ctx=n_ctx),
                 hint="Usually too little memory: try a smaller --context or fewer --gpu-layers.",
             )
         self._memory = llama_cpp.llama_get_memory(self.address)
@@ -111,11 +112,19 @@ class Context:
         status = self._decode(len(rows), stop)
         if status == 1:
             raise ContextFullError(
-                f"the conversation does not fit the context of {self.n_ctx} tokens",
+                Phrase(
+                    "the conversation does not fit the context of {n_ctx} tokens", n_ctx=self.n_ctx
+                ),
                 hint="Ask in a new conversation, or start with a larger --context.",
             )
         if status != 0:
-            raise BackendError(f"llama.cpp could not decode {len(rows)} tokens (status {status})")
+            raise BackendError(
+                Phrase(
+                    "llama.cpp could not decode {n_rows} tokens (status {status})",
+                    n_rows=len(rows),
+                    status=status,
+                )
+            )
 
     def _decode(self, n: int, stop: Callable[[], bool] | None) -> int:
         """llama.cpp's status. Raises Cancelled, and what `stop` raises."""
@@ -156,7 +165,7 @@ class Context:
         """Logits of row `row` of the last batch, a view that the next `decode` overwrites."""
         pointer = self._c.llama_get_logits_ith(self.address, row)
         if not pointer:
-            raise BackendError(f"row {row} of the last batch has no logits")
+            raise BackendError(Phrase("row {row} of the last batch has no logits", row=row))
         address = ctypes.cast(pointer, ctypes.c_void_p).value
         assert address is not None
         return np.ctypeslib.as_array((ctypes.c_float * self.n_vocab).from_address(address))

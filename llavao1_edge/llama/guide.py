@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from llavao1_edge.errors import BackendError, UsageError
 from llavao1_edge.llama.model import Model
+from llavao1_edge.phrases import Phrase
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
@@ -44,8 +45,17 @@ def lark_of_gbnf(text: str, *, name: str) -> str:
     """
     if len(text) > MAX_GRAMMAR or text.count("::=") > MAX_RULES:
         raise UsageError(
-            f"{name} is too large: {len(text)} characters, {text.count('::=')} rules",
-            hint=f"At most {MAX_GRAMMAR} characters and {MAX_RULES} rules can be followed.",
+            Phrase(
+                "{name} is too large: {n_text} characters, {count} rules",
+                name=name,
+                n_text=len(text),
+                count=text.count("::="),
+            ),
+            hint=Phrase(
+                "At most {max_grammar} characters and {max_rules} rules can be followed.",
+                max_grammar=MAX_GRAMMAR,
+                max_rules=MAX_RULES,
+            ),
         )
     from llguidance.gbnf_to_lark import gbnf_to_lark
 
@@ -63,7 +73,9 @@ def lark_of_gbnf(text: str, *, name: str) -> str:
     try:
         lark = gbnf_to_lark(_WORDS.sub(renamed, text))
     except Exception as error:  # whatever the translator stumbles over
-        raise UsageError(f"{name} cannot be followed: {_first(error)}") from None
+        raise UsageError(
+            Phrase("{name} cannot be followed: {first}", name=name, first=_first(error))
+        ) from None
     return str(lark)
 
 
@@ -135,7 +147,8 @@ def compile_form(form: str, *, closing: str, name: str) -> str:
     problem = _problem(whole)
     if problem:
         raise UsageError(
-            f"{name} cannot be followed: {problem}", hint="Use a simpler grammar or schema."
+            Phrase("{name} cannot be followed: {problem}", name=name, problem=problem),
+            hint="Use a simpler grammar or schema.",
         )
     return whole
 
@@ -266,8 +279,10 @@ class FormGrammar:
         """Raises BackendError where llguidance gave up."""
         if self._matcher.is_error():
             raise BackendError(
-                f"the form of the answer cannot be followed further: "
-                f"{_first(self._matcher.get_error())}",
+                Phrase(
+                    "the form of the answer cannot be followed further: {first}",
+                    first=_first(self._matcher.get_error()),
+                ),
                 hint="Use a simpler grammar or schema.",
             )
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from llavao1_edge.errors import BackendError, Cancelled, ModelFileError
 from llavao1_edge.llama.log import route_logs
+from llavao1_edge.phrases import Phrase
 
 PIECE_BYTES = 256
 USER_DEFINED = 1 << 4  # LLAMA_TOKEN_ATTR_USER_DEFINED
@@ -65,7 +66,7 @@ class Model:
             raise problem
         if not self.address:
             raise ModelFileError(
-                f"llama.cpp cannot load {path}",
+                Phrase("llama.cpp cannot load {path}", path=path),
                 hint="LLAVAO1_LOG=debug says why; usually too little memory: try --gpu-layers 0.",
             )
         self._vocab = llama_cpp.llama_model_get_vocab(self.address)
@@ -162,7 +163,9 @@ class Model:
         tokens = (ctypes.c_int32 * size)()
         n = self._c.llama_tokenize(self._vocab, data, len(data), tokens, size, False, False)
         if n < 0:
-            raise BackendError(f"llama.cpp could not tokenise {len(data)} bytes")
+            raise BackendError(
+                Phrase("llama.cpp could not tokenise {n_data} bytes", n_data=len(data))
+            )
         return list(tokens[:n])
 
     def special(self, text: str) -> int:
@@ -173,7 +176,7 @@ class Model:
         known = n == 1 and (self.is_control(tokens[0]) or text in self.marks)
         if not known:
             raise ModelFileError(
-                f"the model's vocabulary has no special token {text}",
+                Phrase("the model's vocabulary has no special token {text}", text=text),
                 hint="Convert the checkpoint again with its own tokenizer.",
             )
         return int(tokens[0])

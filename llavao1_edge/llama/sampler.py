@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from llavao1_edge.errors import BackendError, UsageError
 from llavao1_edge.llama.model import Model
+from llavao1_edge.phrases import Phrase
 
 CANDIDATE = np.dtype([("id", "<i4"), ("logit", "<f4"), ("p", "<f4")])
 NEVER = -np.inf
@@ -65,7 +66,8 @@ class Grammar:
         )
         if not self.address:
             raise UsageError(
-                "the grammar cannot be parsed", hint=f"It begins: {gbnf.strip()[:80]!r}"
+                "the grammar cannot be parsed",
+                hint=Phrase("It begins: {gbnf}", gbnf=repr(gbnf.strip()[:80])),
             )
         self._one = (llama_cpp.llama_token_data * 1)()
         self._only = ctypes.byref(llama_cpp.llama_token_data_array(self._one, 1, -1, False))

@@ -25,6 +25,7 @@ from llavao1_edge.ggml.library import TensorStruct
 from llavao1_edge.ggml.tensor import Arena, Tensor
 from llavao1_edge.ggml.types import F32
 from llavao1_edge.mllama.cross import BLOCK_ROWS, CrossLayers, CrossStates, Visibility
+from llavao1_edge.phrases import Phrase
 
 NAME_OFFSET = TensorStruct.name.offset
 PREFIX = int.from_bytes(b"l_out-", "little")
@@ -94,8 +95,12 @@ class Injection:
             import llama_cpp
 
             raise BackendError(
-                f"llama-cpp-python {llama_cpp.__version__} did not offer the nodes "
-                f"{', '.join(missed)} as expected: the picture would be ignored",
+                Phrase(
+                    "llama-cpp-python {version} did not offer the nodes {missed} as "
+                    "expected: the picture would be ignored",
+                    version=llama_cpp.__version__,
+                    missed=", ".join(missed),
+                ),
                 hint="Install llama-cpp-python>=0.3.36,<0.4, the range that was tested.",
             )
 
@@ -141,7 +146,9 @@ class Injection:
         assert layer is not None
         node = TensorStruct.from_address(address)
         if node.ne[0] != self._width or node.type != F32.number:
-            raise BackendError(f"node l_out-{layer} has an unexpected shape or type")
+            raise BackendError(
+                Phrase("node l_out-{layer} has an unexpected shape or type", layer=layer)
+            )
         start = self._seen[layer]
         self._seen[layer] = start + node.ne[1]
         for offset, segment in _overlap(self._segments, start, node.ne[1]):

@@ -10,6 +10,7 @@ from llavao1_edge.contract.tensors import TABLES, MmprojShape
 from llavao1_edge.errors import ModelFileError
 from llavao1_edge.ggml.types import F16, F32
 from llavao1_edge.images import TilingRules, arrangements
+from llavao1_edge.phrases import Phrase
 
 NORM_EPS = 1e-5  # of the norms before and after the local layers, not configurable upstream
 PAD_MULTIPLE = 8  # the tower pads every tile to a multiple of this many tokens
@@ -60,7 +61,13 @@ def read_shape(header: GgufHeader) -> MllamaShape:
     mean, std = header.numbers(keys.MEAN), header.numbers(keys.STD)
     if not (0 < patch <= size <= 4096 and 0 < max_tiles <= 64 and len(mean) == len(std) == 3):
         raise ModelFileError(
-            f"{header.path.name}: impossible vision sizes {size}, {patch}, {max_tiles}",
+            Phrase(
+                "{name}: impossible vision sizes {size}, {patch}, {max_tiles}",
+                name=header.path.name,
+                size=size,
+                patch=patch,
+                max_tiles=max_tiles,
+            ),
             hint="Convert the checkpoint again with this version.",
         )
     _check_sizes(header)
@@ -112,12 +119,23 @@ def _check_sizes(header: GgufHeader) -> None:
     for key in SIZES:
         if not 0 < header.integer(key) <= 1 << 16:
             raise ModelFileError(
-                f"{header.path.name}: {key} is {header.integer(key)}",
+                Phrase(
+                    "{name}: {key} is {value}",
+                    name=header.path.name,
+                    key=key,
+                    value=header.integer(key),
+                ),
                 hint="The file is damaged: convert the checkpoint again.",
             )
     layers = header.integer(keys.VISION_LAYERS) + header.integer(keys.GLOBAL_LAYERS)
     if layers > len(header.tensors):
-        raise ModelFileError(f"{header.path.name}: {layers} vision layers are not in the file")
+        raise ModelFileError(
+            Phrase(
+                "{name}: {layers} vision layers are not in the file",
+                name=header.path.name,
+                layers=layers,
+            )
+        )
 
 
 def _check_types(header: GgufHeader, tensors: MmprojShape) -> None:
@@ -126,7 +144,12 @@ def _check_types(header: GgufHeader, tensors: MmprojShape) -> None:
         kind = header.tensors[name].kind
         if (len(size) == 1 and kind is not F32) or (name in TABLES and kind not in (F32, F16)):
             raise ModelFileError(
-                f"{header.path.name}: tensor {name} must not be {kind.name}",
+                Phrase(
+                    "{name}: tensor {tensor} must not be {kind}",
+                    name=header.path.name,
+                    tensor=name,
+                    kind=kind.name,
+                ),
                 hint="Convert the checkpoint again with this version.",
             )
 
@@ -136,29 +159,52 @@ def _check(header: GgufHeader, shape: MllamaShape) -> None:
     if not shape.cross_after or any(not 0 <= layer < last for layer in shape.cross_after):
         # The last text layer computes only the rows that are output; a hook there would see few.
         raise ModelFileError(
-            f"{header.path.name}: cross layers after {shape.cross_after} of {last + 1} text layers",
+            Phrase(
+                "{name}: cross layers after {cross_after} of {last} text layers",
+                name=header.path.name,
+                cross_after=shape.cross_after,
+                last=last + 1,
+            ),
             hint="Convert the checkpoint again with this version.",
         )
     chosen = shape.intermediate
     if list(chosen) != sorted(set(chosen)) or not all(
         0 <= index < shape.tensors.local_layers for index in chosen
     ):
-        raise ModelFileError(f"{header.path.name}: intermediate layers {shape.intermediate}")
+        raise ModelFileError(
+            Phrase(
+                "{name}: intermediate layers {intermediate}",
+                name=header.path.name,
+                intermediate=shape.intermediate,
+            )
+        )
     heads = shape.tensors.cross_heads, shape.tensors.cross_kv_heads
     if shape.width % max(1, shape.vision_heads) or heads[0] % max(1, heads[1]):
-        raise ModelFileError(f"{header.path.name}: head counts do not divide evenly")
+        raise ModelFileError(
+            Phrase("{name}: head counts do not divide evenly", name=header.path.name)
+        )
     wanted = shape.tensors.expected()
     missing = [name for name in wanted if name not in header.tensors]
     if missing:
         raise ModelFileError(
-            f"{header.path.name} lacks {len(missing)} tensors: {', '.join(missing[:5])}",
+            Phrase(
+                "{name} lacks {n_missing} tensors: {missing}",
+                name=header.path.name,
+                n_missing=len(missing),
+                missing=", ".join(missing[:5]),
+            ),
             hint="The file is incomplete: convert the checkpoint again.",
         )
     for name, size in wanted.items():
         if header.tensors[name].shape != size:
             raise ModelFileError(
-                f"{header.path.name}: tensor {name} has shape {header.tensors[name].shape}, "
-                f"expected {size}",
+                Phrase(
+                    "{name}: tensor {tensor} has shape {shape}, expected {size}",
+                    name=header.path.name,
+                    tensor=name,
+                    shape=header.tensors[name].shape,
+                    size=size,
+                ),
                 hint="Convert the checkpoint again with this version.",
             )
     _check_types(header, shape.tensors)

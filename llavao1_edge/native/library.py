@@ -30,6 +30,7 @@ from llavao1_edge.lifetime import Closing
 from llavao1_edge.llama.context import Context
 from llavao1_edge.llama.log import route_logs
 from llavao1_edge.llama.model import Model
+from llavao1_edge.phrases import Phrase
 
 Pixels = NDArray[np.uint8]
 Asked = Callable[[], None]
@@ -117,13 +118,14 @@ class Reader(Closing):
         self.address = mtmd.mtmd_init_from_file(_path(header), model.address, params)
         if not self.address:
             raise OutOfMemory(
-                f"llama.cpp cannot load {header.path}",
+                Phrase("llama.cpp cannot load {path}", path=header.path),
                 hint="LLAVAO1_LOG=debug says why; a newer llama-cpp-python may know this file.",
             )
         if not mtmd.mtmd_support_vision(self.address):
             self.close()
             raise BackendError(
-                f"{header.path} reads no pictures", hint="Give the mmproj file that does."
+                Phrase("{path} reads no pictures", path=header.path),
+                hint="Give the mmproj file that does.",
             )
 
     def close(self) -> None:
@@ -153,8 +155,13 @@ class Reader(Closing):
             status = c.mtmd_tokenize_from_parts(self.address, chunks, parts, 1, False)
             if status:
                 raise BackendError(
-                    f"llama.cpp cannot read a picture of {width} × {height} pixels "
-                    f"(status {status})",
+                    Phrase(
+                        "llama.cpp cannot read a picture of {width} × {height} pixels "
+                        "(status {status})",
+                        width=width,
+                        height=height,
+                        status=status,
+                    ),
                     hint="LLAVAO1_LOG=debug says why.",
                 )
             kept = pixels is not None
@@ -226,7 +233,7 @@ class Reader(Closing):
             raise self._problem
         if status:
             raise BackendError(
-                f"llama.cpp could not read the picture (status {status})",
+                Phrase("llama.cpp could not read the picture (status {status})", status=status),
                 hint="LLAVAO1_LOG=debug says why.",
             )
         pointer = self._c.mtmd_get_output_embd(self.address)
@@ -255,8 +262,12 @@ class Reader(Closing):
         BackendError; the sequence must then be forgotten."""
         if self.needs_one_batch(chunk) and chunk.n_tokens > context.n_batch:
             raise BackendError(  # llama.cpp would answer nonsense, or end the process
-                f"the picture needs {chunk.n_tokens} tokens at once, a batch has {context.n_batch}",
-                hint=f"Start with --batch {chunk.n_tokens} or more.",
+                Phrase(
+                    "the picture needs {n_tokens} tokens at once, a batch has {n_batch}",
+                    n_tokens=chunk.n_tokens,
+                    n_batch=context.n_batch,
+                ),
+                hint=Phrase("Start with --batch {n_tokens} or more.", n_tokens=chunk.n_tokens),
             )
         stopped = False
         problem: BaseException | None = None
@@ -290,11 +301,13 @@ class Reader(Closing):
             raise Cancelled("stopped")
         if status == 1:
             raise ContextFullError(
-                f"the picture does not fit the context of {context.n_ctx} tokens",
+                Phrase("the picture does not fit the context of {n} tokens", n=context.n_ctx),
                 hint="Start with a larger --context, or with fewer --picture-tokens.",
             )
         if status:
-            raise BackendError(f"llama.cpp could not decode a picture (status {status})")
+            raise BackendError(
+                Phrase("llama.cpp could not decode a picture (status {status})", status=status)
+            )
 
 
 def _llama() -> Any:

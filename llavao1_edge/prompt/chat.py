@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from llavao1_edge.errors import UsageError
+from llavao1_edge.phrases import Phrase
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,7 @@ def _checked(question: str) -> str:
         question.encode()
     except UnicodeEncodeError:
         raise UsageError(
-            f"the question is not text: {question!r}", hint="Check the terminal's encoding (UTF-8)."
+            Phrase("the question is not text: {question}", question=repr(question)),
+            hint="Check the terminal's encoding (UTF-8).",
         ) from None
     return question

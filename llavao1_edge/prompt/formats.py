@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from llavao1_edge.errors import UsageError
+from llavao1_edge.phrases import Phrase
 from llavao1_edge.prompt.chat import BEGIN, ChatFormat, Piece, Special
 
 # The template's own fallback date: a fixed one, so that the same question gives the same tokens.
@@ -132,6 +133,7 @@ def chat_format(name: str) -> ChatFormat:
     """Raises UsageError for a name that is not known."""
     if name not in FORMATS:
         raise UsageError(
-            f"chat_format is {name!r}", hint=f"Choose one of {', '.join(sorted(FORMATS))}."
+            Phrase("chat_format is {name}", name=repr(name)),
+            hint=Phrase("Choose one of {formats}.", formats=", ".join(sorted(FORMATS))),
         )
     return FORMATS[name]

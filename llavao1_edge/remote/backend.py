@@ -9,6 +9,7 @@ from threading import Event
 from llavao1_edge.backend import Attempt, ModelInfo, Request, Stop
 from llavao1_edge.errors import UsageError
 from llavao1_edge.images import Picture
+from llavao1_edge.phrases import Phrase
 from llavao1_edge.prompt import STAGE_PROMPT
 from llavao1_edge.remote.client import Client
 from llavao1_edge.remote.context import Context
@@ -131,8 +132,11 @@ class RemoteAttempt:
         )
         if request.form is not None and not (backend.server.grammar and request.form.grammar):
             self._context.remarks.append(
-                f"{backend.client.name} cannot be held to {request.form.name}: the finished "
-                "conclusion is checked"
+                Phrase(
+                    "{server} cannot be held to {form}: the finished conclusion is checked",
+                    server=backend.client.name,
+                    form=request.form.name,
+                )
             )
         self._drafter: RemoteDrafter | None = None
 

@@ -20,6 +20,7 @@ import httpx
 
 from llavao1_edge.errors import Cancelled, ServerError, UsageError
 from llavao1_edge.lifetime import Closing
+from llavao1_edge.phrases import Phrase
 from llavao1_edge.store.client import trust
 
 KEY = "LLAVAO1_SERVER_KEY"
@@ -41,11 +42,14 @@ def base_url(text: str) -> httpx.URL:
     except (httpx.InvalidURL, ValueError):
         url = httpx.URL("")
     if url.scheme not in ("http", "https") or not url.host or url.query or url.fragment:
-        raise UsageError(f"the server is {text!r}", hint="It must be http://HOST:PORT or https://…")
+        raise UsageError(
+            Phrase("the server is {text}", text=repr(text)),
+            hint="It must be http://HOST:PORT or https://…",
+        )
     if url.userinfo:
         raise UsageError(
             "the server's address holds a password",
-            hint=f"Put the key into the environment: {KEY}=…",
+            hint=Phrase("Put the key into the environment: {key}=…", key=KEY),
         )
     path = url.path.rstrip("/")
     return url.copy_with(path=path if path.endswith("/v1") else f"{path}/v1")
@@ -57,11 +61,12 @@ def key_for(url: httpx.URL) -> str:
     key = os.environ.get(KEY, "").strip() or _from_keyring(url)
     if key and not (key.isascii() and key.isprintable()):
         raise UsageError(
-            f"the key in {KEY} has characters that a key cannot have", hint="Check it."
+            Phrase("the key in {key} has characters that a key cannot have", key=KEY),
+            hint="Check it.",
         )
     if key and url.scheme == "http" and not is_here(url.host):
         raise UsageError(
-            f"a key would go to {url.host} readable for everybody on its way",
+            Phrase("a key would go to {host} readable for everybody on its way", host=url.host),
             hint="Use https://, or a tunnel to this machine: ssh -L 8080:localhost:8080 …",
         )
     return key
@@ -115,7 +120,8 @@ class Client(Closing):
             )
         except (ValueError, ImportError) as error:
             raise UsageError(
-                f"cannot use the proxy: {error}", hint="Check HTTPS_PROXY and ALL_PROXY."
+                Phrase("cannot use the proxy: {error}", error=error),
+                hint="Check HTTPS_PROXY and ALL_PROXY.",
             ) from None
 
     def close(self) -> None:
@@ -171,7 +177,7 @@ class Client(Closing):
             async for chunk in self._chunks(reply):
                 data += chunk
                 if len(data) > MOST_REPLY:
-                    raise ServerError(f"{self.name} sends an endless reply")
+                    raise ServerError(Phrase("{name} sends an endless reply", name=self.name))
         found = self._parsed(bytes(data))
         if not isinstance(found, dict):
             raise self._odd(bytes(data))
@@ -186,7 +192,7 @@ class Client(Closing):
             async for chunk in self._chunks(reply):
                 *lines, rest = (rest + chunk).split(b"\n")
                 if len(rest) > MOST_LINE:
-                    raise ServerError(f"{self.name} sends an endless line")
+                    raise ServerError(Phrase("{name} sends an endless line", name=self.name))
                 for line in lines:
                     if not line.startswith(b"data:"):
                         continue  # a comment, or another field of an event
@@ -197,10 +203,14 @@ class Client(Closing):
                     if not isinstance(event, dict):
                         raise self._odd(data)
                     if "error" in event:
-                        raise ServerError(f"{self.name}: {_said(event)}", hint="Ask again.")
+                        raise ServerError(
+                            Phrase("{name}: {said}", name=self.name, said=_said(event)),
+                            hint="Ask again.",
+                        )
                     sink(event)
         raise ServerError(
-            f"{self.name} ended the reply early", hint="Ask again; its log may say why."
+            Phrase("{name} ended the reply early", name=self.name),
+            hint="Ask again; its log may say why.",
         )
 
     @contextlib.asynccontextmanager
@@ -254,7 +264,11 @@ class Client(Closing):
     def _odd(self, data: bytes) -> ServerError:
         shown = data[:80].decode("utf-8", "replace")
         return ServerError(
-            f"{self.name} sends {shown!r}, which is no reply of a chat server",
+            Phrase(
+                "{name} sends {shown}, which is no reply of a chat server",
+                name=self.name,
+                shown=repr(shown),
+            ),
             hint="Check the address: http://HOST:PORT/v1.",
         )
 
@@ -270,7 +284,7 @@ class Client(Closing):
             hint = "It does not react; its log may say why."
         else:
             hint = "Ask again; its log may say why."
-        return ServerError(f"{self.name}: {text}", hint=hint)
+        return ServerError(Phrase("{name}: {text}", name=self.name, text=text), hint=hint)
 
     async def _refusal(self, reply: httpx.Response) -> ServerError:
         said, data = "", b""
@@ -290,7 +304,11 @@ class Client(Closing):
         }
         hint = hints.get(status, "Its log may say more.")
         return ServerError(
-            f"{self.name} answers {status}{': ' + said if said else ''}", hint=hint, status=status
+            Phrase("{name} answers {status}: {said}", name=self.name, status=status, said=said)
+            if said
+            else Phrase("{name} answers {status}", name=self.name, status=status),
+            hint=hint,
+            status=status,
         )
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llavao1_edge.errors import ServerError
+from llavao1_edge.phrases import Phrase
 from llavao1_edge.remote.client import TICK_S
 from llavao1_edge.remote.context import Context
 from llavao1_edge.remote.dialect import grammar_fields
@@ -237,7 +238,13 @@ class RemoteDrafter:
         for choice in choices if isinstance(choices, list) else []:
             index = choice.get("index", 0) if isinstance(choice, dict) else -1
             if type(index) is not int or not 0 <= index < len(job.growing):
-                raise ServerError(f"{self.context.client.name} sends an odd choice: {index!r}")
+                raise ServerError(
+                    Phrase(
+                        "{name} sends an odd choice: {index}",
+                        name=self.context.client.name,
+                        index=repr(index),
+                    )
+                )
             one = job.growing[index]
             delta = choice.get("delta")
             text = delta.get("content") if isinstance(delta, dict) else None
@@ -278,7 +285,8 @@ class RemoteDrafter:
             return
         job.future.result()
         raise ServerError(
-            f"{self.context.client.name} ended a reply without saying why", hint="Ask again."
+            Phrase("{name} ended a reply without saying why", name=self.context.client.name),
+            hint="Ask again.",
         )
 
     # --- what comes of it ---------------------------------------------------------------------

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llavao1_edge.errors import ServerError
+from llavao1_edge.phrases import Phrase
 from llavao1_edge.search import Branch, Ending, TokenLogprob, Unit
 from llavao1_edge.stages import Stage, before_tag, ends_sentence
 
@@ -100,7 +101,7 @@ class Growing:
         elif reason in ("stop", "stop_sequence", "eos"):
             self.ending = Ending.CLOSED
         else:
-            raise ServerError(f"the server ended a candidate: {reason}")
+            raise ServerError(Phrase("the server ended a candidate: {reason}", reason=reason))
 
     def ready(self) -> str:
         """New text, except for what can still become the closing tag."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llavao1_edge.errors import ServerError, UsageError
+from llavao1_edge.phrases import Phrase
 from llavao1_edge.remote.client import Client
 from llavao1_edge.remote.dialect import OURS, Dialect, dialect_of, grammar_fields
 
@@ -81,15 +82,23 @@ def choose(
     UsageError."""
     names = [one["id"] for one in entries]
     if not names:
-        raise ServerError(f"{client.name} names no model", hint="Check the address.")
+        raise ServerError(
+            Phrase("{name} names no model", name=client.name), hint="Check the address."
+        )
     if model is None and len(names) > 1 and not is_ours(entries):
         raise UsageError(
-            f"{client.name} has {len(names)} models: {', '.join(names[:8])}",
-            hint=f"Choose one with {option} NAME.",
+            Phrase(
+                "{name} has {n_names} models: {names}",
+                name=client.name,
+                n_names=len(names),
+                names=", ".join(names[:8]),
+            ),
+            hint=Phrase("Choose one with {option} NAME.", option=option),
         )
     if model is not None and model not in names:
         raise UsageError(
-            f"{client.name} has no model {model!r}", hint=f"It has {', '.join(names[:8])}."
+            Phrase("{name} has no model {model}", name=client.name, model=repr(model)),
+            hint=Phrase("It has {names}.", names=", ".join(names[:8])),
         )
     return entries[0] if model is None else entries[names.index(model)]
 

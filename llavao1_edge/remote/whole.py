@@ -12,6 +12,7 @@ from concurrent.futures import TimeoutError as NotYet
 from typing import Any
 
 from llavao1_edge.errors import ServerError, UsageError
+from llavao1_edge.phrases import Phrase
 from llavao1_edge.remote.client import TICK_S
 from llavao1_edge.remote.dialect import OURS
 from llavao1_edge.remote.drafter import RemoteDrafter
@@ -51,7 +52,7 @@ class WholeDrafter(RemoteDrafter):
         started = time.perf_counter()
         if unit is Unit.SENTENCE or (any(branch.parts for branch in branches) and n > 1):
             raise UsageError(
-                f"{self.context.client.name} cannot go on in an answer",
+                Phrase("{name} cannot go on in an answer", name=self.context.client.name),
                 hint="Choose --strategy best-of-n, staged, direct or free.",
             )
         if self.context.stop() or (self.context.budget.ended and not greedy):
@@ -125,7 +126,9 @@ class WholeDrafter(RemoteDrafter):
         message = choice.get("message") if isinstance(choice, dict) else None
         if not isinstance(message, dict) or not isinstance(choice, dict):
             name = self.context.client.name
-            raise ServerError(f"{name} sends a reply without a choice", hint="Ask again.")
+            raise ServerError(
+                Phrase("{name} sends a reply without a choice", name=name), hint="Ask again."
+            )
         usage = reply.get("usage")
         if isinstance(usage, dict):
             self._count(usage)
@@ -162,7 +165,12 @@ class WholeDrafter(RemoteDrafter):
         except (LookupError, TypeError, ValueError, ArithmeticError, StopIteration) as error:
             name = self.context.client.name
             raise ServerError(
-                f"{name} sends an odd trace ({type(error).__name__}: {error})",
+                Phrase(
+                    "{name} sends an odd trace ({kind}: {error})",
+                    name=name,
+                    kind=type(error).__name__,
+                    error=error,
+                ),
                 hint="It may be of another version.",
             ) from None
         self._spend(sum(one.n_tokens for one in made))

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from llavao1_edge.phrases import Phrase
 from llavao1_edge.search.budget import Limit
 from llavao1_edge.search.events import Judged, PictureReady, Retraced, SearchEvent, StageKept
 from llavao1_edge.search.seam import Branch, Candidate, CandidateFinished
-from llavao1_edge.stages import STAGES
+from llavao1_edge.stages import STAGES, called
 
 
 @dataclass
@@ -177,8 +178,13 @@ class Recorder:
                 self._nodes[key].by = event.by
         elif isinstance(event, Retraced):
             self.remarks.append(
-                f"went back to the {event.stage.name}: second-best reasoning "
-                f"{event.score:.3f}, not above {event.threshold:g}"
+                Phrase(
+                    "went back to the {name}: second-best reasoning {score:.3f}, not above "
+                    "{threshold:g}",
+                    name=called(event.stage),
+                    score=event.score,
+                    threshold=event.threshold,
+                )
             )
 
     def chosen(self, branch: Branch) -> list[Node]:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from llavao1_edge.phrases import Phrase
+
 
 class Limit(StrEnum):
     """What a search may use up."""
@@ -51,5 +53,5 @@ class Budget:
         """What has run out, for people; empty while there is something left."""
         ended = self.ended
         if ended is Limit.TOKENS:
-            return f"{ended} of {self.tokens}"
-        return f"{ended} of {self.seconds:g} s" if ended is Limit.TIME else ""
+            return Phrase("token budget of {n_tokens}", n_tokens=self.tokens)
+        return Phrase("time budget of {s:g} s", s=self.seconds) if ended is Limit.TIME else ""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from llavao1_edge.errors import UsageError
+from llavao1_edge.phrases import Phrase
 from llavao1_edge.scoring import SCORERS
 from llavao1_edge.search.strategy import Strategy
 from llavao1_edge.settings import SearchSettings, check_setting
@@ -26,7 +27,8 @@ class Searching:
             check_setting(SearchSettings, field.name, getattr(self, field.name))
         if self.scorer not in SCORERS:
             raise UsageError(
-                f"scorer is {self.scorer!r}", hint=f"Choose one of {', '.join(SCORERS)}."
+                Phrase("scorer is {scorer}", scorer=repr(self.scorer)),
+                hint=Phrase("Choose one of {scorers}.", scorers=", ".join(SCORERS)),
             )
 
     @property
@@ -42,15 +44,18 @@ def make(kinds: Mapping[str, Callable[..., Strategy]], name: str, given: Any) ->
     """The strategy `name` with options. Raises UsageError for options it does not have."""
     if name not in kinds:
         raise UsageError(
-            f"the strategy is {name!r}", hint=f"Choose one of {', '.join(sorted(kinds))}."
+            Phrase("the strategy is {name}", name=repr(name)),
+            hint=Phrase("Choose one of {kinds}.", kinds=", ".join(sorted(kinds))),
         )
     known = options_of(kinds[name]())
     for option in given:
         if option not in known:
             able = [other for other in kinds if option in options_of(kinds[other]())]
             raise UsageError(
-                f"the strategy {name} has no option {option}",
-                hint=f"Leave it out, or choose {' or '.join(able)}." if able else "Leave it out.",
+                Phrase("the strategy {name} has no option {option}", name=name, option=option),
+                hint=Phrase("Leave it out, or choose {able}.", able=" or ".join(able))
+                if able
+                else "Leave it out.",
             )
     return kinds[name](**given)
 

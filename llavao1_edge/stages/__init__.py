@@ -16,6 +16,7 @@ from llavao1_edge.stages.stage import (
     SUMMARY,
     TAGS,
     Stage,
+    called,
 )
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "TextPiece",
     "answer_kind",
     "before_tag",
+    "called",
     "choices",
     "ends_sentence",
     "parse",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llavao1_edge.errors import UsageError
+from llavao1_edge.phrases import Phrase
 from llavao1_edge.stages.gbnf import check_gbnf
 
 NUMBER = r"""root ::= "-"? [0-9]{1,15} ("." [0-9]{1,15})?"""
@@ -30,7 +31,9 @@ class AnswerFormat:
     def __post_init__(self) -> None:
         if bool(self.grammar) == bool(self.schema):
             raise UsageError(
-                f"{self.name} has {'both' if self.schema else 'neither'} a grammar and a schema",
+                Phrase("{name} has both a grammar and a schema", name=self.name)
+                if self.schema
+                else Phrase("{name} has neither a grammar nor a schema", name=self.name),
                 hint="Give one of them.",
             )
         if self.grammar:
@@ -42,13 +45,13 @@ def choices(options: Sequence[str]) -> AnswerFormat:
     wanted = [option.strip() for option in options]
     if len(wanted) < 2 or not all(wanted) or len(set(wanted)) < len(wanted):
         raise UsageError(
-            f"the choices are {', '.join(map(repr, wanted))}",
+            Phrase("the choices are {map}", map=", ".join(map(repr, wanted))),
             hint="Give at least two different ones, for example A,B,C,D.",
         )
     odd = next((option for option in wanted if "<" in option or not option.isprintable()), None)
     if odd is not None:
         raise UsageError(
-            f"the choice {odd!r} has a character that a choice cannot have",
+            Phrase("the choice {odd} has a character that a choice cannot have", odd=repr(odd)),
             hint="Leave out < and line breaks.",
         )
     literals = (option.replace("\\", "\\\\").replace('"', '\\"') for option in wanted)
@@ -58,7 +61,10 @@ def choices(options: Sequence[str]) -> AnswerFormat:
 def answer_kind(kind: str) -> AnswerFormat:
     """`number`, `yes-no` or `json`. Raises UsageError."""
     if kind not in KINDS:
-        raise UsageError(f"the answer is {kind!r}", hint=f"Choose one of {', '.join(KINDS)}.")
+        raise UsageError(
+            Phrase("the answer is {kind}", kind=repr(kind)),
+            hint=Phrase("Choose one of {kinds}.", kinds=", ".join(KINDS)),
+        )
     name = f"the grammar of {kind}"
     if kind == "json":
         return AnswerFormat(name=name, schema=JSON_SCHEMA)

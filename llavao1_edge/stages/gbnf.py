@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass, field
 
 from llavao1_edge.errors import UsageError
+from llavao1_edge.phrases import Phrase
 
 MAX_REPEAT = 1999  # llama.cpp's own limit
 _NAME = re.compile(r"[A-Za-z0-9-]+")
@@ -39,7 +40,7 @@ def check_gbnf(text: str, *, name: str = "the grammar") -> None:
         _Parser(text, name).check()
     except RecursionError:
         raise UsageError(
-            f"{name} is nested too deeply",
+            Phrase("{name} is nested too deeply", name=name),
             hint="Write repetitions as {2,5}, not as groups in groups.",
         ) from None
 
@@ -70,7 +71,13 @@ class _Parser:
         line = self.text.count("\n", 0, at) + 1
         column = at - (self.text.rfind("\n", 0, at) + 1) + 1
         return UsageError(
-            f"{self.name}, line {line}, column {column}: {problem}",
+            Phrase(
+                "{name}, line {line}, column {column}: {problem}",
+                name=self.name,
+                line=line,
+                column=column,
+                problem=problem,
+            ),
             hint="It must be GBNF, the grammar notation of llama.cpp.",
         )
 

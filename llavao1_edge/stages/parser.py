@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from llavao1_edge.phrases import Phrase
 from llavao1_edge.stages.stage import STAGES, Stage
 
 _BY_NAME = {stage.name: stage for stage in STAGES}
@@ -82,7 +83,7 @@ class StageParser:
     def finish(self) -> ParsedAnswer:
         self._take(len(self._pending))
         if self._stage is not None:
-            self._problems.append(f"{self._stage.name} was not closed")
+            self._problems.append(Phrase("{name} was not closed", name=Phrase(self._stage.name)))
         stages: dict[str, str] = {}
         outside = ""
         for piece in self._parts:
@@ -93,7 +94,7 @@ class StageParser:
         if not self._opened:
             stages, outside = self._headings(outside)
         missing = [stage.name for stage in STAGES if stage.name not in self._opened]
-        self._problems += [f"{name} is missing" for name in missing]
+        self._problems += [Phrase("{name} is missing", name=Phrase(name)) for name in missing]
         if outside.strip():
             self._problems.append("text outside the stages")
         texts = {name: text.strip() for name, text in stages.items()}
@@ -117,7 +118,7 @@ class StageParser:
         for match, end in zip(found, ends, strict=True):
             name = match["name"].lower()
             self._opened.append(name)
-            self._problems.append(f"odd tag {match[0].strip()!r}")
+            self._problems.append(Phrase("odd tag {tag}", tag=repr(match[0].strip())))
             stages[name] = stages.get(name, "") + text[match.end() : end]
         return stages, text[: found[0].start()]
 
@@ -126,14 +127,14 @@ class StageParser:
         stage = _BY_NAME[name]
         if match["close"]:
             if self._stage is not stage:
-                self._problems.append(f"{name} was closed but not open")
+                self._problems.append(Phrase("{name} was closed but not open", name=Phrase(name)))
             self._stage = None
             return
         if self._stage is not None:
-            self._problems.append(f"{self._stage.name} was not closed")
+            self._problems.append(Phrase("{name} was not closed", name=Phrase(self._stage.name)))
         if name in self._opened:
-            self._problems.append(f"{name} stands twice")
+            self._problems.append(Phrase("{name} stands twice", name=Phrase(name)))
         if match[0] != stage.opening:
-            self._problems.append(f"odd tag {match[0].strip()!r}")
+            self._problems.append(Phrase("odd tag {tag}", tag=repr(match[0].strip())))
         self._opened.append(name)
         self._stage = stage

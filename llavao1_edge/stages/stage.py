@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from llavao1_edge.phrases import Phrase, translatable
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -29,5 +31,12 @@ SUMMARY, CAPTION, REASONING, CONCLUSION = (
 )
 STAGES = (SUMMARY, CAPTION, REASONING, CONCLUSION)
 TAGS = tuple(tag for stage in STAGES for tag in (stage.opening, stage.closing))
+
+
+def called(stage: Stage | None) -> Phrase:
+    """The stage's name in a sentence; None: an answer in one pass."""
+    return Phrase(stage.name if stage else translatable("answer"))
+
+
 GAP = "\n\n"
 """What the model was trained to write between two stages."""

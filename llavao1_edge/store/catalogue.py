@@ -27,6 +27,7 @@ from filelock import FileLock, Timeout
 from llavao1_edge.contract.pair import identity, read_pair
 from llavao1_edge.errors import Cancelled, LlavaError, ModelFileError, UsageError
 from llavao1_edge.files import sync_folder, write_whole
+from llavao1_edge.phrases import Phrase
 from llavao1_edge.store.digest import Report, Stop, file_sha256
 
 ENVIRONMENT = "LLAVAO1_MODELS"
@@ -111,8 +112,14 @@ class Store:
                 return found[0]
             if found:
                 names = ", ".join(entry.name for entry in found)
-                raise UsageError(f"{name!r} could be {names}", hint="Give more of the name.")
-        raise UsageError(f"there is no model {name!r}", hint=self._suggestion(name, entries))
+                raise UsageError(
+                    Phrase("{name} could be {names}", name=repr(name), names=names),
+                    hint="Give more of the name.",
+                )
+        raise UsageError(
+            Phrase("there is no model {name}", name=repr(name)),
+            hint=self._suggestion(name, entries),
+        )
 
     def _suggestion(self, name: str, entries: list[Entry]) -> str:
         names = [*RESERVED, *(entry.name for entry in entries)]
@@ -129,8 +136,16 @@ class Store:
             n_bytes = path.stat().st_size if path.is_file() else 0
             if n_bytes != stored.n_bytes:
                 raise ModelFileError(
-                    f"{entry.name}: {path} has {n_bytes} of {stored.n_bytes} bytes",
-                    hint=f"`llavao1-edge models remove {entry.name}`, then pull it again.",
+                    Phrase(
+                        "{name}: {path} has {n_bytes} of {wanted} bytes",
+                        name=entry.name,
+                        path=path,
+                        n_bytes=n_bytes,
+                        wanted=stored.n_bytes,
+                    ),
+                    hint=Phrase(
+                        "`llavao1-edge models remove {name}`, then pull it again.", name=entry.name
+                    ),
                 )
         return paths
 
@@ -191,8 +206,11 @@ class Store:
             wanted = None if entry is None else (entry.text.sha256, entry.mmproj.sha256)
             if other.name != name or (other.text.sha256, other.mmproj.sha256) != wanted:
                 raise UsageError(
-                    f"there is another model named {other.name} already",
-                    hint=f"Give --name, or remove it: llavao1-edge models remove {other.name}",
+                    Phrase("there is another model named {name} already", name=other.name),
+                    hint=Phrase(
+                        "Give --name, or remove it: llavao1-edge models remove {name}",
+                        name=other.name,
+                    ),
                 )
 
     def _store(
@@ -225,8 +243,15 @@ class Store:
         size = path.stat().st_size
         if shutil.disk_usage(blobs).free < size:
             raise StoreError(
-                f"not enough space in {blobs}: {size / 1e9:.2f} GB needed",
-                hint=f"Free some space, or set {ENVIRONMENT} to a folder on another disk.",
+                Phrase(
+                    "not enough space in {blobs}: {size:.2f} GB needed",
+                    blobs=blobs,
+                    size=size / 1e9,
+                ),
+                hint=Phrase(
+                    "Free some space, or set {environment} to a folder on another disk.",
+                    environment=ENVIRONMENT,
+                ),
             )
         digest, n_bytes = hashlib.sha256(), 0
         partial = blobs / f".{os.getpid()}-{time.time_ns()}.part"
@@ -257,7 +282,10 @@ class Store:
         """
         entry = self.find(name)
         if entry.name != name:
-            raise UsageError(f"there is no model {name!r}", hint=f"Did you mean {entry.name}?")
+            raise UsageError(
+                Phrase("there is no model {name}", name=repr(name)),
+                hint=Phrase("Did you mean {name}?", name=entry.name),
+            )
         freed = 0
         with _clear_errors(self.root), self.locked("store"):
             (self.root / "models" / f"{entry.name}.json").unlink(missing_ok=True)
@@ -277,8 +305,8 @@ class Store:
         for path in self.files(entry):
             if file_sha256(path, stop=stop) != path.stem.removeprefix("sha256-"):
                 raise ModelFileError(
-                    f"{path} is damaged: its sha256 is not its name",
-                    hint=f"Remove {entry.name} and pull it again.",
+                    Phrase("{path} is damaged: its sha256 is not its name", path=path),
+                    hint=Phrase("Remove {name} and pull it again.", name=entry.name),
                 )
 
     # --- under way ------------------------------------------------------------------------------
@@ -313,7 +341,7 @@ def check_name(name: str) -> str:
     """Raises UsageError for a name that cannot be a file's, or is taken by the program."""
     if not NAME.fullmatch(name) or name in RESERVED:
         raise UsageError(
-            f"{name!r} cannot be the name of a model",
+            Phrase("{name} cannot be the name of a model", name=repr(name)),
             hint="Letters, digits, dots, dashes and underlines, beginning with a letter or digit.",
         )
     return name
@@ -339,6 +367,12 @@ def _clear_errors(root: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StoreError(
-            f"cannot use the model store {root}: {error.strerror or error}",
-            hint=f"Check it, or set {ENVIRONMENT} to another folder.",
+            Phrase(
+                "cannot use the model store {root}: {reason}",
+                root=root,
+                reason=error.strerror or error,
+            ),
+            hint=Phrase(
+                "Check it, or set {environment} to another folder.", environment=ENVIRONMENT
+            ),
         ) from error

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 import httpx
 
 from llavao1_edge.errors import DownloadError
+from llavao1_edge.phrases import Phrase
 
 SILENCE = 10.0  # seconds without a byte until a connection counts as broken
 BUSY = (408, 429)  # answers that are worth another try
@@ -56,8 +57,8 @@ def _context(files: tuple[str, ...]) -> ssl.SSLContext:
             context.load_verify_locations(path)
         except (OSError, ssl.SSLError) as error:
             raise DownloadError(
-                f"cannot read the certificates in {path}: {error}",
-                hint=f"Check {', '.join(TRUST)}.",
+                Phrase("cannot read the certificates in {path}: {error}", path=path, error=error),
+                hint=Phrase("Check {trust}.", trust=", ".join(TRUST)),
             ) from error
     return context
 
@@ -92,11 +93,12 @@ def answer(
         raise _failure(error, what) from error
     except UnicodeError:
         raise DownloadError(
-            f"cannot ask for {what}: the token is not plain text", hint="Check HF_TOKEN."
+            Phrase("cannot ask for {what}: the token is not plain text", what=what),
+            hint="Check HF_TOKEN.",
         ) from None
     except (httpx.InvalidURL, ValueError, ImportError) as error:  # a proxy's address, mostly
         raise DownloadError(
-            f"cannot ask for {what}: {error}",
+            Phrase("cannot ask for {what}: {error}", what=what, error=error),
             hint="Check HF_ENDPOINT, HTTPS_PROXY and ALL_PROXY.",
         ) from error
 
@@ -110,19 +112,28 @@ def _failure(error: Exception, what: str) -> Exception:
     text = str(error).strip().splitlines() or [type(error).__name__]
     if "CERTIFICATE_VERIFY_FAILED" in str(error) or _caused_by(error, ssl.SSLCertVerificationError):
         return DownloadError(
-            f"the certificate of the server for {what} is not trusted ({text[0][:160]})",
+            Phrase(
+                "the certificate of the server for {what} is not trusted ({text})",
+                what=what,
+                text=text[0][:160],
+            ),
             hint="A proxy or a virus scanner may read the connection: put its certificate into the "
             "system's store or into the file that SSL_CERT_FILE names. Check the clock, too.",
         )
     if isinstance(error, httpx.LocalProtocolError):  # its words hold the header: a token
         return DownloadError(
-            f"cannot ask for {what}: a header holds characters that none may have",
+            Phrase(
+                "cannot ask for {what}: a header holds characters that none may have", what=what
+            ),
             hint="Check HF_TOKEN: it is letters and digits.",
         )
     if isinstance(error, httpx.ProxyError):
         return _proxy(text[0])
     if isinstance(error, httpx.TooManyRedirects | httpx.UnsupportedProtocol):
-        return DownloadError(f"cannot ask for {what}: {text[0]}", hint="Check HF_ENDPOINT.")
+        return DownloadError(
+            Phrase("cannot ask for {what}: {text}", what=what, text=text[0]),
+            hint="Check HF_ENDPOINT.",
+        )
     return BrokenError(f"{type(error).__name__}: {text[0][:160]}")
 
 
@@ -136,7 +147,7 @@ def _caused_by(error: BaseException | None, kind: type[BaseException]) -> bool:
 
 def _proxy(said: str) -> DownloadError:
     return DownloadError(
-        f"the proxy refused the connection ({said})",
+        Phrase("the proxy refused the connection ({said})", said=said),
         hint="Set HTTPS_PROXY to http://NAME:PASSWORD@HOST:PORT, or ask whoever runs it.",
     )
 
@@ -149,7 +160,10 @@ def refusal(found: httpx.Response, what: str, name: str | None, *, has_token: bo
         pause = _pause_s(found.headers.get("Retry-After", ""))
         if code == 429 and pause is not None and pause > PATIENCE_S:
             return DownloadError(
-                f"the server has had too many requests and asks to wait {pause:.0f} s",
+                Phrase(
+                    "the server has had too many requests and asks to wait {pause:.0f} s",
+                    pause=pause,
+                ),
                 hint="Try again then; with a token (HF_TOKEN) the hub's limit is higher.",
             )
         return BrokenError(f"the server answered {code}", pause)
@@ -208,7 +222,7 @@ def refuse_web_page(found: httpx.Response, what: str) -> None:
 
 def web_page(found: httpx.Response, what: str) -> DownloadError:
     return DownloadError(
-        f"{found.url.host} sent a web page in place of {what}",
+        Phrase("{host} sent a web page in place of {what}", host=found.url.host, what=what),
         hint="Open any page in a browser: the network may want a login first. Behind a company's "
         "proxy, set HTTPS_PROXY.",
     )

@@ -18,6 +18,7 @@ import httpx
 from filelock import FileLock, Timeout
 
 from llavao1_edge.errors import DownloadError
+from llavao1_edge.phrases import Phrase
 from llavao1_edge.store.client import (
     BrokenError,
     UnreachableError,
@@ -70,7 +71,9 @@ def fetch(
             partial.unlink()
             if last:
                 raise DownloadError(
-                    f"{target.name} came damaged twice: {problem}",
+                    Phrase(
+                        "{name} came damaged twice: {problem}", name=target.name, problem=problem
+                    ),
                     hint="Try again later, or over another connection.",
                 )
 
@@ -120,7 +123,7 @@ def _complete(wanted: Download, partial: Path, report: Report | None, stop: Stop
 
 def _given_up(name: str, broken: BrokenError) -> DownloadError:
     return UnreachableError(
-        f"cannot fetch {name}: {broken.problem}",
+        Phrase("cannot fetch {name}: {problem}", name=name, problem=broken.problem),
         hint="Check the network and try again; what has come so far is kept.",
     )
 
@@ -142,7 +145,11 @@ def _receive(
             if file.tell() + len(data) > wanted.n_bytes:
                 _empty(file)
                 raise DownloadError(
-                    f"the server sends more than the {wanted.n_bytes} bytes of {name}",
+                    Phrase(
+                        "the server sends more than the {n_bytes} bytes of {name}",
+                        n_bytes=wanted.n_bytes,
+                        name=name,
+                    ),
                     hint="Try again later, or over another connection.",
                 )
             _write(file, data)
@@ -162,7 +169,7 @@ def _write(file: BinaryIO, data: bytes) -> None:
         file.write(data)
     except OSError as error:
         raise DownloadError(
-            f"cannot write {file.name}: {error.strerror or error}",
+            Phrase("cannot write {name}: {reason}", name=file.name, reason=error.strerror or error),
             hint="Free some space; what has come so far is kept.",
         ) from error
 
@@ -197,7 +204,10 @@ def read_json(url: str, headers: Mapping[str, str], *, what: str) -> dict[str, A
                 refuse_web_page(found, what)
                 data = _first_bytes(found, MAX_JSON + 1)
             if len(data) > MAX_JSON:
-                raise DownloadError(f"the answer about {what} is too long", hint="Try again later.")
+                raise DownloadError(
+                    Phrase("the answer about {what} is too long", what=what),
+                    hint="Try again later.",
+                )
             told = json.loads(data)
             if isinstance(told, dict):
                 return told
@@ -207,7 +217,7 @@ def read_json(url: str, headers: Mapping[str, str], *, what: str) -> dict[str, A
         except (ValueError, RecursionError) as error:
             raise web_page(found, what) from error
     raise UnreachableError(
-        f"the connection to the hub failed ({broken.problem})",
+        Phrase("the connection to the hub failed ({problem})", problem=broken.problem),
         hint="Check the network and try again; what has come so far is kept.",
     )
 

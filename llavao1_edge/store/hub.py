@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from llavao1_edge import __version__
 from llavao1_edge.errors import DownloadError, UsageError
+from llavao1_edge.phrases import Phrase
 from llavao1_edge.store.client import UnreachableError
 from llavao1_edge.store.digest import Report, Stop
 from llavao1_edge.store.fetching import Download, difference, fetch, read_json, read_range
@@ -56,7 +57,10 @@ class Repository:
         """
         remote = self.files.get(name)
         if remote is None:
-            raise DownloadError(f"{self.name} has no file {name}", hint="Check the repository.")
+            raise DownloadError(
+                Phrase("{name} has no file {file}", name=self.name, file=name),
+                hint="Check the repository.",
+            )
         cached = self._cached(remote, stop)
         if cached is not None:
             return cached
@@ -126,7 +130,8 @@ def parse_repo(text: str) -> tuple[str, str | None]:
     bad = ".." in text or not REPO.fullmatch(name)
     if bad or (revision and not REVISION.fullmatch(revision)):
         raise UsageError(
-            f"{text!r} is not the name of a repository", hint="For example: Xkev/Llama-3.2V-11B-cot"
+            Phrase("{text} is not the name of a repository", text=repr(text)),
+            hint="For example: Xkev/Llama-3.2V-11B-cot",
         )
     return name, revision or None
 
@@ -142,7 +147,8 @@ def open_repository(text: str) -> Repository:
     name, revision = parse_repo(text)
     if is_offline():
         raise DownloadError(
-            f"{name} was not asked: HF_HUB_OFFLINE is set", hint="Unset it to use the network."
+            Phrase("{name} was not asked: HF_HUB_OFFLINE is set", name=name),
+            hint="Unset it to use the network.",
         )
     from huggingface_hub import constants
 
@@ -170,7 +176,7 @@ def find(text: str) -> Repository | Path:
     cached = cached_snapshot(text)
     if cached is None:
         raise DownloadError(
-            f"{text} is not in the hub's cache, and HF_HUB_OFFLINE is set",
+            Phrase("{text} is not in the hub's cache, and HF_HUB_OFFLINE is set", text=text),
             hint="Unset it once to fetch the model.",
         )
     return cached

@@ -11,6 +11,7 @@ from pathlib import Path
 from llavao1_edge.contract.naming import is_mmproj, mmproj_for
 from llavao1_edge.contract.pair import read_pair
 from llavao1_edge.errors import DownloadError, UsageError
+from llavao1_edge.phrases import Phrase
 from llavao1_edge.store.catalogue import ENVIRONMENT, Entry, Store, StoreError
 from llavao1_edge.store.digest import Stop
 from llavao1_edge.store.hub import Repository
@@ -143,19 +144,29 @@ def _check_space(repository: Repository, pair: RemotePair, store: Store) -> None
     free = shutil.disk_usage(store.root).free
     if free < needed:
         raise StoreError(
-            f"not enough space in {store.root}: {needed / 1e9:.2f} GB needed, "
-            f"{free / 1e9:.2f} GB free",
-            hint=f"Free some space, or set {ENVIRONMENT} to a folder on another disk.",
+            Phrase(
+                "not enough space in {root}: {needed:.2f} GB needed, {free:.2f} GB free",
+                root=store.root,
+                needed=needed / 1e9,
+                free=free / 1e9,
+            ),
+            hint=Phrase(
+                "Free some space, or set {environment} to a folder on another disk.",
+                environment=ENVIRONMENT,
+            ),
         )
 
 
 def no_model(repository: Repository) -> DownloadError:
     if any(name.endswith(".gguf") for name in repository.files):
         return DownloadError(
-            f"{repository.name} holds GGUF files, but no mmproj file that fits one of them",
+            Phrase(
+                "{name} holds GGUF files, but no mmproj file that fits one of them",
+                name=repository.name,
+            ),
             hint="A text model alone cannot see. Files in parts (-00001-of-…) are not taken.",
         )
     return DownloadError(
-        f"{repository.name} holds neither a pair of GGUF files nor safetensors",
+        Phrase("{name} holds neither a pair of GGUF files nor safetensors", name=repository.name),
         hint="docs/models.md lists models that run here; LLaVA-o1 is Xkev/Llama-3.2V-11B-cot.",
     )

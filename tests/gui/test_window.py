@@ -602,7 +602,7 @@ def test_a_data_folder_that_cannot_be_opened_is_told_in_a_window(
     )
     home = ["--data", str(tmp_path / "file" / "data"), "--config", str(tmp_path / "config")]
     assert gui.main(home) == 1
-    assert "cannot open the history" in said[0]
+    assert "the history cannot be opened" in said[0]
     assert "permissions" in said[0]
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from llavao1_edge.errors import LlavaError, UsageError
 from llavao1_edge.files import append_line, read_lines, write_whole
+from llavao1_edge.phrases import Phrase
 
 ENDINGS = (
     *(".png", ".jpg", ".jpeg", ".jfif", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".avif"),
@@ -43,11 +44,18 @@ def of_folder(folder: Path, question: str) -> list[Row]:
         names = sorted(filter(_is_picture, folder.iterdir()), key=natural)
     except OSError as error:
         raise UsageError(
-            f"cannot read the folder {folder}: {error.strerror or error}",
+            Phrase(
+                "cannot read the folder {folder}: {reason}",
+                folder=folder,
+                reason=error.strerror or error,
+            ),
             hint="Check the path and the permissions.",
         ) from None
     if not names:
-        raise UsageError(f"{folder} holds no picture", hint="Choose a folder with pictures.")
+        raise UsageError(
+            Phrase("{folder} holds no picture", folder=folder),
+            hint="Choose a folder with pictures.",
+        )
     return [Row(str(path), question) for path in names]
 
 
@@ -76,7 +84,9 @@ def read_table(path: Path) -> str:
         # Most bytes are something in Korean Windows: it is believed where Hangul comes of it.
         if encoding != "cp949" or re.search(r"[가-힣]{2}", text):
             return text
-    raise LlavaError(f"{path} is not text", hint="Save the table as CSV in UTF-8.")
+    raise LlavaError(
+        Phrase("{path} is not text", path=path), hint="Save the table as CSV in UTF-8."
+    )
 
 
 def _reader(text: str) -> tuple[list[str], Iterator[list[str]]]:
@@ -100,7 +110,8 @@ def of_csv(path: Path) -> list[Row]:
         text = read_table(path)
     except OSError as error:
         raise UsageError(
-            f"cannot read {path}: {error.strerror or error}", hint="Choose another file."
+            Phrase("cannot read {path}: {reason}", path=path, reason=error.strerror or error),
+            hint="Choose another file.",
         ) from None
     rows = []
     number = 1
@@ -112,18 +123,30 @@ def of_csv(path: Path) -> list[Row]:
             record = dict(zip(names, cells, strict=False))
             if not record.get("picture") or not (record.get("question") or "").strip():
                 raise UsageError(
-                    f"{path.name}, line {number}: no picture or no question",
+                    Phrase(
+                        "{name}, line {number}: no picture or no question",
+                        name=path.name,
+                        number=number,
+                    ),
                     hint="Give the file the columns picture and question, both filled.",
                 )
             rows.append(Row(str(path.parent / record["picture"]), record["question"]))
             if len(rows) > MAX_ROWS:
-                raise UsageError(f"{path.name} has more than {MAX_ROWS} rows", hint="Split it.")
+                raise UsageError(
+                    Phrase(
+                        "{name} has more than {max_rows} rows", name=path.name, max_rows=MAX_ROWS
+                    ),
+                    hint="Split it.",
+                )
     except csv.Error as error:
         raise UsageError(
-            f"{path.name}, line {number}: {error}", hint="Save it as CSV once more."
+            Phrase("{name}, line {number}: {error}", name=path.name, number=number, error=error),
+            hint="Save it as CSV once more.",
         ) from None
     if not rows:
-        raise UsageError(f"{path.name} has no rows", hint="Fill picture and question.")
+        raise UsageError(
+            Phrase("{name} has no rows", name=path.name), hint="Fill picture and question."
+        )
     return rows
 
 
@@ -160,7 +183,10 @@ class Results:
             or lines[n].is_whole
             or not (rest.startswith(LINE_START) or LINE_START.startswith(rest))
         ):
-            raise LlavaError(f"{self.path} is not a file of results", hint="Choose another file.")
+            raise LlavaError(
+                Phrase("{path} is not a file of results", path=self.path),
+                hint="Choose another file.",
+            )
         os.truncate(self.path, sum(len(line.data) for line in lines[:n]))
 
     def _write_table(self) -> None:
@@ -169,7 +195,8 @@ class Results:
             text = read_table(self.csv_path)
             if text.strip() and _columns(text) != list(COLUMNS):
                 raise LlavaError(
-                    f"{self.csv_path} is not a table of results", hint="Choose another file."
+                    Phrase("{csv_path} is not a table of results", csv_path=self.csv_path),
+                    hint="Choose another file.",
                 )
         # Excel takes UTF-8 for what it is only where the mark says so.
         write_whole(
@@ -193,7 +220,7 @@ class Results:
 
     def _problem(self, error: OSError) -> LlavaError:
         return LlavaError(
-            f"cannot write {self.path}: {error.strerror or error}",
+            Phrase("cannot write {path}: {reason}", path=self.path, reason=error.strerror or error),
             hint="Free some space or choose another file, and go on.",
         )
 

@@ -5,6 +5,22 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
+from llavao1_edge.phrases import translatable
+
+LOCKED = translatable("another window is writing to it")
+KEPT = translatable("Nothing is lost: it is tried again with the next change.")
+DISK = translatable("Free some space, or check the permissions of the data folder.")
+OTHERWISE = translatable("Check the disk; it is tried again with the next change.")
+_FORBIDDEN = translatable("Check the permissions of the data folder.")
+_DAMAGED = translatable("Start the program again: the damaged file is then set aside.")
+HINTS = {
+    sqlite3.SQLITE_FULL: translatable("Free some space; it is tried again with the next change."),
+    sqlite3.SQLITE_READONLY: _FORBIDDEN,
+    sqlite3.SQLITE_CANTOPEN: _FORBIDDEN,
+    sqlite3.SQLITE_CORRUPT: _DAMAGED,
+    sqlite3.SQLITE_NOTADB: _DAMAGED,
+}
+
 
 def _schema(db: sqlite3.Connection) -> set[tuple[str, str, str]]:
     return {tuple(row) for row in db.execute("SELECT type, name, sql FROM sqlite_master")}
@@ -27,12 +43,28 @@ class Damaged(sqlite3.DatabaseError):
     """What `quick_check` found."""
 
 
-def is_damage(error: sqlite3.Error) -> bool:
+def is_damage(error: Exception) -> bool:
     """A full disk, a lock or a missing permission is none: such a history is healthy."""
+    if isinstance(error, UnicodeDecodeError):  # names of columns, which SQLite's check lets pass
+        return True
     kinds = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
     return isinstance(error, Damaged) or code(error) in kinds
 
 
-def code(error: sqlite3.Error) -> int:
-    """The primary result code; the extended ones carry it in their lowest byte."""
+def is_locked(error: Exception) -> bool:
+    return code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def code(error: Exception) -> int:
+    """SQLite's primary result code; the extended ones carry it in their lowest byte."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def explained(error: Exception) -> tuple[str, str]:
+    """Why, and what to do."""
+    if is_locked(error):
+        return LOCKED, KEPT
+    if isinstance(error, OSError):
+        return error.strerror or str(error), DISK
+    found = sqlite3.SQLITE_CORRUPT if isinstance(error, UnicodeDecodeError) else code(error)
+    return str(error), HINTS.get(found, OTHERWISE)

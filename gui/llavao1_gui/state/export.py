@@ -13,6 +13,7 @@ from pathlib import Path
 from llavao1_edge.errors import LlavaError
 from llavao1_edge.files import write_whole
 from llavao1_edge.images import open_picture
+from llavao1_edge.phrases import Phrase
 from llavao1_edge.stages import STAGES
 from llavao1_gui.state.history import Conversation, Exchange
 
@@ -147,14 +148,15 @@ def write(
             written[path] = _encoded(as_markdown(conversation, exchanges, picture=name))
         else:
             raise LlavaError(
-                f"{path.name} has an unknown ending",
+                Phrase("{name} has an unknown ending", name=path.name),
                 hint="Choose .md, .json or .html.",
             )
         for target, content in written.items():
             write_whole(target, content)
     except OSError as error:
         raise LlavaError(
-            f"cannot write {path}: {error.strerror or error}", hint="Choose another place."
+            Phrase("cannot write {path}: {reason}", path=path, reason=error.strerror or error),
+            hint="Choose another place.",
         ) from error
     return list(written)
 

@@ -18,7 +18,8 @@ from typing import Any
 
 from llavao1_edge.errors import LlavaError
 from llavao1_edge.lifetime import Closing
-from llavao1_gui.state.damage import Damaged, check_schema, code, is_damage
+from llavao1_edge.phrases import Phrase, translatable
+from llavao1_gui.state.damage import Damaged, check_schema, explained, is_damage, is_locked
 from llavao1_gui.state.shelf import Shelf
 from llavao1_gui.state.stored_rows import UNREADABLE, Cells
 from llavao1_gui.state.tables import MIGRATIONS
@@ -26,15 +27,10 @@ from llavao1_gui.state.tables import MIGRATIONS
 OPEN_S = 3.0  # how long the start waits for another window's writing
 BUSY_S = 0.02  # how long a call does: the window stands still meanwhile
 CHECKED_BYTES = 64 << 20  # a larger file is checked whole only when it was found damaged
-HINTS = {
-    sqlite3.SQLITE_BUSY: "Nothing is lost: it is tried again with the next change.",
-    sqlite3.SQLITE_LOCKED: "Nothing is lost: it is tried again with the next change.",
-    sqlite3.SQLITE_FULL: "Free some space; it is tried again with the next change.",
-    sqlite3.SQLITE_READONLY: "Check the permissions of the data folder.",
-    sqlite3.SQLITE_CANTOPEN: "Check the permissions of the data folder.",
-    sqlite3.SQLITE_CORRUPT: "Start the program again: the damaged file is then set aside.",
-    sqlite3.SQLITE_NOTADB: "Start the program again: the damaged file is then set aside.",
-}
+CANNOT_OPEN = translatable("the history cannot be opened: {reason}")
+CANNOT_READ = translatable("the history cannot be read: {reason}")
+CANNOT_WRITE = translatable("the history cannot be written: {reason}")
+CANNOT_STORE = translatable("a picture cannot be stored in the history: {reason}")
 STATUSES = ("asked", "answered", "stopped", "failed")
 TYPICAL, FEW = 9, 2  # answers that an expected time comes from, and how many are too few
 UNDO_S = 30 * 24 * 3600  # what was deleted can come back for a month
@@ -95,7 +91,7 @@ class History(Closing):
         self.shelf = Shelf(folder / "pictures", clock)
         self._doubt = folder / "history.doubt"  # there: the next start checks all of the file
         self.set_aside: Path | None = None
-        with self._explained("open"):
+        with self._explained(CANNOT_OPEN):
             if not folder.exists():
                 folder.mkdir(mode=0o700, parents=True)
             self.shelf.folder.mkdir(mode=0o700, exist_ok=True)
@@ -140,7 +136,11 @@ class History(Closing):
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version > len(MIGRATIONS):
             raise HistoryError(
-                f"{self.path} was written by a newer version of this program ({version})",
+                Phrase(
+                    "{path} was written by a newer version of this program ({version})",
+                    path=self.path,
+                    version=version,
+                ),
                 hint="Update the program, or choose another data folder with --data.",
             )
         for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
@@ -180,7 +180,7 @@ class History(Closing):
     # --- pictures -----------------------------------------------------------------------------
     def keep_picture(self, data: bytes) -> str:
         """Stores a picture's file under its hash. Raises HistoryError (a full disk)."""
-        with self._explained("store a picture in"):
+        with self._explained(CANNOT_STORE):
             return self.shelf.keep(data)
 
     def picture_path(self, digest: str) -> Path:
@@ -204,7 +204,7 @@ class History(Closing):
 
     def n_bytes(self) -> int:
         """What is kept, on the disk."""
-        with self._explained("read"):
+        with self._explained(CANNOT_READ):
             files = self.folder.glob(f"{self.path.name}*")
             return sum(path.stat().st_size for path in files) + self.shelf.n_bytes()
 
@@ -256,7 +256,7 @@ class History(Closing):
     @contextmanager
     def _together(self) -> Iterator[None]:
         """One transaction."""
-        with self._explained("write"):
+        with self._explained(CANNOT_WRITE):
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -284,14 +284,14 @@ class History(Closing):
     def erase(self, numbers: Collection[int] | None, *, shown: Collection[str] = ()) -> None:
         """For good, with the pictures that nothing else refers to. numbers: None for everything.
         shown: pictures that are open in the window stay until it is closed."""
-        with self._explained("read"):
+        with self._explained(CANNOT_READ):
             referred = self._used(numbers)
         if numbers is None:
             self._write("DELETE FROM conversations")
         else:
             for number in numbers:
                 self._write("DELETE FROM conversations WHERE id=?", number)
-        with self._explained("write"):
+        with self._explained(CANNOT_WRITE):
             for digest in referred - self._used() - set(shown):
                 self.shelf.remove(digest)
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -300,7 +300,7 @@ class History(Closing):
     def conversations(self, search: str = "") -> list[Conversation]:
         """Newest first. search: a part of a title, a question or a conclusion, in any case."""
         pattern = "%" + search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-        with self._explained("read"):
+        with self._explained(CANNOT_READ):
             rows = self._db.execute(
                 "SELECT * FROM conversations c WHERE deleted IS NULL AND (title LIKE ?1 ESCAPE '\\'"
                 " OR picture_name LIKE ?1 ESCAPE '\\' OR EXISTS (SELECT 1 FROM exchanges e WHERE"
@@ -312,7 +312,7 @@ class History(Closing):
 
     def typical_seconds(self, model: str, preset: str) -> float | None:
         """The median of the last answers of a model with a preset on this machine; None for few."""
-        with self._explained("read"):
+        with self._explained(CANNOT_READ):
             rows = self._db.execute(
                 "SELECT seconds, request FROM exchanges WHERE status='answered' AND seconds > 0"
                 " ORDER BY id DESC LIMIT 100"
@@ -327,55 +327,41 @@ class History(Closing):
 
     def deleted(self) -> list[Conversation]:
         """What can be brought back; the last deleted first."""
-        with self._explained("read"):
+        with self._explained(CANNOT_READ):
             rows = self._db.execute(
                 "SELECT * FROM conversations WHERE deleted IS NOT NULL ORDER BY deleted DESC"
             ).fetchall()
         return [_conversation(row) for row in rows]
 
     def conversation(self, number: int) -> Conversation | None:
-        with self._explained("read"):
+        with self._explained(CANNOT_READ):
             row = self._db.execute("SELECT * FROM conversations WHERE id=?", (number,)).fetchone()
         return None if row is None else _conversation(row)
 
     def exchanges(self, conversation: int) -> list[Exchange]:
         """In the order they were asked."""
-        with self._explained("read"):
+        with self._explained(CANNOT_READ):
             rows = self._db.execute(
                 "SELECT * FROM exchanges WHERE conversation=? ORDER BY id", (conversation,)
             ).fetchall()
         return [_exchange(row) for row in rows]
 
     def _write(self, statement: str, *values: Any) -> int:
-        with self._explained("write"):
+        with self._explained(CANNOT_WRITE):
             return self._db.execute(statement, [_storable(one) for one in values]).lastrowid or 0
 
     @contextmanager
-    def _explained(self, what: str) -> Iterator[None]:
-        """Errors of SQLite and of the disk as sentences."""
+    def _explained(self, cannot: str) -> Iterator[None]:
+        """Errors of SQLite and of the disk as sentences; cannot: a pattern with a {reason}."""
         try:
             yield
-        except UnicodeDecodeError as error:  # names of columns, which SQLite's check lets pass
-            with suppress(OSError):
-                self._doubt.touch()
-            hint = HINTS[sqlite3.SQLITE_CORRUPT]
-            raise HistoryError(f"cannot {what} the history: {error}", hint=hint) from error
-        except sqlite3.Error as error:
-            found, reason = code(error), str(error)
+        except (UnicodeDecodeError, sqlite3.Error, OSError) as error:
             if is_damage(error):
                 with suppress(OSError):
                     self._doubt.touch()
-            locked = found in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-            if locked:
-                reason = "another window is writing to it"
-            hint = HINTS.get(found, "Check the disk; it is tried again with the next change.")
+            reason, hint = explained(error)
             raise HistoryError(
-                f"cannot {what} the history: {reason}", hint=hint, locked=locked
-            ) from error
-        except OSError as error:
-            raise HistoryError(
-                f"cannot {what} the history: {error.strerror or error}",
-                hint="Free some space, or check the permissions of the data folder.",
+                Phrase(cannot, reason=reason), hint=hint, locked=is_locked(error)
             ) from error
 
 

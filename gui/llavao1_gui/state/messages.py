@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, get_args
 
 from llavao1_edge.errors import LlavaError
+from llavao1_edge.phrases import Phrase
 
 
 # --- to the engine's process ----------------------------------------------------------------------
@@ -227,7 +228,11 @@ def decode(line: bytes) -> Message:
         message: Message = kind(**{name: _frozen(v) for name, v in values.items() if name in known})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise LlavaError(
-            f"a message of the engine cannot be read ({type(error).__name__}): {line[:80]!r}"
+            Phrase(
+                "a message of the engine cannot be read ({name}): {line}",
+                name=type(error).__name__,
+                line=repr(line[:80]),
+            )
         ) from None
     return message
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from llavao1_edge.errors import LlavaError, UsageError
 from llavao1_edge.files import write_whole
+from llavao1_edge.phrases import Phrase
 from llavao1_edge.scoring import SCORERS
 from llavao1_edge.search import STRATEGIES, options_of
 from llavao1_edge.search.presets import PRESETS
@@ -123,7 +124,7 @@ def _groups(stored: Any, file: str, problems: list[str]) -> dict[str, dict[str, 
         for name, value in values.items():
             try:
                 if name not in names or isinstance(value, bool | list | dict):
-                    raise UsageError(f"{name} is {value!r}")
+                    raise UsageError(Phrase("{name} is {value}", name=name, value=repr(value)))
                 GROUPS[group](**{name: value})
                 found.setdefault(group, {})[name] = value
             except (UsageError, TypeError) as error:
@@ -144,7 +145,11 @@ def _write(path: Path, values: Mapping[str, Any]) -> None:
         write_whole(path, text)
     except OSError as error:
         raise LlavaError(
-            f"cannot write the settings to {path}: {error.strerror or error}",
+            Phrase(
+                "cannot write the settings to {path}: {reason}",
+                path=path,
+                reason=error.strerror or error,
+            ),
             hint="Free some space, or check the permissions.",
         ) from error
 

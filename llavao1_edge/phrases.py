@@ -1,7 +1,8 @@
 """Sentences for people that are data too: an English pattern and its values.
 
 Whoever only prints them has a `str`. A window in another language looks the pattern up in its
-catalogue and puts the values into what it finds there; a constant sentence is its own pattern.
+catalogue and puts the values into what it finds there. Catalogues are made of the sources: of
+`Phrase("…")` with a constant, and of constants that errors are raised with.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ Value = str | int | float
 class Phrase(str):
     """The English sentence, its `pattern` (as of `str.format`) and its `values`, by name.
 
+    Without values the pattern is taken as it is: a whole sentence, or one to be filled elsewhere.
     Values are numbers, strings and other phrases; the word of an enum is a phrase, and anything
     else is taken as `str` says it.
     """
@@ -27,18 +29,18 @@ class Phrase(str):
 
     def __new__(cls, pattern: str, /, **values: object) -> Phrase:
         known = {name: _value(value) for name, value in values.items()}
-        made = super().__new__(cls, pattern.format(**known))
-        made.pattern, made.values = pattern, known
+        made = super().__new__(cls, pattern.format(**known) if known else pattern)
+        made.pattern, made.values = str(pattern), known
         return made
+
+    @classmethod
+    def of(cls, text: str) -> Phrase:
+        """`text` itself where it is a phrase."""
+        return text if isinstance(text, Phrase) else cls(text)
 
     def __getnewargs_ex__(self) -> tuple[tuple[str], dict[str, Value]]:
         """So that copies and pickles are phrases as well."""
         return (self.pattern,), dict(self.values)
-
-
-def translatable(text: str) -> str:
-    """`text` itself: marks a sentence or a pattern that is used elsewhere for the catalogues."""
-    return text
 
 
 def packed(value: Any) -> Any:
@@ -51,8 +53,8 @@ def packed(value: Any) -> Any:
 
 
 def unpacked(value: Any) -> Any:
-    """What `packed` was given, but lists for tuples. Raises KeyError, ValueError or TypeError where
-    a pattern and its values do not fit."""
+    """What `packed` was given, but lists for tuples. Raises what
+    `str.format` raises where a pattern and its values do not fit."""
     if isinstance(value, list):
         return [unpacked(one) for one in value]
     if not isinstance(value, dict):

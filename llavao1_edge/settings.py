@@ -12,13 +12,13 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from llavao1_edge.errors import UsageError
-from llavao1_edge.phrases import Phrase, translatable
+from llavao1_edge.phrases import Phrase
 
 CPU_DEVICE = "cpu"
 MUST_BE = {
-    int: translatable("It must be a whole number."),
-    float: translatable("It must be a number."),
-    str: translatable("It must be text."),
+    int: Phrase("It must be a whole number."),
+    float: Phrase("It must be a number."),
+    str: Phrase("It must be text."),
 }
 MOST_PARALLEL = (
     8  # answers at once: more brings little; each takes sequences and a picture's memory

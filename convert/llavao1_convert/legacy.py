@@ -18,7 +18,7 @@ from llavao1_convert.source import Shard, SourceTensor
 from llavao1_edge.contract.gguf import GgufHeader, read_header
 from llavao1_edge.errors import CheckpointError, ModelFileError, UsageError
 from llavao1_edge.ggml.quantise import from_bf16, to_bf16
-from llavao1_edge.phrases import Phrase, translatable
+from llavao1_edge.phrases import Phrase
 
 ARCHITECTURE = "mllama"
 VISION_MARK = "v.class_embd"
@@ -239,7 +239,7 @@ def weigh(files: LegacyFiles, tensors: dict[str, SourceTensor], choices: Choices
         ]
     raw, reason = _raw_gates(tensors, files, stops)
     if choices.raw_gates is not None:
-        raw, reason = choices.raw_gates, translatable("as told")
+        raw, reason = choices.raw_gates, Phrase("as told")
     notes.insert(0, Phrase("layout {layout}", layout=layout))
     notes.append(
         Phrase(
@@ -265,12 +265,12 @@ def _raw_gates(
         raise CheckpointError("the file has no gates of global vision layers", hint="Incomplete.")
     values = np.concatenate(gates)
     if (np.abs(values) > 1).any():
-        return True, translatable("one is larger than 1")
+        return True, Phrase("one is larger than 1")
     if not (values.view(np.uint32) & np.uint32(0xFFFF)).any():
-        return True, translatable("they are whole bfloat16 values, which a tanh is not")
+        return True, Phrase("they are whole bfloat16 values, which a tanh is not")
     if files.combined and not stops:
-        return True, translatable("Ollama 0.7.0 wrote them so")
-    return False, translatable("none is a whole bfloat16 value")
+        return True, Phrase("Ollama 0.7.0 wrote them so")
+    return False, Phrase("none is a whole bfloat16 value")
 
 
 def check_position_gate(files: LegacyFiles) -> None:

@@ -7,11 +7,11 @@ from llavao1_convert.legacy import Choices
 from llavao1_convert.tokenizer import CONTROL, IMAGE_TOKEN, NEEDED, UNUSED, Vocabulary
 from llavao1_edge.contract.gguf import GgufHeader
 from llavao1_edge.errors import CheckpointError
-from llavao1_edge.phrases import Phrase, translatable
+from llavao1_edge.phrases import Phrase
 
 SPLITS = {"llama-bpe": "llama-bpe", "smaug-bpe": "llama-bpe", "gpt-2": "gpt-2"}
 STOPS = ("<|end_of_text|>", "<|eom_id|>", "<|eot_id|>")
-HINT = translatable("The file is damaged, or was made in a way that is not known here.")
+HINT = Phrase("The file is damaged, or was made in a way that is not known here.")
 
 
 def legacy_vocabulary(

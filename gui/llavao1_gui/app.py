@@ -38,6 +38,7 @@ from llavao1_gui.telling import Teller, Topic
 from llavao1_gui.translate import Language
 from llavao1_gui.widgets import theme
 from llavao1_gui.widgets.rich_text import RichText
+from llavao1_gui.widgets.texts import said, told
 from llavao1_gui.widgets.window import MainWindow
 from llavao1_gui.work.formulas import Formulas
 from llavao1_gui.work.link import Link
@@ -86,7 +87,7 @@ class App(QObject):
             text = self.tr("The history could not be read and was set aside as {0}.")
             problems.append(text.format(self.history.set_aside))
         if problems:
-            self.tell("\n".join(problems), bad=True)
+            self.tell("\n".join(map(said, problems)), bad=True)
 
     def _connect(self) -> None:
         window, talk = self.window, self.conversations
@@ -244,7 +245,7 @@ class App(QObject):
         try:
             found = self.history.conversations(self.window.sidebar.search.text().strip())
         except LlavaError as error:
-            self.tell(str(error), bad=True)
+            self.tell(told(error), bad=True)
             return
         current = self.conversations.current
         self.window.sidebar.show_conversations(
@@ -323,7 +324,7 @@ class App(QObject):
         try:
             stored.write(self.settings_path, after)
         except LlavaError as error:
-            self.tell(str(error), bad=True)
+            self.tell(told(error), bad=True)
         if after.language != before.language:
             self.language.use(after.language)
         if after.theme != before.theme:

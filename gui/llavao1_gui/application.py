@@ -9,6 +9,7 @@ from PySide6.QtGui import QIcon, QImage
 from PySide6.QtWidgets import QApplication, QMessageBox
 
 from llavao1_edge.errors import LlavaError
+from llavao1_gui.widgets.texts import said
 
 ICON = Path(__file__).parent / "resources" / "llavao1-edge.svg"
 
@@ -35,7 +36,7 @@ def make_application() -> QApplication:
 def show_failure(error: LlavaError) -> None:
     """Whoever starts the program from a menu sees no terminal."""
     make_application()
-    asked = QMessageBox(QMessageBox.Icon.Critical, "llavao1-edge", error.message)
-    asked.setInformativeText(error.hint)
+    asked = QMessageBox(QMessageBox.Icon.Critical, "llavao1-edge", said(error.message))
+    asked.setInformativeText(said(error.hint))
     print(f"error: {error}", file=sys.stderr)
     asked.exec()

@@ -10,6 +10,7 @@ from PySide6.QtCore import QObject, Signal
 from llavao1_edge.errors import LlavaError, UsageError
 from llavao1_gui.state import messages as m
 from llavao1_gui.state.batch import Results, Row, of_csv, of_folder
+from llavao1_gui.widgets.texts import said, told
 from llavao1_gui.work.link import Link
 
 SAME_FAILURES = 3  # in a row; whatever it is, it would fail the next thousand too
@@ -109,7 +110,7 @@ class BatchRun(QObject):
                     "conclusion": message.conclusion,
                     "seconds": round(message.seconds, 2),
                     "error": "" if message.conclusion else self.tr("no conclusion"),
-                    "notes": list(message.notes),
+                    "notes": [said(note) for note in message.notes],
                     "stages": message.stages,
                 }
             )
@@ -117,7 +118,7 @@ class BatchRun(QObject):
             if message.stopped:
                 self._waiting = False
             else:
-                self._add(_failed(f"{message.message} {message.hint}".strip()))
+                self._add(_failed(f"{said(message.message)} {said(message.hint)}".strip()))
 
     def _engine_ended(self, how: str) -> None:
         """The picture at hand failed, if it was its turn already."""
@@ -142,7 +143,7 @@ class BatchRun(QObject):
         try:
             self.results.add(row, found)
         except LlavaError as error:
-            self._pause(str(error))
+            self._pause(told(error))
         if self.results.done.get(row) is not before:
             self.added.emit(self._left.pop(0), found)
             self._look_at_failures(str(found["error"]))

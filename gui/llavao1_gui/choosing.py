@@ -16,6 +16,7 @@ from llavao1_gui.state.preferences import Preferences
 from llavao1_gui.state.servers import host, is_server
 from llavao1_gui.telling import Teller, Topic
 from llavao1_gui.widgets.layouts import set_tip
+from llavao1_gui.widgets.texts import said, told
 from llavao1_gui.widgets.window import MainWindow
 
 DEMO = "demo"
@@ -48,7 +49,7 @@ class ModelChoice(QObject):
         known = loaded if loaded is not None and loaded.model == name else None
         long = _long_name(name)
         window.model_label.setText(f"{long} · {known.device}" if known else long)
-        set_tip(window.model_label, "\n".join(known.memory) if known else "")
+        set_tip(window.model_label, "\n".join(map(said, known.memory)) if known else "")
         short = self.tr("Demo: shapes only") if name == DEMO else _long_name(name)
         window.answers.box.set_model(short, known.device if known else "")
         self.tell_limits()
@@ -86,7 +87,7 @@ class ModelChoice(QObject):
         try:
             names += [entry.name for entry in Store().entries()]
         except LlavaError as error:
-            self.app.teller.tell(str(error), bad=True)
+            self.app.teller.tell(told(error), bad=True)
         if current not in names:
             names.append(current)
         for name in names:

@@ -19,6 +19,7 @@ from llavao1_gui.state.preferences import Preferences
 from llavao1_gui.widgets.answer_card import AnswerCard
 from llavao1_gui.widgets.picture_view import Part
 from llavao1_gui.widgets.question_box import LONGEST
+from llavao1_gui.widgets.texts import said
 from llavao1_gui.widgets.window import MainWindow
 from llavao1_gui.work.link import Link
 
@@ -112,7 +113,7 @@ class Conversations(QObject):
             path = self.pictures.file_of(picture)
             more = self.composer.more(self.exchanges)
         except LlavaError as error:
-            self.problem.emit(error.message, error.hint)
+            self.problem.emit(said(error.message), said(error.hint))
             return False
         turn = self._next_turn() if turn is None else turn
         request = self.composer.request(seed=seed, form=form)
@@ -258,7 +259,7 @@ class Conversations(QObject):
                 return
             case m.Failed():
                 if not message.stopped:
-                    exchange.error = f"{message.message}\n{message.hint}".strip()
+                    exchange.error = message.sentence
                 exchange.stages, exchange.seconds = dict(live.stages), live.elapsed
                 self._end(job, "stopped" if message.stopped else "failed")
                 return
@@ -319,7 +320,7 @@ class Conversations(QObject):
             found = self.history.conversation(number)
             exchanges = self.history.exchanges(number)
         except HistoryError as error:
-            self.problem.emit(error.message, error.hint)
+            self.problem.emit(said(error.message), said(error.hint))
             return
         if found is None:
             return
@@ -370,7 +371,7 @@ class Conversations(QObject):
         try:
             change()
         except HistoryError as error:
-            self.problem.emit(error.message, error.hint)
+            self.problem.emit(said(error.message), said(error.hint))
             return False
         return True
 

@@ -23,6 +23,7 @@ from llavao1_gui.widgets.compare_dialog import CompareDialog
 from llavao1_gui.widgets.help_dialogs import AboutDialog, KeysDialog, ShortcutsDialog
 from llavao1_gui.widgets.models_dialog import ModelRow, ModelsDialog
 from llavao1_gui.widgets.settings_dialog import SettingsDialog
+from llavao1_gui.widgets.texts import said, told
 from llavao1_gui.widgets.window import MainWindow
 from llavao1_gui.work.link import Link
 
@@ -137,14 +138,14 @@ class ModelsDesk:
             rows += [ModelRow(found.name, found.n_bytes, found.source) for found in store.entries()]
             problems = store.problems()
         except LlavaError as error:
-            problems = [str(error)]
+            problems = [told(error)]
         current = self.app.preferences.model
         if is_server(current):
             text = QCoreApplication.translate("Dialogs", "A server: pictures are sent to {0}.")
             rows.append(ModelRow(current, 0, text.format(host(current))))
         self.dialog.show_models(rows, current)
         if problems:
-            self.dialog.show_problem("\n".join(problems))
+            self.dialog.show_problem("\n".join(map(said, problems)))
 
     def foresee(self) -> None:
         """Measures in a process what the real model will take and do here; once."""
@@ -155,7 +156,7 @@ class ModelsDesk:
             if isinstance(message, m.Foreseen):
                 self.dialog.show_foresight(message)
             elif isinstance(message, m.Failed):
-                self.dialog.real_facts.setText(message.message)
+                self.dialog.real_facts.setText(said(message.message))
 
         def finish() -> None:
             self.looking.pop("", None)
@@ -180,7 +181,7 @@ class ModelsDesk:
         try:
             Store().remove(name)
         except LlavaError as error:
-            self.dialog.show_problem(str(error))
+            self.dialog.show_problem(told(error))
         self.show_models()
 
     def look(self, name: str) -> None:
@@ -244,9 +245,9 @@ class ModelsDesk:
             self.dialog.show_progress(message)
         elif isinstance(message, m.Done):
             text = QCoreApplication.translate("Dialogs", "{0} is ready.").format(message.name)
-            self._say("\n".join([text, *message.notes]), bad=False)
+            self._say("\n".join([text, *map(said, message.notes)]), bad=False)
         elif isinstance(message, m.Failed):
-            self._say(f"{message.message}\n{message.hint}".strip(), bad=not message.stopped)
+            self._say(said(message.sentence), bad=not message.stopped)
 
     def _say(self, text: str, *, bad: bool) -> None:
         """What came of the work; shown when its process is gone and another may begin."""
@@ -305,7 +306,7 @@ class BatchDesk:
         try:
             self.run.start(source, question, out, self.app.conversations.composer.settings())
         except LlavaError as error:
-            self.dialog.show_problem(str(error))
+            self.dialog.show_problem(told(error))
 
     def _toggle_pause(self) -> None:
         self.dialog.show_problem("")

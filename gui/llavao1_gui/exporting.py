@@ -9,10 +9,12 @@ from PySide6.QtCore import QCoreApplication, QObject
 from PySide6.QtWidgets import QFileDialog
 
 from llavao1_edge.errors import LlavaError
+from llavao1_edge.phrases import Phrase
 from llavao1_gui.conversations import Conversations
 from llavao1_gui.state.export import file_name, write
 from llavao1_gui.state.formulas import extract
 from llavao1_gui.state.history import History
+from llavao1_gui.widgets.texts import said, told
 from llavao1_gui.widgets.window import MainWindow
 from llavao1_gui.work.background import Background
 from llavao1_gui.work.formulas import Drawer
@@ -72,12 +74,23 @@ class Exporter(QObject):
         def work() -> list[Path] | LlavaError:
             try:
                 return write(
-                    path, conversation, exchanges, picture=picture, rendered=self._rendered
+                    path,
+                    conversation,
+                    exchanges,
+                    picture=picture,
+                    rendered=self._rendered,
+                    said=said,
                 )
             except LlavaError as error:
                 return error
             except Exception as error:  # a parser of foreign text raises anything
-                return LlavaError(f"cannot write {path.name}: {type(error).__name__} {error}")
+                return LlavaError(
+                    Phrase(
+                        "cannot write {path}: {reason}",
+                        path=path.name,
+                        reason=f"{type(error).__name__} {error}",
+                    )
+                )
 
         self.background.start(path, work)
 
@@ -100,7 +113,7 @@ class Exporter(QObject):
 
     def _tell(self, _: Path, written: list[Path] | LlavaError) -> None:
         if isinstance(written, LlavaError):
-            self.app.tell(str(written), bad=True)
+            self.app.tell(told(written), bad=True)
             return
         names = ", ".join(found.name for found in written)
         text = QCoreApplication.translate("Dialogs", "Written: {0}").format(names)

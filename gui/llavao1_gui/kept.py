@@ -12,7 +12,7 @@ from llavao1_gui.conversations import Conversations
 from llavao1_gui.pictures import Pictures
 from llavao1_gui.state.history import History
 from llavao1_gui.widgets.kept_dialog import KeptDialog
-from llavao1_gui.widgets.texts import size_text
+from llavao1_gui.widgets.texts import size_text, told
 from llavao1_gui.widgets.window import MainWindow
 
 
@@ -77,7 +77,7 @@ class Kept:
         try:
             what()
         except LlavaError as error:
-            self.app.tell(str(error), bad=True)
+            self.app.tell(told(error), bad=True)
         self._refresh()
 
     def _refresh(self) -> None:
@@ -88,5 +88,5 @@ class Kept:
             anything = bool(deleted or history.conversations())
             self.dialog.show_kept(size_text(history.n_bytes()), deleted, anything=anything)
         except LlavaError as error:
-            self.app.tell(str(error), bad=True)
+            self.app.tell(told(error), bad=True)
         self.app.refresh_history()

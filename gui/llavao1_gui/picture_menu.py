@@ -13,6 +13,7 @@ from llavao1_edge.errors import LlavaError
 from llavao1_edge.files import write_whole
 from llavao1_gui.pictures import Pictures
 from llavao1_gui.state.export import browser_ending, for_browsers
+from llavao1_gui.widgets.texts import told
 from llavao1_gui.widgets.window import MainWindow
 from llavao1_gui.work.background import Background
 from llavao1_gui.work.pictures import SHOWN
@@ -72,7 +73,7 @@ class PictureMenu(QObject):
             with path.open("rb") as file:
                 ending = browser_ending(file.read(16))
         except (OSError, LlavaError) as error:
-            self.app.tell(str(error), bad=True)
+            self.app.tell(told(error) if isinstance(error, LlavaError) else str(error), bad=True)
             return
         start = f"{Path(found.name).stem}.{ending}"
         chosen, _ = QFileDialog.getSaveFileName(

@@ -14,6 +14,7 @@ from llavao1_gui.state.sight import sight
 from llavao1_gui.widgets.given import png_bytes
 from llavao1_gui.widgets.picture_view import Part, cut_out
 from llavao1_gui.widgets.region import RegionChooser
+from llavao1_gui.widgets.texts import said
 from llavao1_gui.widgets.window import MainWindow
 from llavao1_gui.work.pictures import THUMBNAIL, LoadedPicture, PictureLoader
 
@@ -141,7 +142,7 @@ class Pictures(QObject):
         if request == self._request and self._reopening is not None:
             self._new_request(shown=True)
             self._show_none()
-        self.failed.emit(name, error.message, error.hint)
+        self.failed.emit(name, said(error.message), said(error.hint))
 
     def _reopened(self, at: int) -> None:
         self._new_request(shown=True)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from llavao1_gui.state.history import Conversation, Exchange, History, HistoryError
+from llavao1_gui.widgets.texts import said
 
 RETRY_MS = 5000
 SOON_MS = 100  # another window's write is over in a moment: nothing is said of it for a second
@@ -65,7 +66,7 @@ class Saver(QObject):
         patient = failure.locked and now - self._failing_since < PATIENCE_S
         if not patient and not self._told_failure:
             self._told_failure = True
-            self.problem.emit(failure.message, failure.hint)
+            self.problem.emit(said(failure.message), said(failure.hint))
         self._retry.start(SOON_MS if patient else RETRY_MS)
 
     def waiting(self, conversation: int) -> list[Exchange]:

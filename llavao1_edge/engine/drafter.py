@@ -22,14 +22,14 @@ from llavao1_edge.errors import Cancelled, ContextFullError
 from llavao1_edge.llama.context import Row
 from llavao1_edge.llama.guide import FormGrammar
 from llavao1_edge.llama.sampler import BatchSampler, Grammar, Rules, Sampler, Sampling
-from llavao1_edge.phrases import Phrase, translatable
+from llavao1_edge.phrases import Phrase
 from llavao1_edge.scoring import JudgeRunner, Part
 from llavao1_edge.search import Branch, Budget, Candidate, CandidateFinished, Ending, Token, Unit
 from llavao1_edge.stages import CONCLUSION, TAGS, Stage, called, stage_grammar
 from llavao1_edge.stages.stage import GAP
 
-IN_GROUPS = translatable("{name}: {n} branches went on in {groups} groups")
-IN_WAVES = translatable(
+IN_GROUPS = Phrase("{name}: {n} branches went on in {groups} groups")
+IN_WAVES = Phrase(
     "{name}: candidates were written in {waves} waves of at most {n}, the context holds {n_ctx} "
     "tokens"
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from llavao1_edge.phrases import Phrase, translatable
+from llavao1_edge.phrases import Phrase
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ TAGS = tuple(tag for stage in STAGES for tag in (stage.opening, stage.closing))
 
 def called(stage: Stage | None) -> Phrase:
     """The stage's name in a sentence; None: an answer in one pass."""
-    return Phrase(stage.name if stage else translatable("answer"))
+    return Phrase(stage.name) if stage else Phrase("answer")
 
 
 GAP = "\n\n"

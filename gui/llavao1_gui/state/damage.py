@@ -5,16 +5,16 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-from llavao1_edge.phrases import translatable
+from llavao1_edge.phrases import Phrase
 
-LOCKED = translatable("another window is writing to it")
-KEPT = translatable("Nothing is lost: it is tried again with the next change.")
-DISK = translatable("Free some space, or check the permissions of the data folder.")
-OTHERWISE = translatable("Check the disk; it is tried again with the next change.")
-_FORBIDDEN = translatable("Check the permissions of the data folder.")
-_DAMAGED = translatable("Start the program again: the damaged file is then set aside.")
+LOCKED = Phrase("another window is writing to it")
+KEPT = Phrase("Nothing is lost: it is tried again with the next change.")
+DISK = Phrase("Free some space, or check the permissions of the data folder.")
+OTHERWISE = Phrase("Check the disk; it is tried again with the next change.")
+_FORBIDDEN = Phrase("Check the permissions of the data folder.")
+_DAMAGED = Phrase("Start the program again: the damaged file is then set aside.")
 HINTS = {
-    sqlite3.SQLITE_FULL: translatable("Free some space; it is tried again with the next change."),
+    sqlite3.SQLITE_FULL: Phrase("Free some space; it is tried again with the next change."),
     sqlite3.SQLITE_READONLY: _FORBIDDEN,
     sqlite3.SQLITE_CANTOPEN: _FORBIDDEN,
     sqlite3.SQLITE_CORRUPT: _DAMAGED,

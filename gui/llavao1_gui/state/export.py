@@ -18,6 +18,8 @@ from llavao1_edge.stages import STAGES
 from llavao1_gui.state.history import Conversation, Exchange
 
 FORMAT = 1
+PART = Phrase("Part of the picture: {box}")
+Say = Callable[[str], str]
 STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:46em;margin:2em auto;padding:0 1em;"
     "color-scheme:light dark}img{max-width:100%;border-radius:8px}h2{margin-top:2em}"
@@ -67,7 +69,7 @@ def as_json(conversation: Conversation, exchanges: Sequence[Exchange]) -> str:
 
 
 def as_markdown(
-    conversation: Conversation, exchanges: Sequence[Exchange], *, picture: str | None
+    conversation: Conversation, exchanges: Sequence[Exchange], *, picture: str | None, said: Say
 ) -> str:
     """picture: the file's name beside the text. What was said is formatted, but fetches nothing and
     holds no HTML."""
@@ -76,14 +78,14 @@ def as_markdown(
         alt = _harmless(_line(conversation.picture_name).replace("]", ""))
         parts.append(f"![{alt}](<{picture}>)")
     if conversation.crop is not None:
-        parts.append(f"Part of the picture: {_box(conversation.crop)}")
+        parts.append(said(Phrase(PART, box=_box(conversation.crop))))
     for exchange in exchanges:
         parts.append(f"## {_harmless(_line(exchange.question))}")
         if _crop_of(exchange):
-            parts.append(f"Part of the picture: {_crop_of(exchange)}")
-        parts.append(_harmless(exchange.conclusion or f"*{exchange.error or exchange.status}*"))
+            parts.append(said(Phrase(PART, box=_crop_of(exchange))))
+        parts.append(_harmless(exchange.conclusion or f"*{_outcome(exchange, said)}*"))
         for name, text in _others(exchange):
-            parts.append(f"**{name.capitalize()}**\n\n{_harmless(text)}")
+            parts.append(f"**{said(name).capitalize()}**\n\n{_harmless(text)}")
     return "\n\n".join(parts) + "\n"
 
 
@@ -93,6 +95,7 @@ def as_html(
     *,
     picture: tuple[str, bytes] | None,
     rendered: Callable[[str], str],
+    said: Say,
 ) -> str:
     """One file. picture: from `for_browsers`. rendered: Markdown → safe HTML."""
     title = html.escape(conversation.title)
@@ -106,16 +109,16 @@ def as_html(
         alt = html.escape(conversation.picture_name)
         parts.append(f'<p><img alt="{alt}" src="data:image/{kind};base64,{data}"></p>')
     if conversation.crop is not None:
-        parts.append(f'<p class="note">Part of the picture: {_box(conversation.crop)}</p>')
+        parts.append(_note(said, _box(conversation.crop)))
     for exchange in exchanges:
-        said = rendered(exchange.conclusion or f"*{exchange.error or exchange.status}*")
+        text = rendered(exchange.conclusion or f"*{_outcome(exchange, said)}*")
         parts.append(f"<h2>{html.escape(exchange.question)}</h2>")
         if _crop_of(exchange):
-            parts.append(f'<p class="note">Part of the picture: {_crop_of(exchange)}</p>')
-        parts.append(f'<div class="conclusion">{said}</div>')
+            parts.append(_note(said, _crop_of(exchange)))
+        parts.append(f'<div class="conclusion">{text}</div>')
         for name, text in _others(exchange):
             parts.append(
-                f"<details><summary>{name.capitalize()}</summary>{rendered(text)}</details>"
+                f"<details><summary>{said(name).capitalize()}</summary>{rendered(text)}</details>"
             )
     return "\n".join([*parts, "</body></html>\n"])
 
@@ -127,8 +130,10 @@ def write(
     *,
     picture: Path | None,
     rendered: Callable[[str], str],
+    said: Say = str,
 ) -> list[Path]:
-    """By the ending: .md, .json or .html. The files that were written. Raises LlavaError."""
+    """By the ending: .md, .json or .html. The files that were written. said: puts headings and
+    notes into the reader's language. Raises LlavaError."""
     written: dict[Path, bytes] = {}
     try:
         shown = None
@@ -137,7 +142,7 @@ def write(
         if path.suffix == ".json":
             written[path] = _encoded(as_json(conversation, exchanges))
         elif path.suffix in (".html", ".htm"):
-            page = as_html(conversation, exchanges, picture=shown, rendered=rendered)
+            page = as_html(conversation, exchanges, picture=shown, rendered=rendered, said=said)
             written[path] = _encoded(page)
         elif path.suffix in (".md", ".markdown"):
             beside = None
@@ -145,7 +150,7 @@ def write(
                 beside = _free(path.with_name(f"{path.stem}.{shown[0]}"), shown[1])
                 written[beside] = shown[1]
             name = beside.name if beside else None
-            written[path] = _encoded(as_markdown(conversation, exchanges, picture=name))
+            written[path] = _encoded(as_markdown(conversation, exchanges, picture=name, said=said))
         else:
             raise LlavaError(
                 Phrase("{name} has an unknown ending", name=path.name),
@@ -159,6 +164,14 @@ def write(
             hint="Choose another place.",
         ) from error
     return list(written)
+
+
+def _note(said: Say, box: str) -> str:
+    return f'<p class="note">{said(Phrase(PART, box=box))}</p>'
+
+
+def _outcome(exchange: Exchange, said: Say) -> str:
+    return said(exchange.error or exchange.status)
 
 
 def _encoded(text: str) -> bytes:

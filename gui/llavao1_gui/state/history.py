@@ -18,7 +18,7 @@ from typing import Any
 
 from llavao1_edge.errors import LlavaError
 from llavao1_edge.lifetime import Closing
-from llavao1_edge.phrases import Phrase, translatable
+from llavao1_edge.phrases import Phrase, packed
 from llavao1_gui.state.damage import Damaged, check_schema, explained, is_damage, is_locked
 from llavao1_gui.state.shelf import Shelf
 from llavao1_gui.state.stored_rows import UNREADABLE, Cells
@@ -27,10 +27,10 @@ from llavao1_gui.state.tables import MIGRATIONS
 OPEN_S = 3.0  # how long the start waits for another window's writing
 BUSY_S = 0.02  # how long a call does: the window stands still meanwhile
 CHECKED_BYTES = 64 << 20  # a larger file is checked whole only when it was found damaged
-CANNOT_OPEN = translatable("the history cannot be opened: {reason}")
-CANNOT_READ = translatable("the history cannot be read: {reason}")
-CANNOT_WRITE = translatable("the history cannot be written: {reason}")
-CANNOT_STORE = translatable("a picture cannot be stored in the history: {reason}")
+CANNOT_OPEN = Phrase("the history cannot be opened: {reason}")
+CANNOT_READ = Phrase("the history cannot be read: {reason}")
+CANNOT_WRITE = Phrase("the history cannot be written: {reason}")
+CANNOT_STORE = Phrase("a picture cannot be stored in the history: {reason}")
 STATUSES = ("asked", "answered", "stopped", "failed")
 TYPICAL, FEW = 9, 2  # answers that an expected time comes from, and how many are too few
 UNDO_S = 30 * 24 * 3600  # what was deleted can come back for a month
@@ -247,9 +247,9 @@ class History(Closing):
             exchange.status,
             exchange.conclusion,
             json.dumps(exchange.stages),
-            None if exchange.trace is None else json.dumps(exchange.trace),
-            json.dumps(exchange.notes),
-            exchange.error,
+            None if exchange.trace is None else json.dumps(packed(exchange.trace)),
+            json.dumps(packed(exchange.notes)),
+            _stored(exchange.error),
             exchange.seconds,
         )
 
@@ -385,7 +385,7 @@ def _exchange(row: sqlite3.Row) -> Exchange:
         cells.texts_by_name("stages"),
         cells.trace("trace"),
         cells.texts("notes"),
-        cells.text("error"),
+        cells.sentence("error"),
         cells.optional_number("seconds"),
         cells.number("asked"),
     )
@@ -395,6 +395,10 @@ def _exchange(row: sqlite3.Row) -> Exchange:
     if cells.damaged:
         found.notes = (*found.notes, UNREADABLE)
     return found
+
+
+def _stored(sentence: str) -> str:
+    return json.dumps(packed(sentence)) if isinstance(sentence, Phrase) else sentence
 
 
 def _storable(value: Any) -> Any:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, get_args
 
 from llavao1_edge.errors import LlavaError
-from llavao1_edge.phrases import Phrase
+from llavao1_edge.phrases import Phrase, packed, unpacked
 
 
 # --- to the engine's process ----------------------------------------------------------------------
@@ -164,6 +164,12 @@ class Failed:
     hint: str = ""
     stopped: bool = False
 
+    @property
+    def sentence(self) -> str:
+        """Both, in two lines."""
+        message, hint = Phrase.of(self.message), Phrase.of(self.hint)
+        return Phrase("{message}\n{hint}", message=message, hint=hint) if hint else message
+
 
 # --- of model work (fetching, converting) ---------------------------------------------------------
 @dataclass(frozen=True)
@@ -216,17 +222,17 @@ KINDS: dict[str, Any] = {kind.__name__: kind for kind in get_args(Message)}
 
 def encode(message: Message) -> bytes:
     """One line."""
-    return json.dumps({"type": type(message).__name__} | asdict(message)).encode() + b"\n"
+    return json.dumps({"type": type(message).__name__} | packed(asdict(message))).encode() + b"\n"
 
 
 def decode(line: bytes) -> Message:
     """Raises LlavaError for a line that is no message."""
     try:
-        values = json.loads(line)
+        values = unpacked(json.loads(line))
         kind = KINDS[values.pop("type")]
         known = {entry.name for entry in fields(kind)}
         message: Message = kind(**{name: _frozen(v) for name, v in values.items() if name in known})
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise LlavaError(
             Phrase(
                 "a message of the engine cannot be read ({name}): {line}",

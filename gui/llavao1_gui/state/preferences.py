@@ -26,6 +26,8 @@ from llavao1_edge.settings import (
 )
 
 EXPERT = "expert"
+REPLACED = Phrase("{name} is {value} in {file}; the default is used")
+NO_GROUP = Phrase("{group} in {file} is not a group of settings; it is left out")
 """Instead of a preset's name: the settings' own strategy and options."""
 GROUPS: dict[str, Any] = {
     "search": SearchSettings,
@@ -99,7 +101,7 @@ def read(path: Path) -> tuple[Preferences, list[str]]:
             if _fits(entry.name, value):
                 known[entry.name] = value
             else:
-                problems.append(f"{entry.name} is {value!r} in {path.name}; the default is used")
+                problems.append(_replaced(entry.name, value, path.name))
     known["groups"] = _groups(stored.get("groups"), path.name, problems)
     return Preferences(**known), problems
 
@@ -114,11 +116,15 @@ def _fits(name: str, value: Any) -> bool:
     return isinstance(value, bool if name == "remember" else str)
 
 
+def _replaced(name: str, value: Any, file: str) -> Phrase:
+    return Phrase(REPLACED, name=name, value=repr(value), file=file)
+
+
 def _groups(stored: Any, file: str, problems: list[str]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for group, values in stored.items() if isinstance(stored, dict) else ():
         if group not in GROUPS or not isinstance(values, dict):
-            problems.append(f"{group} in {file} is not a group of settings; it is left out")
+            problems.append(Phrase(NO_GROUP, group=group, file=file))
             continue
         names = [name for name, _ in ranges(GROUPS[group])]
         for name, value in values.items():
@@ -127,9 +133,8 @@ def _groups(stored: Any, file: str, problems: list[str]) -> dict[str, dict[str, 
                     raise UsageError(Phrase("{name} is {value}", name=name, value=repr(value)))
                 GROUPS[group](**{name: value})
                 found.setdefault(group, {})[name] = value
-            except (UsageError, TypeError) as error:
-                reason = error.message if isinstance(error, UsageError) else f"{name} is {value!r}"
-                problems.append(f"{reason} in {file}; the default is used")
+            except (UsageError, TypeError):
+                problems.append(_replaced(name, value, file))
     return found
 
 

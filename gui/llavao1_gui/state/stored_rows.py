@@ -9,9 +9,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
-UNREADABLE = "a part of this answer could not be read from the history"
+from llavao1_edge.phrases import Phrase, unpacked
+
+# What `unpacked` raises where a pattern and its values do not fit.
+_UNFIT = (KeyError, ValueError, TypeError, IndexError, AttributeError)
+UNREADABLE = Phrase("a part of this answer could not be read from the history")
 
 
 class Cells:
@@ -27,6 +32,15 @@ class Cells:
             return value
         self.damaged.append(name)
         return ""
+
+    def sentence(self, name: str) -> str:
+        """A text, or what `packed` made of a phrase."""
+        value = self.text(name)
+        if value.startswith('{"pattern"'):
+            with suppress(*_UNFIT):
+                found = unpacked(json.loads(value))
+                return found if isinstance(found, Phrase) else value
+        return value
 
     def number(self, name: str) -> float:
         value = self._row[name]
@@ -66,6 +80,10 @@ class Cells:
 
     def texts(self, name: str) -> tuple[str, ...]:
         value = self._json(name)
+        try:
+            value = unpacked(value)
+        except _UNFIT:
+            value = 0
         if isinstance(value, list) and all(isinstance(each, str) for each in value):
             return tuple(value)
         if value is not None:
@@ -91,8 +109,8 @@ class Cells:
 
         if self._row[name] is None:
             return None
-        value = self.mapping(name)
         try:
+            value: dict[str, Any] = unpacked(self.mapping(name))
             columns(value)
         except Exception:  # whatever a changed byte makes of a tree
             self.damaged.append(name)

@@ -13,6 +13,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 from llavao1_gui.translate import FOLDER
+from llavao1_gui.translate.sentences import as_source
 
 SOURCES = FOLDER.parent
 TOOLS = Path(sys.executable).parent
@@ -23,8 +24,11 @@ def update(catalogue: Path) -> None:
     """Takes the texts of the sources in; what is gone from them is dropped."""
     files = [str(path) for path in sorted(SOURCES.rglob("*.py"))]
     command = [str(TOOLS / "pyside6-lupdate"), "-no-obsolete", "-locations", "none", "-silent"]
-    whole = [*command, *files, "-ts", str(catalogue)]
-    done = subprocess.run(whole, check=True, capture_output=True, text=True)
+    with tempfile.TemporaryDirectory() as folder:
+        others = Path(folder) / "sentences.py"
+        others.write_text(as_source(), encoding="utf-8")
+        whole = [*command, *files, str(others), "-ts", str(catalogue)]
+        done = subprocess.run(whole, check=True, capture_output=True, text=True)
     if "won't be updated" in done.stdout + done.stderr:  # it says so and succeeds
         raise RuntimeError(f"{catalogue.name}: {done.stdout}{done.stderr}")
 

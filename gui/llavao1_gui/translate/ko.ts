@@ -1796,4 +1796,2691 @@
         <translation>{0}시간</translation>
     </message>
 </context>
+<context>
+    <name>engine</name>
+    <message>
+        <source>summary</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>caption</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>reasoning</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>conclusion</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>text weights</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>weights that read pictures</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>keys and values of the context</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>recurrent states</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>a picture that was read</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>reading a picture, or decoding</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>candidates side by side</source>
+        <translation type="unfinished">나란히 만드는 후보 수</translation>
+    </message>
+    <message>
+        <source>libraries</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>closed</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>sentence</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>length</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>context</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>budget</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>cancelled</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>asked</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>answered</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>stopped</source>
+        <translation type="unfinished">멈춤</translation>
+    </message>
+    <message>
+        <source>failed</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Check the path and the permissions.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>The file is damaged or incomplete: fetch or convert it again.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>cannot read model file {path}: {reason}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name}: metadata {key} is {metadata}, expected {wanted}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name}: {problem} (at byte {offset})</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name}: not a GGUF file (starts with {data})</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name}: only {n_bytes} bytes, not a GGUF file</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Give the text file with --model and the mmproj file with --mmproj.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>A newer llama-cpp-python may know it. docs/models.md lists what this one runs.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} is not an mmproj file: it names no projector</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} has the unknown projector {projector}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>A text model alone cannot see: give the mmproj file of this model with --mmproj.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Give the mmproj file that reads pictures.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Use the mmproj file that was published with this text file.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Fetch the file again.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Files that are split into parts must be merged first: llama-gguf-split --merge.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>The file is damaged: fetch it again.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} is not an mmproj file (architecture {metadata})</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} has no encoder for pictures:{heard}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} belongs to {family}, but {model} is a text model of the architecture {architecture}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} has no vocabulary ({tokens})</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} has no tensor &apos;token_embd.weight&apos;</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} was made for a text model of another width than {text} ({width})</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name}: {key} is neither a number nor a list of {n}, up to {most_width}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name}: {key} is {value}, it must be from 0 to {most_width}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name}: {prefix}.{key} is {value}, it must be from 1 to {most}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Use the two files that one `llavao1-edge convert` wrote.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Rescue it with: llavao1-edge convert FILE (see docs/converting.md).</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Use the text file that `llavao1-edge convert` wrote.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Use the mmproj-*.gguf that `llavao1-edge convert` wrote beside the text file.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Convert the checkpoint with: llavao1-edge convert FOLDER.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Convert the checkpoint again, or install the matching llavao1-edge.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} is an mmproj file, expected the text model</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} and {other} were not made from the same checkpoint ({id} and {other_id})</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} has {n_layers} layers, {other} was made for {wanted}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} is a Llama-3.2-Vision file made for old Ollama versions</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} holds architecture {metadata}, expected {text_architecture}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} is not an mmproj file for this model (projector {kind})</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} was not written by llavao1-edge (no {version})</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} has contract version {version}, this program reads {contract_version}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>there is no device {name}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>This machine has: {known}.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>no plug-in {name} was added here</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>LLAVAO1_PLUGINS takes another folder.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>There is: {known}.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>cannot write {target}: {reason}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Use the same version of llama-cpp-python on both computers.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>there is no device to serve</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>`llavao1-edge devices` lists them.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the RPC server on {endpoint} ended</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>It serves one program at a time: is another one using it?</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Start it there with `llavao1-edge devices serve`.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the RPC server {where} speaks version {major}.{minor}.{patch}, not {protocol}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the RPC server {where} does not answer</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the RPC server {where} cannot be reached: {reason}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>ggml refuses the RPC server {endpoint}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Choose another port.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>cannot listen on {endpoint}: {reason}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} ended early ({ending})</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>stopped before the answer began</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the {told} is used up; the best branch was finished</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Ask for fewer candidates, or close conversations.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>all {n_sequences} sequences are in use</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>no tokens</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Give the ids of the model&apos;s own tokenizer.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Put it where the picture stands, or give no picture.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>a picture was given, but the tokens hold no image token ({token})</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>token ids {bad} are outside 0..{n_vocab}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name}: {n} branches went on in {groups} groups</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name}: candidates were written in {waves} waves of at most {n}, the context holds {n_ctx} tokens</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Ask about each of them, or join them into one picture.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>both a model and a text file were given</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Give one of them.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Check the path.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Give one with --mmproj FILE. A text model alone cannot see.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the model does not run here</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Open its files: Engine.open.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the model is closed</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Open it again with Engine.open.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{n} pictures were given, and this model was trained on one for each question</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the demo model brings its own mmproj file</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Leave --mmproj out.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>cannot read model file {path}: no such file</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>no single mmproj file for {path} (found: {there})</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>parallel is {parallel}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>It must be between 1 and {most_parallel}.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the answer does not follow {name}, at {place}: {message}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Give one of --choices, --answer, --json-schema, --grammar.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>It must be a JSON schema.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the answer was cut off before it had the form of {name}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Choose another strategy, or leave the form of the conclusion out.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{n_given} answer formats were given</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} holds {kind}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Use a simpler schema.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name}: $schema is not text</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the answer is not JSON ({error})</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the answer cannot be checked against {name}: {error}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the strategy {name} leaves the form of the answer to the model</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>That is not a grammar.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name}, line {lineno}, column {colno}: {msg}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} is nested too deeply</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} has an infinite number</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name}, at {place}: {message}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{path} is not a file</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{path} is larger than 1 MB</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>cannot read {path}: {reason}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name}: {key} is {least}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>no room for the judge</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>mllama: {n_layers} self-attention and {cross_layers} cross-attention layers, vision of {local_layers} + {global_layers} layers</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>this model needs {needed:.2f} GB of memory, {usable:.2f} GB can be used ({short:.2f} GB short)</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>text {text}, vision {vision}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>text {text}, mmproj {mmproj}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{family}: {name} of {n_layers} layers, vision of {vision} layers; llama.cpp runs it itself</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>together {needed} of {free} free</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>context {n_ctx} tokens, {width} candidates side by side</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{n} of {width} candidates side by side; the rest wait their turn</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>a context of {n_ctx} tokens instead of {context}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{weights:.2f} billion</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{weights:.1f} million</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>mapped besides, needed only while loading: {mapped:.2f} GB</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>on the GPU: {n_layers} layers, {gpu:.2f} GB; pictures are read there</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>on the GPU: {n_layers} layers, {gpu:.2f} GB; pictures are not read there</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Convert with --quant {name} ({saved:.1f} GB less), or close other programs; --memory-check off tries it all the same.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>given up: {what}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{layers} of {n_layers} layers are on the GPU</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>more than {n_sequences} candidates and conversations at once</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>a conversation has one picture with this model, and this one has it already</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Start a new session for another picture.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>a picture must come before the first question</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Start a new session with the picture.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the conversation is closed</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Start a new session.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>a conversation has {most} pictures with this model at most</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Ask in a new conversation, or start with a larger --context.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the conversation needs {n_tokens} tokens, the context holds {n_ctx}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>another answer is still being written</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Finish or close its stream first.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the computation was interrupted</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Ask again.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Convert the checkpoint again with this version.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Leave it out.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the chat format of {name} is not known</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name}: {n_logits} logits, image token {image_token}, {n_vocab} tokens</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>chat_format is {chat_format}, but this model has a format of its own</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Name it with --chat-format: one of {formats}.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>chat_format is {name}, but {vocabulary} has no token {missing}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Choose another of {formats}.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Wait for its end, or choose another folder with --out.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>another run is writing into {parent}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>this llama.cpp build has no CPU device</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Reinstall llama-cpp-python.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Close other programs, use a smaller quantisation or fewer GPU layers.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Try --gpu-layers 0 to compute on the CPU.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Usually too little memory: try fewer GPU layers or a smaller context.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>tensor {name} cannot be placed in its buffer ({status})</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>not enough memory for {purpose}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>device {name} ({description}) cannot be started</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Read pictures on the CPU: --mmproj-device cpu.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>ggml failed to compute a graph on {name} (status {status})</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>device {name} has no number of threads</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} ({description}) cannot compute {ggml_op_desc} of {shape}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>not enough memory to compute a graph</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Close other programs, or compute the picture on the CPU (--gpu-layers 0).</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>a graph was run that its scratch memory no longer holds</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Install llama-cpp-python&gt;=0.3.36,&lt;0.4, the range this version was tested with.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>this llama.cpp has no function {name}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Reinstall it with: pip install --force-reinstall &apos;llama-cpp-python&gt;=0.3.36,&lt;0.4&apos;</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>this ggml lays out its tensors in a way we do not know: {seen}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>llama-cpp-python cannot be loaded: {error}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>A backend built elsewhere may not fit this ggml and end the process: build it with `make plugin-vulkan` or `make plugin-rpc`.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{path} is not a plug-in made for llavao1-edge</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{path} was built for {stamp}; here is {here}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>ggml refuses the plug-in {path}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>this ggml has no {registry} backend</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>there is no plug-in file {path}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Build it again.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Build it again: `make plugin-{plugin}`.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the plug-in {plugin} cannot be loaded: {error}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Add the plug-in: `llavao1-edge devices add {registry}`.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{path} is empty</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>this ggml describes type {number} as {name} in blocks of {block}, expected {wanted}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>ggml wrote {written} bytes of {name}, expected {nbytes}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>ggml could not create a tensor (out of memory for its description)</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{nbytes} bytes do not fit tensor {name} of {n_bytes}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>tensor {name} has no F32 values on the CPU</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>ggml could not get {n_bytes} bytes for tensor descriptions</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Nothing is downloaded: save it first.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Copy the picture here first.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{text} is an address on the web</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Give a path.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{text} is on the computer {netloc}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{text} is not an address: {error}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Save the picture smaller.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>It must be (height, width, 3) of uint8.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Open it with mode &quot;rb&quot;.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} has {n:.0f} MB, at most {max_file_bytes:.0f} are read</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Choose another picture.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Cut out the part that matters.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} has more than {max_pixels} million pixels</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} is an array {shape} of {dtype}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} was opened as text</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Give a picture file.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Close other programs, or save it smaller.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Open and save it in another program.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} has no pixels</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} is {width} × {height} pixels; a side has at most {max_side}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{path} is a folder</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{path} is not a regular file</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>cannot read picture {path}: {reason}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} is not a picture this program can read</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>not enough memory to open {name}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} is damaged: {error}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>It reads {listed}.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Usually too little memory: try a smaller --context or fewer --gpu-layers.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the last batch has no logits</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>llama.cpp cannot create a context of {n_ctx} tokens</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the conversation does not fit the context of {n_ctx} tokens</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>llama.cpp could not decode {n_rows} tokens (status {status})</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>row {row} of the last batch has no logits</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Use a simpler grammar or schema.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} is too large: {n_text} characters, {count} rules</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} cannot be followed: {problem}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>At most {max_grammar} characters and {max_rules} rules can be followed.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} cannot be followed: {first}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the form of the answer cannot be followed further: {first}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>LLAVAO1_LOG=debug says why; usually too little memory: try --gpu-layers 0.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Convert the checkpoint again with its own tokenizer.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>llama.cpp cannot load {path}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>llama.cpp could not tokenise {n_data} bytes</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the model&apos;s vocabulary has no special token {text}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>loading was stopped</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the grammar leaves no token to continue with</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>An answer may not contain a stage tag; check the grammar.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the grammar cannot be parsed</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the model computed no usable logits</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>The file may be damaged, or a weight type overflows: convert to F32 or Q8_0.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>It begins: {gbnf}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Give the text file beside it with --model.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{model} is a folder</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{model} is one file of a checkpoint</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{model} is an mmproj file</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>there is no file {model}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Convert it: llavao1-edge convert {path} --out models</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Convert its folder: llavao1-edge convert {parent} --out models</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>If it is a repository: llavao1-edge models pull {model}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>not enough memory for attention scores</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Install llama-cpp-python&gt;=0.3.36,&lt;0.4, the range that was tested.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>llama-cpp-python {version} did not offer the nodes {missed} as expected: the picture would be ignored</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>node l_out-{layer} has an unexpected shape or type</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>there is no memory for all pictures at once</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>The file is incomplete: convert the checkpoint again.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name}: impossible vision sizes {size}, {patch}, {max_tiles}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>The file is damaged: convert the checkpoint again.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name}: {layers} vision layers are not in the file</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name}: cross layers after {cross_after} of {last} text layers</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name}: intermediate layers {intermediate}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name}: head counts do not divide evenly</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} lacks {n_missing} tensors: {missing}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name}: {key} is {value}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name}: tensor {tensor} must not be {kind}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name}: tensor {tensor} has shape {shape}, expected {size}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>LLAVAO1_LOG=debug says why; a newer llama-cpp-python may know this file.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Give the mmproj file that does.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>llama.cpp made something else than a picture of a picture</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>LLAVAO1_LOG=debug says why.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Start with a larger --context, or with fewer --picture-tokens.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{path} reads no pictures</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the model&apos;s vocabulary lacks a token that stands around its pictures</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>llama.cpp could not read the picture (status {status})</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the picture needs {n_tokens} tokens at once, a batch has {n_batch}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the picture does not fit the context of {n} tokens</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>llama.cpp could not decode a picture (status {status})</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>llama.cpp cannot read a picture of {width} × {height} pixels (status {status})</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Start with --batch {n_tokens} or more.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the question is empty</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Ask something about the picture.</source>
+        <translation type="unfinished">그림에 대해 물어보세요.</translation>
+    </message>
+    <message>
+        <source>Check the terminal&apos;s encoding (UTF-8).</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the question is not text: {question}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>chat_format is {name}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Choose one of {formats}.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Write what you want to know.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{server} cannot be held to {form}: the finished conclusion is checked</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>It must be http://HOST:PORT or https://…</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the server&apos;s address holds a password</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Check it.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Use https://, or a tunnel to this machine: ssh -L 8080:localhost:8080 …</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Ask again; its log may say why.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Check the address: http://HOST:PORT/v1.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the server is {text}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the key in {key} has characters that a key cannot have</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>a key would go to {host} readable for everybody on its way</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} ended the reply early</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} sends {shown}, which is no reply of a chat server</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Put the key into the environment: {key}=…</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Check HTTPS_PROXY and ALL_PROXY.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} answers {status}: {said}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} answers {status}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>cannot use the proxy: {error}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} sends an endless reply</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} sends an endless line</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} ended a reply without saying why</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} sends an odd choice: {index}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the server ended a candidate: {reason}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Check the address.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} names no model</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} has {n_names} models: {names}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} has no model {model}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Choose one with {option} NAME.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>It has {names}.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Choose --strategy best-of-n, staged, direct or free.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} cannot go on in an answer</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} sends a reply without a choice</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>It may be of another version.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} sends an odd trace ({kind}: {error})</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>went back to the {name}: second-best reasoning {score:.3f}, not above {threshold:g}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>token budget of {n_tokens}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>time budget of {s:g} s</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the strategy is {name}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>scorer is {scorer}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Choose one of {kinds}.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the strategy {name} has no option {option}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Choose one of {scorers}.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Leave it out, or choose {able}.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>It must be a whole number.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>It must be a number.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>It must be text.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>It must be between {low:g} and {high:g}.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>It must be at most {high:g}.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>It must be at least {low:g}.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>It must be HOST:PORT.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} is {value}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>It must be 0 or at least 0.01.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>It must be HOST:PORT,HOST:PORT,….</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Leave one of the two out.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>rpc is {text}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>temperature is {temperature}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>rpc is {rpc}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{gpu_layers} layers cannot be on a GPU with the device cpu</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} is {text}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Choose one of {choices}.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Give at least two different ones, for example A,B,C,D.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Leave out &lt; and line breaks.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the choices are {map}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the choice {odd} has a character that a choice cannot have</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the answer is {kind}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} has both a grammar and a schema</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} has neither a grammar nor a schema</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>It must be GBNF, the grammar notation of llama.cpp.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Write repetitions as {2,5}, not as groups in groups.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name}, line {line}, column {column}: {problem}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} is missing</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} was not closed</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>odd tag {tag}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} stands twice</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} was closed but not open</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>answer</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Letters, digits, dots, dashes and underlines, beginning with a letter or digit.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>there is no model {name}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} cannot be the name of a model</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Give more of the name.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>not enough space in {blobs}: {size:.2f} GB needed</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>cannot use the model store {root}: {reason}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} could be {names}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name}: {path} has {n_bytes} of {wanted} bytes</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>there is another model named {name} already</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Free some space, or set {environment} to a folder on another disk.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Did you mean {name}?</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{path} is damaged: its sha256 is not its name</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Check it, or set {environment} to another folder.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>`llavao1-edge models remove {name}`, then pull it again.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Give --name, or remove it: llavao1-edge models remove {name}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>stopped while a file was taken into the store</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Remove {name} and pull it again.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>stopped while waiting for another process</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Set HTTPS_PROXY to http://NAME:PASSWORD@HOST:PORT, or ask whoever runs it.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Check the name; for a private repository set HF_TOKEN.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Open any page in a browser: the network may want a login first. Behind a company&apos;s proxy, set HTTPS_PROXY.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>A proxy or a virus scanner may read the connection: put its certificate into the system&apos;s store or into the file that SSL_CERT_FILE names. Check the clock, too.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Check HF_TOKEN: it is letters and digits.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Check HF_ENDPOINT.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the proxy refused the connection ({said})</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>It is wrong, or was revoked: make a new one on the hub&apos;s page and set HF_TOKEN, or unset it and log out.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Access may still be pending, or your token lacks the right to read it.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{host} sent a web page in place of {what}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Check HF_TOKEN.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Check HF_ENDPOINT, HTTPS_PROXY and ALL_PROXY.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the certificate of the server for {what} is not trusted ({text})</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>cannot ask for {what}: a header holds characters that none may have</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>cannot ask for {what}: {text}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Try again then; with a token (HF_TOKEN) the hub&apos;s limit is higher.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>cannot ask for {what}: the token is not plain text</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>cannot ask for {what}: {error}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the server has had too many requests and asks to wait {pause:.0f} s</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>cannot read the certificates in {path}: {error}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Check {trust}.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the download was stopped; what has come is kept</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Check the network and try again; what has come so far is kept.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>cannot fetch {name}: {problem}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the connection to the hub failed ({problem})</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Free some space; what has come so far is kept.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Try again later, or over another connection.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>cannot write {name}: {reason}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Try again later.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} came damaged twice: {problem}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the server sends more than the {n_bytes} bytes of {name}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the answer about {what} is too long</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>For example: Xkev/Llama-3.2V-11B-cot</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Unset it to use the network.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Unset it once to fetch the model.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Check the repository.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{text} is not the name of a repository</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} was not asked: HF_HUB_OFFLINE is set</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{text} is not in the hub&apos;s cache, and HF_HUB_OFFLINE is set</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} has no file {file}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Say which one with --quant.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>docs/models.md lists models that run here; LLaVA-o1 is Xkev/Llama-3.2V-11B-cot.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>A text model alone cannot see. Files in parts (-00001-of-…) are not taken.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} holds neither a pair of GGUF files nor safetensors</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>not enough space in {root}: {needed:.2f} GB needed, {free:.2f} GB free</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} holds GGUF files, but no mmproj file that fits one of them</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Give the adapter&apos;s folder (adapter_config.json, adapter_model.safetensors).</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Give the folder that peft&apos;s save_pretrained wrote.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Save the adapter again with safe_serialization=True.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Download the whole adapter folder again.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Download the adapter again.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the adapter {name} does not fit: {tensor} is for {ours}, the base has {theirs}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Merge it with peft, on the base as it was changed, or save the adapter with path_initial_model_for_weight_conversion.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{folder} is not a folder</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{folder} holds no {config}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{weights} changes nothing</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the adapter {name} changes {tensor}, which the base does not have</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{path}: peft_type is {method}, not LORA</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{path}: init_lora_weights is {start}, which changed the base&apos;s weights too</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{path}: {key} is {value}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>adapter_config.json and adapter_model.safetensors do not belong together.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{folder} holds a pickle file only ({pickle}); loading it can run code</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{folder} holds no {weights}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{path}: {key} is set: {reason}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{path}: {module} has rank {rank}, the config says {told}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name}: {tensor} has no other half</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name}: {module} has halves of shapes {shape} and {other}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name}: {tensor} is neither lora_A nor lora_B</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Give the folder of a downloaded checkpoint (config.json, *.safetensors).</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Convert the original 16-bit checkpoint, not a quantised copy.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Its text would become part of the model: put the file itself there.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{path} holds no JSON object</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name}: damaged header</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name}: tensor {tensor} has type {dtype}, supported are {dtypes}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name}: tensor {tensor} is cut off or damaged</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{folder}: {name} is missing</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{path} is a link out of the folder</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name}: tensor {tensor} stands twice</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{path} is larger than {max_json} MB</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{path} is not valid JSON: {error}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name}: damaged header: {error}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name}: tensor {tensor} is damaged</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name}: damaged header ({n} bytes)</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Free some space, choose another folder with --out, or a smaller quantisation.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>not enough space in {out}: {needed} needed, {free} free</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Convert again when nothing writes to it any more.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Choose another folder with --out.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} was changed while it was converted</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Choose another --out or --name.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>cannot write to {out}: {reason}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{path} exists and is not a file</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Convert the original checkpoint: MLX stores weights in another way.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Get the safetensors version, or save it again with safe_serialization=True.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{folder} holds neither {single} nor {index}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{folder} holds a LoRA adapter{of} ({found}), which is not part of the base&apos;s weights</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Fetch them with `git lfs pull`, or use `llavao1-edge models pull OWNER/NAME`.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Use `llavao1-edge models pull OWNER/NAME`, or download it again.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Do not convert this checkpoint unless you trust where it came from.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{folder} is a checkpoint for MLX</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{folder} holds pickle files only ({pickles}); loading them can run code</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{folder} holds no weights</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Convert the base with it: llavao1-edge convert {base} --adapter {folder}. To convert the base alone, move the adapter&apos;s files away.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Save base and adapter apart and use convert BASE --adapter FOLDER, or merge with peft: model.merge_and_unload(), then save_pretrained.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} is a Git LFS pointer: the weights themselves are not here</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} is a web page, not weights: the download needed a login, or failed</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{folder}: shard name {name} leads out of the folder</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{folder}: shard {name} is missing</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{index} has no weight_map</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{folder} has no {index}, and shard {missing} of {n} is missing</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{folder} holds shards of {n_n} different sets</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Did you mean {inside}?</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the tensor {name} belongs to a LoRA adapter that is not merged</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Only safetensors can be converted; pickle files can run code.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} holds no {missing}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>This checkpoint differs from Llama-3.2-Vision in a way this program cannot compute.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>this checkpoint is the text half only (MllamaForCausalLM): it cannot see</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Convert the full MllamaForConditionalGeneration checkpoint.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Use llama.cpp&apos;s own converter for other architectures.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>config: {name} is {value}, {reason}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>config.json: model_type is {kind}, supported is &apos;mllama&apos; (Llama-3.2-Vision)</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>It says how pictures are normalised; there is no safe guess.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{folder}: preprocessor_config.json is missing</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} holds no importance matrix</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name}: tensor {tensor} is missing or not F32</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>cannot read imatrix {path}: {reason}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>imatrix: {message}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name}: impossible values for {tensor}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} is not an imatrix file (at byte {at}): {error}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Give the text file, and this one with --projector.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Give it with --projector FILE (Ollama: the layer of type image.projector).</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>layout {layout}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>gates of the global vision layers are raw ({reason})</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>gates of the global vision layers are tanh ({reason})</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the file has no gates of global vision layers</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Incomplete.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>none is a whole bfloat16 value</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>This file was made in a way that is not known here.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Say --raw-gates yes.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Only old files of Llama-3.2-Vision can be rescued.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} is a projector file: it sees, but cannot speak</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} is the text half only; its projector file is missing</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>The two files do not belong together.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>It is incomplete.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>as told</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>one is larger than 1</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>they are whole bfloat16 values, which a tanh is not</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Ollama 0.7.0 wrote them so</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{redundant_gate} is {a:g} and v.tile_position_embd.gate is {b:g}: they should add up to 1</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>a gate of {max:g} cannot be a tanh</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} holds architecture {metadata}, expected &apos;mllama&apos;</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the file lacks {needed}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>an importance matrix changes nothing where tensors keep their types</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Give --quant too; only unquantised tensors of an old file can be quantised.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the layers {prefix}* are not complete</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>cross-attention stands in layers {cross}, the metadata says {told}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>impossible sizes {width}, {keys}, {head}, {vocab}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the embedding table has {rows} rows and the head {vocab}: expected 8 more</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>a tile of {size} pixels has {wanted} tokens, the file {tokens}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>intermediate layers {intermediate}, the projector reads {n_states} states</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{heads} vision heads do not divide {width}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the file lacks tensor {args}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>mllama.{key} is {value}, but the tensors say {seen}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>The file is damaged, or was made in a way that is not known here.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the vocabulary lacks {missing}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>unknown vocabulary: split {pre}, {n_tokens} tokens, {rows} rows</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the vocabulary is incomplete: {error}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Set OLLAMA_MODELS to its folder.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Ollama has no model {name} in {where}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>For example: ollama:llama3.2-vision</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Pull the model again.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>It belongs to Ollama&apos;s service: copy it, or run this as a user who may read it.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} is not the name of an Ollama model</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{manifest} lists no layers</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>It belongs to an interrupted download.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{manifest} has no model layer</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>cannot read {filename}: {reason}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>There are: {known}.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{manifest} has a damaged layer</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{path} is missing or incomplete</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Give another --name.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Check the permissions.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Download the whole checkpoint folder again.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the LoRA adapter {relative_to} is not part of this; --adapter merges one</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{base} cannot be the name of a file</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>It is incomplete, or its config.json belongs to another model.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>The config.json belongs to another model.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Make it with llama-imatrix from a text file of this very model.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>cannot read {source}: {reason}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>cannot read {folder}: {reason}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{origin}: a JSON file has an impossible value ({name}: {error})</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the checkpoint {problem} {n_listed} tensors: {shown}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>tensor {name} has shape {found}, expected {shape}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name}: {tensor} with {n_values} columns is not in this model</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} is cut off at byte {offset}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>--projector, --cross-permuted, --raw-gates and --system-block are for old files.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Give the text file, and the other one with --projector.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{path} is one file of a checkpoint</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>there is nothing at {source}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Give a folder with adapter_config.json, or a repository (owner/name).</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{source} is a checkpoint, which leaves nothing open</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{folder} holds {n_old} old files of Llama-3.2-Vision</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Give its folder: convert {parent}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>there is no adapter at {text}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{told} is not for old files</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>unknown quantisation {text}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Choose one of {quantisations}.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>The source is damaged.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>tensor {name} holds values that are not finite</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Convert with BF16, F32 or Q8_0.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>tensor {name}: {error}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>stopped; the same command resumes</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>The Llama-3 chat format needs them: use the model&apos;s own tokenizer.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>tokenizer.json: unknown pre-tokenizer {pre}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>tokenizer.json lacks the special tokens {missing}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>tokenizer.json: model type {kind} is not BPE</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Use the tokenizer that belongs to this checkpoint.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{path} is larger than {max_template} MB</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>tokenizer.json: {key} is not supported</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>tokenizer.json: token {text} has id {identity}, the model has {n_rows} rows</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>tokenizer.json: merge {merge} is not a pair</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{path} is not UTF-8 text</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Convert the source again, with another quantisation.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>The source or the pair is damaged: convert again.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} wrote nothing about {picture}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name}: logits {shape} and {other} cannot be compared, or are not finite</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Wait until it is done, or choose another --out or --name.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>another conversion is writing to {folder}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>a folder or a file of results is missing</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Fill both fields.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>cannot write {path}: {reason}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the window needs PySide6, which is not installed</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>pip install &apos;llavao1-edge[gui]&apos;</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Open the picture again.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the stored picture has changed</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Save the table as CSV in UTF-8.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Ask something about the pictures.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Choose a folder with pictures.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{path} is not text</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Fill picture and question.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Free some space or choose another file, and go on.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{folder} holds no picture</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Choose another file.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Save it as CSV once more.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} has no rows</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>cannot read the folder {folder}: {reason}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Give the file the columns picture and question, both filled.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Split it.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name}, line {number}: {error}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{path} is not a file of results</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name}, line {number}: no picture or no question</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} has more than {max_rows} rows</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{csv_path} is not a table of results</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>another window is writing to it</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Nothing is lost: it is tried again with the next change.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Free some space, or check the permissions of the data folder.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Check the disk; it is tried again with the next change.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Check the permissions of the data folder.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Start the program again: the damaged file is then set aside.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Free some space; it is tried again with the next change.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Part of the picture: {box}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Choose another place.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Choose .md, .json or .html.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} has an unknown ending</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the history cannot be opened: {reason}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the history cannot be read: {reason}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>the history cannot be written: {reason}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>a picture cannot be stored in the history: {reason}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Update the program, or choose another data folder with --data.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{path} was written by a newer version of this program ({version})</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>a message of the engine cannot be read ({name}): {line}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{name} is {value} in {file}; the default is used</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>{group} in {file} is not a group of settings; it is left out</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>Free some space, or check the permissions.</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>cannot write the settings to {path}: {reason}</source>
+        <translation type="unfinished"></translation>
+    </message>
+    <message>
+        <source>a part of this answer could not be read from the history</source>
+        <translation type="unfinished"></translation>
+    </message>
+</context>
 </TS>

@@ -21,7 +21,7 @@ from llavao1_gui.widgets.layouts import (
     show_chip,
 )
 from llavao1_gui.widgets.rich_text import RichText
-from llavao1_gui.widgets.texts import duration_text, preset_name, stage_name
+from llavao1_gui.widgets.texts import duration_text, preset_name, said, stage_name
 
 BEFORE = NAMES[:3]
 CONCLUSION_SCALE = 1.6
@@ -163,10 +163,10 @@ class AnswerCard(Retranslated):
         live, exchange = self.live, self.exchange
         running = live is not None and not live.done
         stages = live.stages if running and live is not None else exchange.stages
-        said = stages.get("conclusion", "") if running else exchange.conclusion
-        self.conclusion.setVisible(bool(said))
-        self.conclusion.set_scale(CONCLUSION_SCALE if len(said) <= SHORT else 1.15)
-        self.conclusion.set_markdown(said)
+        answer = stages.get("conclusion", "") if running else exchange.conclusion
+        self.conclusion.setVisible(bool(answer))
+        self.conclusion.set_scale(CONCLUSION_SCALE if len(answer) <= SHORT else 1.15)
+        self.conclusion.set_markdown(answer)
         for stage, section in self.sections.items():
             if self.fold.isChecked():
                 section.set_text(stages.get(stage, ""))
@@ -174,7 +174,7 @@ class AnswerCard(Retranslated):
         self.problem.setText(self._problem(running))
         set_role(self.problem, "bad" if exchange.error else "faint")
         self.problem.setVisible(bool(self.problem.text()))
-        self.notes.setText("\n".join(exchange.notes))
+        self.notes.setText("\n".join(map(said, exchange.notes)))
         self.notes.setVisible(bool(exchange.notes) and not running)
         for shown in (self.steps, self.bar, self.status):
             shown.setVisible(running)
@@ -184,7 +184,7 @@ class AnswerCard(Retranslated):
         self.tree_button.setEnabled(exchange.trace is not None)
         self.facts.setText("" if running else self._facts())
         thinking = live.stages.get(live.stage, "") if running and live is not None else ""
-        self.thought.setVisible(bool(thinking) and not self.fold.isChecked() and not said)
+        self.thought.setVisible(bool(thinking) and not self.fold.isChecked() and not answer)
         if running and live is not None:
             self.thought.show_text(thinking)
             self._progress(live)
@@ -193,7 +193,7 @@ class AnswerCard(Retranslated):
         if running:
             return ""
         if self.exchange.error:
-            return self.exchange.error
+            return said(self.exchange.error)
         if self.exchange.status == "asked":
             return self.tr("The program ended before this answer was finished.")
         if self.exchange.status == "stopped" and not self.exchange.conclusion:

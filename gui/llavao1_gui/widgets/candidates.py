@@ -12,7 +12,7 @@ from llavao1_gui.widgets.layouts import RetranslatedDialog, label
 from llavao1_gui.widgets.layouts import column as stack
 from llavao1_gui.widgets.placing import open_dialog
 from llavao1_gui.widgets.rich_text import RichText
-from llavao1_gui.widgets.texts import score_text, search_text, stage_name
+from llavao1_gui.widgets.texts import said, score_text, search_text, stage_name
 from llavao1_gui.widgets.tree_view import TreeView, note_text
 
 
@@ -57,7 +57,7 @@ class CandidatesDialog(RetranslatedDialog):
             self.tr("{0} candidates").format(len(trace["candidates"])),
             self.tr("{0} tokens").format(counters["sampled_tokens"]),
             self.tr("seed {0}").format(trace["seed"]),
-            *trace["remarks"],
+            *map(said, trace["remarks"]),
         ]
         return " · ".join(parts)
 

@@ -32,7 +32,7 @@ from llavao1_gui.widgets.layouts import (
     set_tip,
 )
 from llavao1_gui.widgets.placing import open_dialog
-from llavao1_gui.widgets.texts import duration_text, size_text
+from llavao1_gui.widgets.texts import duration_text, said, size_text
 
 REAL_MODEL = "Xkev/Llama-3.2V-11B-cot"
 QUANTS = ("Q4_K_M", "Q4_K_S", "Q5_K_M", "Q6_K", "Q8_0", "Q4_0", "IQ4_XS", "F16")
@@ -264,7 +264,7 @@ class ModelsDialog(RetranslatedDialog):
             self.looked.emit(found.name)
         self.name.setText(found.name)
         self.about_it.setText(found.source)
-        self.details.setText("\n".join((*found.details, *found.in_use)))
+        self.details.setText("\n".join(map(said, (*found.details, *found.in_use))))
         self.more.setVisible(bool(self.details.text()))
         self.use_button.setEnabled(found.name != self.current)
         self.remove_button.setEnabled(found.name not in ("demo", self.current))

@@ -23,7 +23,7 @@ from llavao1_gui.state.preferences import CHOICES, GROUPS, Preferences
 from llavao1_gui.widgets.layouts import column, decision_box, label
 from llavao1_gui.widgets.placing import open_dialog
 from llavao1_gui.widgets.settings_texts import setting_help, setting_name
-from llavao1_gui.widgets.texts import preset_name
+from llavao1_gui.widgets.texts import preset_name, said
 
 
 class SettingField(QWidget):
@@ -144,7 +144,7 @@ class SettingsDialog(QDialog):
             try:
                 chosen = chosen.with_setting(made.group, made.name, made.value())
             except UsageError as error:
-                made.problem.setText(f"{error.message}. {error.hint}")
+                made.problem.setText(f"{said(error.message)}. {said(error.hint)}")
                 made.problem.show()
                 at = 1 + list(GROUPS).index(made.group)
                 self.tabs.setCurrentIndex(at)

@@ -7,6 +7,27 @@ from typing import Any
 
 from PySide6.QtCore import QCoreApplication
 
+from llavao1_edge.errors import LlavaError
+from llavao1_edge.phrases import Phrase
+
+ENGINE = "engine"  # the catalogues' context of sentences that are not the window's own
+
+
+def said(text: str) -> str:
+    """A sentence of the engine in the window's language; what is none stays as it is."""
+    if not isinstance(text, Phrase) or not text.values:
+        return QCoreApplication.translate(ENGINE, text) if text else ""
+    values = {
+        name: said(value) if isinstance(value, Phrase) else value
+        for name, value in text.values.items()
+    }
+    return QCoreApplication.translate(ENGINE, text.pattern).format(**values)
+
+
+def told(error: LlavaError) -> str:
+    """What is wrong, and in a line of its own what to do."""
+    return f"{said(error.message)}\n{said(error.hint)}".strip()
+
 
 def stage_name(stage: str | None) -> str:
     """A stage's name for people; the model's own word for one that is not known."""

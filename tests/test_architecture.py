@@ -89,7 +89,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "gui state": {"stages", "scoring", "search", "settings", "images"},
     "gui models": {"gui state"},
     "gui widgets": {"gui state", "gui models", "search", "settings", "__version__"},
-    "gui translate": set(),
+    "gui translate": {"engine", "search", "stages", "gui state", "llavao1_convert", "llavao1_edge"},
     "gui work": {
         *(
             "gui state",

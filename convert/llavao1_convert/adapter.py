@@ -195,8 +195,7 @@ def _base_of(tensors: Mapping[str, SourceTensor], name: str, adapter: Adapter) -
                 name=adapter.name,
                 tensor=repr(name),
             ),
-            hint="Convert the base that it was trained on"
-            + (f": {adapter.base}." if adapter.base else "."),
+            hint=_its_base(adapter),
         )
     return tensors[name]
 
@@ -210,8 +209,7 @@ def _misfit(adapter: Adapter, name: str, ours: Any, theirs: Any) -> CheckpointEr
             ours=ours,
             theirs=theirs,
         ),
-        hint="Convert the base that it was trained on"
-        + (f": {adapter.base}." if adapter.base else "."),
+        hint=_its_base(adapter),
     )
 
 
@@ -355,3 +353,9 @@ def _sorted_out(
         transposed = ".lora_embedding_" in a.name
         factors[name] = Factors(a, b, scales.of(module, rank), transposed)
     return factors, replaced
+
+
+def _its_base(adapter: Adapter) -> str:
+    if not adapter.base:
+        return Phrase("Convert the base that it was trained on.")
+    return Phrase("Convert the base that it was trained on: {base}.", base=adapter.base)

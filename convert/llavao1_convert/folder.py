@@ -67,7 +67,7 @@ def _without_index(folder: Path, shards: dict[str, re.Match[str]]) -> list[Path]
 
 
 def _no_weights(folder: Path) -> CheckpointError:
-    whole = "Give the folder of a downloaded checkpoint (config.json, *.safetensors)."
+    whole = Phrase("Give the folder of a downloaded checkpoint (config.json, *.safetensors).")
     if list(folder.glob("weights*.safetensors")) or list(folder.glob("*.npz")):
         return CheckpointError(
             Phrase("{folder} is a checkpoint for MLX", folder=folder),

@@ -31,6 +31,9 @@ from llavao1_edge.phrases import Phrase
 
 ROPE_FACTORS = "rope_freqs.weight"
 
+LACKS = Phrase("the checkpoint lacks {n_listed} tensors: {shown}")
+HAS_UNKNOWN = Phrase("the checkpoint has {n_listed} unknown tensors: {shown}")
+
 
 @dataclass(frozen=True)
 class Options:
@@ -188,16 +191,11 @@ def match(tensors: Mapping[str, SourceTensor], table: list[Route]) -> None:
     wanted = {route.source: route.source_shape for route in table}
     missing = sorted(set(wanted) - set(tensors))
     unknown = sorted(set(tensors) - set(wanted))
-    for problem, listed in (("lacks", missing), ("has unknown", unknown)):
+    for problem, listed in ((LACKS, missing), (HAS_UNKNOWN, unknown)):
         if listed:
             shown = ", ".join(listed[:5]) + (", …" if len(listed) > 5 else "")
             raise CheckpointError(
-                Phrase(
-                    "the checkpoint {problem} {n_listed} tensors: {shown}",
-                    problem=problem,
-                    n_listed=len(listed),
-                    shown=shown,
-                ),
+                Phrase(problem, n_listed=len(listed), shown=shown),
                 hint="It is incomplete, or its config.json belongs to another model.",
             )
     for source, shape in wanted.items():

@@ -8,6 +8,7 @@ from PySide6.QtCore import QObject, Qt, QTimer, Signal
 from PySide6.QtGui import QGuiApplication, QImage
 
 from llavao1_edge.errors import LlavaError, PictureError
+from llavao1_edge.phrases import Phrase
 from llavao1_gui.state.history import Conversation, History
 from llavao1_gui.state.messages import Seen
 from llavao1_gui.state.sight import sight
@@ -337,6 +338,7 @@ class Pictures(QObject):
         path = self.history.picture_path(picture.digest)
         if not path.is_file():
             raise LlavaError(
-                f"the stored copy of {picture.name} is gone", hint="Open the picture again."
+                Phrase("the stored copy of {name} is gone", name=picture.name),
+                hint="Open the picture again.",
             )
         return path

@@ -29,10 +29,7 @@ from llavao1_edge.stages import CONCLUSION, TAGS, Stage, called, stage_grammar
 from llavao1_edge.stages.stage import GAP
 
 IN_GROUPS = Phrase("{name}: {n} branches went on in {groups} groups")
-IN_WAVES = Phrase(
-    "{name}: candidates were written in {waves} waves of at most {n}, the context holds {n_ctx} "
-    "tokens"
-)
+IN_WAVES = Phrase("{name}: written in {waves} waves of at most {n}; the context holds {n_ctx}")
 
 
 class BatchDrafter:

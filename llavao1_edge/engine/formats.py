@@ -119,7 +119,7 @@ def _check_sizes(part: Any, *, name: str) -> None:
         for key in ("minItems", "minLength", "minProperties"):
             least = part.get(key)
             if isinstance(least, int | float) and not least <= LONGEST_TEXT:
-                hint = f"At most {LONGEST_TEXT} can be followed."
+                hint = Phrase("At most {longest_text} can be followed.", longest_text=LONGEST_TEXT)
                 raise UsageError(
                     Phrase("{name}: {key} is {least}", name=name, key=key, least=str(least)[:20]),
                     hint=hint,

@@ -67,7 +67,7 @@ def read_stamp(path: Path) -> Stamp:
                 found = STAMP.search(data)
                 parts = [bytes(part).decode() for part in found.groups()] if found else []
     except OSError as error:
-        message = f"cannot read {path}: {error.strerror}"
+        message = Phrase("cannot read {path}: {reason}", path=path, reason=error.strerror)
         raise PluginError(message, hint="Check the path.") from error
     if not parts:
         raise PluginError(
@@ -108,18 +108,20 @@ def load(path: Path) -> Stamp:
             Phrase(
                 "the plug-in {plugin} cannot be loaded: {error}", plugin=stamp.plugin, error=error
             ),
-            hint=DRIVERS.get(stamp.plugin, "Build it again."),
+            hint=DRIVERS.get(stamp.plugin, Phrase("Build it again.")),
         ) from error
     if not c.ggml_backend_load(str(path).encode()):
         raise PluginError(
             Phrase("ggml refuses the plug-in {path}", path=path),
-            hint=DRIVERS.get(stamp.plugin, "Build it again."),
+            hint=DRIVERS.get(stamp.plugin, Phrase("Build it again.")),
         )
     return stamp
 
 
 DRIVERS = {
-    "vulkan": "Vulkan needs libvulkan1 and your card's driver (mesa-vulkan-drivers on Debian).",
+    "vulkan": Phrase(
+        "Vulkan needs libvulkan1 and your card's driver (mesa-vulkan-drivers on Debian)."
+    ),
 }
 
 

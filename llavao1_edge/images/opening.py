@@ -157,11 +157,9 @@ def _decode(data: bytes, name: str) -> Picture:
     try:
         return _guarded(decode, name)
     except UnidentifiedImageError:
-        kind = _other_kind(data)
+        kind = _other_kind(name, data)
         if kind:
-            raise PictureError(
-                Phrase("{name} {kind}", name=name, kind=kind[0]), hint=kind[1]
-            ) from None
+            raise PictureError(kind[0], hint=kind[1]) from None
         listed = ", ".join(formats) + (
             "" if HEIF in formats else " (HEIC: pip install pillow-heif)"
         )
@@ -205,17 +203,23 @@ def _n_missing_rows(image: Image.Image) -> int:
     return int(np.argmin(same[::-1])) if not same.all() else len(values)
 
 
-def _other_kind(data: bytes) -> tuple[str, str] | None:
+def _other_kind(name: str, data: bytes) -> tuple[Phrase, Phrase] | None:
     """What a file is instead of a picture, and what to do."""
     start = data[:2000].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if not data:
-        return "is empty", "Save the picture again."
+        return Phrase("{name} is empty", name=name), Phrase("Save the picture again.")
     if start.startswith(b"%pdf"):
-        return "is a PDF document", "Save its page as a picture, for example as PNG."
+        return Phrase("{name} is a PDF document", name=name), Phrase(
+            "Save its page as a picture, for example as PNG."
+        )
     if start.startswith(b"<svg") or (start.startswith(b"<?xml") and b"<svg" in start):
-        return "is an SVG drawing", "Export it as a picture, for example as PNG."
+        return Phrase("{name} is an SVG drawing", name=name), Phrase(
+            "Export it as a picture, for example as PNG."
+        )
     if start.startswith((b"<!doctype html", b"<html", b"<head", b"<body")):
-        return "is a web page, not a picture", "Save the picture itself from the page."
+        return Phrase("{name} is a web page, not a picture", name=name), Phrase(
+            "Save the picture itself from the page."
+        )
     return None
 
 
@@ -289,7 +293,7 @@ def _finish(image: Image.Image, name: str, note: str = "") -> Picture:
     orientation = image.getexif().get(ORIENTATION)
     if factor > 1:
         image = _reduced(image, factor)
-        note = note or f"it is large and was read at 1/{factor} of its size"
+        note = note or Phrase("it is large and was read at 1/{factor} of its size", factor=factor)
     turned = orientation not in (None, 1)
     if turned:
         image.getexif()[ORIENTATION] = orientation

@@ -275,15 +275,17 @@ class Client(Closing):
     def _failure(self, error: Exception) -> ServerError:
         text = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
         if isinstance(error, httpx.LocalProtocolError):
-            text, hint = "the key cannot be sent", f"Check {KEY}."
+            text, hint = Phrase("the key cannot be sent"), Phrase("Check {key}.", key=KEY)
         elif "CERTIFICATE_VERIFY_FAILED" in text:
-            hint = "Its certificate is not trusted: SSL_CERT_FILE may name the one that signed it."
+            hint = Phrase(
+                "Its certificate is not trusted: SSL_CERT_FILE may name the one that signed it."
+            )
         elif isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
-            hint = "Is it running, and is the address right?"
+            hint = Phrase("Is it running, and is the address right?")
         elif isinstance(error, httpx.TimeoutException):
-            hint = "It does not react; its log may say why."
+            hint = Phrase("It does not react; its log may say why.")
         else:
-            hint = "Ask again; its log may say why."
+            hint = Phrase("Ask again; its log may say why.")
         return ServerError(Phrase("{name}: {text}", name=self.name, text=text), hint=hint)
 
     async def _refusal(self, reply: httpx.Response) -> ServerError:
@@ -296,13 +298,13 @@ class Client(Closing):
             said = _said(json.loads(data))
         status = reply.status_code
         hints = {
-            401: f"Put its key into the environment: {KEY}=…",
-            403: f"Put its key into the environment: {KEY}=…",
-            404: "Check the address and the model's name.",
-            413: "Use a smaller picture.",
-            429: "It is busy: try again later, or with fewer at a time.",
+            401: Phrase("Put its key into the environment: {key}=…", key=KEY),
+            403: Phrase("Put its key into the environment: {key}=…", key=KEY),
+            404: Phrase("Check the address and the model's name."),
+            413: Phrase("Use a smaller picture."),
+            429: Phrase("It is busy: try again later, or with fewer at a time."),
         }
-        hint = hints.get(status, "Its log may say more.")
+        hint = hints.get(status, Phrase("Its log may say more."))
         return ServerError(
             Phrase("{name} answers {status}: {said}", name=self.name, status=status, said=said)
             if said

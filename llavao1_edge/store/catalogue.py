@@ -126,8 +126,10 @@ class Store:
         lowered = {known.lower(): known for known in names}
         close = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)
         if close:
-            return f"Did you mean {lowered[close[0]]}?"
-        return f"There are: {', '.join(names)}. `llavao1-edge models pull` fetches others."
+            return Phrase("Did you mean {name}?", name=lowered[close[0]])
+        return Phrase(
+            "There are: {names}. `llavao1-edge models pull` fetches others.", names=", ".join(names)
+        )
 
     def files(self, entry: Entry) -> tuple[Path, Path]:
         """The text and the mmproj file. Raises ModelFileError where one is missing or cut off."""

@@ -155,7 +155,8 @@ def _proxy(said: str) -> DownloadError:
 def refusal(found: httpx.Response, what: str, name: str | None, *, has_token: bool) -> Exception:
     """What a status means, in words."""
     code, reason = found.status_code, found.headers.get("X-Error-Code", "")
-    told = f"{name} of {what}" if name else what
+    told = Phrase("{name} of {what}", name=name, what=what) if name else what
+    said = f"{code} {reason}".strip()
     if code in BUSY or code >= 500:
         pause = _pause_s(found.headers.get("Retry-After", ""))
         if code == 429 and pause is not None and pause > PATIENCE_S:
@@ -166,25 +167,31 @@ def refusal(found: httpx.Response, what: str, name: str | None, *, has_token: bo
                 ),
                 hint="Try again then; with a token (HF_TOKEN) the hub's limit is higher.",
             )
-        return BrokenError(f"the server answered {code}", pause)
+        return BrokenError(Phrase("the server answered {code}", code=code), pause)
     if code == 407:
         return _proxy("407 Proxy Authentication Required")
     if code == 401 and has_token:
         return DownloadError(
-            f"your token was refused for {told} (401 {reason})".replace(" )", ")"),
+            Phrase("your token was refused for {what} ({said})", what=told, said=said),
             hint="It is wrong, or was revoked: make a new one on the hub's page and set HF_TOKEN, "
             "or unset it and log out.",
         )
     reasons = {
         "GatedRepo": (
-            f"{what} is given out only to those who accepted its licence",
-            "Accept it on the hub's page, then set HF_TOKEN to your token.",
+            Phrase("{what} is given out only to those who accepted its licence", what=what),
+            Phrase("Accept it on the hub's page, then set HF_TOKEN to your token."),
         ),
-        "RevisionNotFound": (f"{what} has no such revision", "Check it on the hub."),
-        "EntryNotFound": (f"{what} has no file {name}", "Check the repository."),
+        "RevisionNotFound": (
+            Phrase("{what} has no such revision", what=what),
+            Phrase("Check it on the hub."),
+        ),
+        "EntryNotFound": (
+            Phrase("{what} has no file {name}", what=what, name=name),
+            Phrase("Check the repository."),
+        ),
         "RepoNotFound": (
-            f"there is no repository {what}, or it is private",
-            "Check the name; for a private one set HF_TOKEN.",
+            Phrase("there is no repository {what}, or it is private", what=what),
+            Phrase("Check the name; for a private one set HF_TOKEN."),
         ),
     }
     if reason not in reasons and code in (401, 404) and name is None:
@@ -194,11 +201,11 @@ def refusal(found: httpx.Response, what: str, name: str | None, *, has_token: bo
         return DownloadError(message, hint=hint)
     if code == 403:
         return DownloadError(
-            f"the server does not give out {told} (403 {reason})".replace(" )", ")"),
+            Phrase("the server does not give out {what} ({said})", what=told, said=said),
             hint="Access may still be pending, or your token lacks the right to read it.",
         )
     return DownloadError(
-        f"cannot fetch {told}: the server answered {code} {reason}".rstrip(),
+        Phrase("cannot fetch {what}: the server answered {said}", what=told, said=said),
         hint="Check the name; for a private repository set HF_TOKEN.",
     )
 

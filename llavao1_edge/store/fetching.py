@@ -107,7 +107,7 @@ def _complete(wanted: Download, partial: Path, report: Report | None, stop: Stop
             _empty(file)
         while file.tell() < wanted.n_bytes:
             before = file.tell()
-            broken = BrokenError("the connection ended early")
+            broken = BrokenError(Phrase("the connection ended early"))
             try:
                 _receive(wanted, file, name, report, stop)
             except BrokenError as error:
@@ -178,7 +178,7 @@ def read_range(wanted: Download, start: int, n: int) -> bytes:
     """A part of a file. Raises DownloadError."""
     name = wanted.url.rpartition("/")[2]
     headers = {**wanted.headers, "Range": f"bytes={start}-{start + n - 1}"}
-    broken = BrokenError("nothing came")
+    broken = BrokenError(Phrase("nothing came"))
     for attempt in range(TRIES):
         time.sleep(broken.pause_s or PAUSE * attempt)
         try:
@@ -188,7 +188,7 @@ def read_range(wanted: Download, start: int, n: int) -> bytes:
                 data = _first_bytes(found, skip + n)[skip:]
             if len(data) == n:
                 return data
-            broken = BrokenError(f"{len(data)} of {n} bytes came")
+            broken = BrokenError(Phrase("{came} of {n} bytes came", came=len(data), n=n))
         except BrokenError as error:
             broken = error
     raise _given_up(name, broken)
@@ -196,7 +196,7 @@ def read_range(wanted: Download, start: int, n: int) -> bytes:
 
 def read_json(url: str, headers: Mapping[str, str], *, what: str) -> dict[str, Any]:
     """A small answer of the hub's API. Raises DownloadError, UnreachableError if nobody answers."""
-    broken = BrokenError("nothing came")
+    broken = BrokenError(Phrase("nothing came"))
     for attempt in range(ASKED):
         time.sleep(broken.pause_s or PAUSE * attempt)
         try:

@@ -73,8 +73,11 @@ def choose_pair(
             return pair
     if found:
         return found[0]  # the memory plan says it better, with numbers
+    held = ", ".join(sorted(names))
     raise UsageError(
-        f"{repo} holds {', '.join(sorted(names))}" + (f", none of {quant}" if quant else ""),
+        Phrase("{repo} holds {held}, none of {quant}", repo=repo, held=held, quant=quant)
+        if quant
+        else Phrase("{repo} holds {held}", repo=repo, held=held),
         hint="Say which one with --quant.",
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -29,9 +30,10 @@ from llavao1_edge import demo
 from llavao1_edge.store.catalogue import Store
 from llavao1_gui import dialogs
 from llavao1_gui.state import messages as m
-from llavao1_gui.translate import KOREAN_FONTS, catalogues
+from llavao1_gui.translate import KOREAN_FONTS, catalogues, sentences
 from llavao1_gui.widgets import theme
 from llavao1_gui.widgets.actions import ACTIONS
+from llavao1_gui.widgets.texts import said
 from tests.gui.conftest import OTHER, SHAPES, Window
 from tests.hub import BadDay, Hub
 from tests.remote.scripted import Script, scripted
@@ -75,11 +77,11 @@ def test_settings_are_checked_kept_and_used(make_window: Make, tmp_path: Path) -
     dialog = dialogs.settings(window.app)
     fields = {field.name: field for field in dialog.fields}
     assert set(fields) >= {"candidates", "temperature", "token_budget", "gpu_layers"}
-    for wrong, said in (("77", "temperature is 77"), ("warm", "warm is not a number")):
+    for wrong, why in (("77", "temperature is 77"), ("warm", "warm is not a number")):
         fields["temperature"].edit.setText(wrong)  # type: ignore[union-attr]
         dialog.accept()
         assert dialog.isVisible()
-        assert said in fields["temperature"].problem.text()
+        assert why in fields["temperature"].problem.text()
         assert dialog.tabs.tabText(dialog.tabs.currentIndex()) == "Sampling"
     fields["temperature"].edit.setText("0.5")  # type: ignore[union-attr]
     dialog.combos["theme"].setCurrentIndex(dialog.combos["theme"].findData("dark"))
@@ -150,14 +152,14 @@ def test_model_work_that_fails_says_why(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     window = make_window()
     desk = dialogs.models(window.app)
-    for kind, source, said in (
+    for kind, source, why in (
         ("pull", "owner/name", "offline"),
         ("convert", str(tmp_path / "nothing"), "nothing"),
         ("import", str(tmp_path / "no.gguf"), "no.gguf"),
     ):
         desk.work(kind, source, "")
         window.wait(lambda: desk.working is None)
-        assert said in desk.dialog.problem.text().lower(), kind
+        assert why in desk.dialog.problem.text().lower(), kind
         assert desk.dialog.pull_button.isEnabled()
     desk.dialog.close()
 
@@ -413,9 +415,57 @@ def test_a_text_that_a_catalogue_lacks_is_noticed(
 
 
 def test_every_placeholder_is_translated() -> None:
-    for (_, text), said in catalogues.texts(catalogues.FOLDER / "ko.ts").items():
-        assert said is not None
-        assert sorted(re.findall(r"\{\d\}", text)) == sorted(re.findall(r"\{\d\}", said)), text
+    for (_, text), korean in catalogues.texts(catalogues.FOLDER / "ko.ts").items():
+        assert korean is not None
+        fields = [sorted(re.findall(r"\{\w*(?::[^}]*)?\}", one)) for one in (text, korean)]
+        assert fields[0] == fields[1], text
+
+
+def test_the_engines_words_are_those_of_the_window(make_window: Make, tmp_path: Path) -> None:
+    """Notes, errors, facts about models and headings of exports, in the language that is chosen;
+    also of an answer that is there already, and of one that was kept."""
+    window = make_window(None)
+    window.app.change(language="ko", groups={"budget": {"token_budget": 12}})
+    window.open(SHAPES)
+    exchange = window.ask("How many?")
+    notes = window.cards[0].notes
+    assert "토큰 예산 12개을(를) 다 썼습니다" in notes.text()
+    assert exchange.notes[0].startswith("the token budget of 12 is used up")  # English where kept
+    window.app.change(language="en")
+    window.wait(lambda: "the token budget of 12 is used up" in notes.text())
+    window.app.change(language="ko")
+    assert window.talk.ask("How many?", form=("choices", "A"))
+    window.wait(lambda: not window.talk.busy)
+    failed = window.talk.exchanges[-1]
+    assert failed.status == "failed"
+    assert "선택지가 'A'입니다" in window.cards[-1].problem.text()
+    assert "서로 다른 것을 둘 이상 주세요" in window.cards[-1].problem.text()
+    kept = window.app.history.exchanges(window.talk.current.id)
+    assert [one.error for one in kept] == ["", str(failed.error)]
+    assert said(kept[1].error) == said(failed.error) != failed.error
+    assert said(kept[0].notes[0]) in notes.text()
+    target = tmp_path / "out.md"
+    window.app.exporter.write(target)
+    window.wait(target.exists)
+    assert "**추론**" in target.read_text(encoding="utf-8")
+    desk = dialogs.models(window.app)
+    window.wait(lambda: "자기 어텐션" in desk.dialog.details.text())
+    assert "후보" in window.window.model_label.toolTip()
+
+
+def test_what_is_said_can_be_translated() -> None:
+    """Errors are raised with constants or phrases: what an f-string made has no catalogue."""
+    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sentences.sources()}
+    kinds = sentences.errors_of(list(trees.values()))
+    found = [
+        f"{path}:{told.lineno}"
+        for path, tree in trees.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        for told in sentences.said_by(node, kinds)
+        if isinstance(told, ast.JoinedStr | ast.BinOp)
+    ]
+    assert found == []
 
 
 def test_the_language_changes_at_once_and_back(make_window: Make) -> None:

@@ -18,7 +18,7 @@ from PySide6.QtWidgets import QFileDialog, QMessageBox
 
 from llavao1_gui import dialogs
 from llavao1_gui.state import messages as m
-from llavao1_gui.state.history import History
+from llavao1_gui.state.history import CANNOT_WRITE, History
 from llavao1_gui.state.tips import tip
 from llavao1_gui.widgets.region import RegionChooser
 from llavao1_gui.widgets.rich_text import RichText
@@ -222,7 +222,7 @@ def test_one_answer_that_cannot_be_saved_does_not_hold_up_the_others(
         save(conversation, exchange)
 
     def fail_explained(conversation: Any, exchange: Any) -> None:
-        with history._explained("write"):
+        with history._explained(CANNOT_WRITE):
             fail(conversation, exchange)
 
     window.open(SHAPES)

@@ -171,6 +171,13 @@ class Failed:
         return Phrase("{message}\n{hint}", message=message, hint=hint) if hint else message
 
 
+A_BUG = Phrase("This is a bug; please report it.")
+
+
+def unexpected(error: Exception) -> Phrase:
+    return Phrase("unexpected {kind}: {error}", kind=type(error).__name__, error=error)
+
+
 # --- of model work (fetching, converting) ---------------------------------------------------------
 @dataclass(frozen=True)
 class Progress:

@@ -47,31 +47,38 @@ def sentences() -> list[str]:
     """Every pattern, once."""
     trees = [ast.parse(path.read_text(encoding="utf-8")) for path in sources()]
     kinds = errors_of(trees)
-    found = dict.fromkeys([stage.name for stage in STAGES])
+    found: dict[str, None] = dict.fromkeys([stage.name for stage in STAGES])
     found |= dict.fromkeys([*map(str, Part), *map(str, Ending), *STATUSES])
+    named = set()
     for tree in trees:
         for node in ast.walk(tree):
-            if isinstance(node, ast.Call):
-                for given in said_by(node, kinds):
-                    found |= dict.fromkeys(_constants(given))
+            for said in said_by(node, kinds) if isinstance(node, ast.Call) else ():
+                found |= _text(said)
+                named.add(_name(said))
+    for tree in trees:  # and of constants that have a name
+        for node in tree.body:
+            if isinstance(node, ast.Assign) and named & set(map(_name, node.targets)):
+                found |= _text(node.value)
     return [text for text in found if any(c.isalpha() for c in _outside(text))]
 
 
 def said_by(call: ast.Call, kinds: set[str]) -> Iterator[ast.expr]:
-    """What a call is told to say: a phrase's pattern, an error's message and hint."""
-    if _name(call.func) == "Phrase":
-        yield from call.args[:1]
-    elif _name(call.func) in kinds:
-        yield from call.args[:1]
-        yield from (given.value for given in call.keywords if given.arg == "hint")
+    """What a call is told to say: a phrase's pattern, an error's message and hint. Of a choice both
+    sides."""
+    given = call.args[:1] if _name(call.func) in kinds | {"Phrase"} else []
+    if _name(call.func) in kinds:
+        given += [one.value for one in call.keywords if one.arg == "hint"]
+    while given:
+        one = given.pop(0)
+        if isinstance(one, ast.IfExp):
+            given += [one.body, one.orelse]
+        else:
+            yield one
 
 
-def _constants(given: ast.expr) -> Iterator[str]:
-    if isinstance(given, ast.Constant) and isinstance(given.value, str):
-        yield given.value
-    elif isinstance(given, ast.IfExp):
-        yield from _constants(given.body)
-        yield from _constants(given.orelse)
+def _text(node: ast.expr) -> dict[str, None]:
+    text = node.value if isinstance(node, ast.Constant) else None
+    return {text: None} if isinstance(text, str) else {}
 
 
 def _name(node: ast.expr) -> str:

@@ -156,8 +156,7 @@ class AnswerWorker:
         except LlavaError as error:
             self.channel.send(m.Failed(ask.number, error.message, error.hint))
         except Exception as error:
-            message = f"unexpected {type(error).__name__}: {error}"
-            self.channel.send(m.Failed(ask.number, message, "This is a bug; please report it."))
+            self.channel.send(m.Failed(ask.number, m.unexpected(error), m.A_BUG))
 
     def load(self, load: m.Load) -> None:
         """Opens a model; what goes wrong is told when something is asked of it."""

@@ -13,6 +13,7 @@ import threading
 from typing import BinaryIO
 
 from llavao1_edge.errors import LlavaError
+from llavao1_edge.phrases import Phrase
 from llavao1_gui.state.messages import Failed, Message, Stop, decode, encode
 
 GRACE_S = 5.0  # until a process whose window is gone ends itself, whatever it does
@@ -52,7 +53,7 @@ class Channel:
             for one in waiting:
                 self.inbox.queue.remove(one)
         if waiting:
-            self.send(Failed(number, "stopped before it began", stopped=True))
+            self.send(Failed(number, Phrase("stopped before it began"), stopped=True))
 
     @property
     def n_stops(self) -> int:

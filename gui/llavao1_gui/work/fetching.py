@@ -98,7 +98,7 @@ def describe(name: str, _: str | None, __: Report) -> m.Described:
     machine = read_machine(choose(devices, RuntimeSettings()))
     keys = ("architecture", "weights", "quantisation", "sizes")
     gpus = [device.description for device in devices if device.is_gpu]
-    lines = [str(found[key]) for key in keys] + ([f"GPU: {', '.join(gpus)}"] if gpus else ["CPU"])
+    lines = [found[key] for key in keys] + ([f"GPU: {', '.join(gpus)}"] if gpus else ["CPU"])
     needed = int(found["memory"][0]["gb"] * 1e9)
     return m.Described(name, tuple(lines), needed, machine.free)
 
@@ -135,7 +135,7 @@ def main() -> None:
     except LlavaError as error:
         channel.send(m.Failed(NUMBER, error.message, error.hint))
     except Exception as error:
-        channel.send(m.Failed(NUMBER, f"unexpected {type(error).__name__}: {error}"))
+        channel.send(m.Failed(NUMBER, m.unexpected(error)))
     threading.Timer(1.0, os._exit, (0,)).start()  # a thread of a library must not hold us
 
 

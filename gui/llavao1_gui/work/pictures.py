@@ -15,6 +15,7 @@ from llavao1_edge.errors import LlavaError, PictureError
 from llavao1_edge.images import open_picture, read_picture
 from llavao1_gui.state.demo_world import is_of_demo_world
 from llavao1_gui.state.history import History
+from llavao1_gui.state.messages import unexpected
 from llavao1_gui.work.background import Background
 
 SHOWN = 2048  # pixels: the longer side of what is drawn; questions use the original
@@ -97,7 +98,7 @@ class PictureLoader(QObject):
         except LlavaError as error:
             return error
         except Exception as error:  # too little memory, say: the window goes on
-            return PictureError(f"it cannot be opened: {type(error).__name__} {error}".strip())
+            return PictureError(unexpected(error))
 
 
 def _looked(path: Path, part: Part | None) -> QImage:

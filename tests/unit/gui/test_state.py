@@ -21,6 +21,7 @@ from markdown_it import MarkdownIt
 from PIL import Image
 
 from llavao1_edge.errors import LlavaError, UsageError
+from llavao1_edge.phrases import Phrase, packed
 from llavao1_edge.settings import ranges
 from llavao1_gui.state import batch, export, preferences, tables
 from llavao1_gui.state import messages as m
@@ -39,13 +40,15 @@ def test_every_message_comes_back_as_it_was_sent() -> None:
         m.Ask(1, "Wie viele?", "/a/b.png", (1, 2, 3, 4), (("q", {"caption": "c"}),), seed=3),
         m.Text(1, "caption", ((0, "a\nb"), (1, "\u2028")), 2),
         m.Answered(1, "2", {"conclusion": "2"}, {"candidates": []}, ("note",), False, 1.5),
-        m.Failed(1, "it failed", "try again"),
+        m.Failed(1, Phrase("{name} failed", name=Phrase("it")), "try again"),
         m.Stop(7),
     ]
     for message in sent:
         line = m.encode(message)
         assert line.count(b"\n") == 1
-        assert m.decode(line) == message
+        found = m.decode(line)
+        assert found == message
+        assert packed(vars(found)) == packed(vars(message))
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ from llavao1_gui.state import messages as m
 from llavao1_gui.state import preferences as stored
 from llavao1_gui.state.batch import ENDINGS
 from llavao1_gui.state.history import Exchange, History
+from llavao1_gui.taskbar import TaskbarIcon
 from llavao1_gui.telling import Teller, Topic
 from llavao1_gui.translate import Language
 from llavao1_gui.widgets import theme
@@ -77,7 +78,7 @@ class App(QObject):
         self.batch_desk: dialogs.BatchDesk | None = None
         self.loaded: m.Loaded | None = None
         self.teller = Teller(self.window.answers.banner, self)
-        self.kept, self.exporter = Kept(self), Exporter(self, self)
+        self.kept, self.exporter, self.taskbar = Kept(self), Exporter(self, self), TaskbarIcon()
         self.choice, self.picture_menu = ModelChoice(self, self), PictureMenu(self, self)
         self._connect()
         self._show_model()
@@ -170,7 +171,7 @@ class App(QObject):
 
     def open_pictures(self) -> None:
         """From the folder of last time."""
-        endings = " ".join(f"*{ending}" for ending in ENDINGS)
+        endings = " ".join(f"*{ending}" for ending in (*ENDINGS, ".pdf"))
         kinds = self.tr("Pictures ({0})").format(endings) + ";;" + self.tr("All files (*)")
         names, _ = QFileDialog.getOpenFileNames(
             self.window, self.tr("Open pictures"), self.preferences.layout.get("folder", ""), kinds

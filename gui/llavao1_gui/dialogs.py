@@ -17,6 +17,7 @@ from llavao1_gui.state import messages as m
 from llavao1_gui.state.history import Exchange, History
 from llavao1_gui.state.preferences import Preferences
 from llavao1_gui.state.servers import host, is_server
+from llavao1_gui.taskbar import TaskbarIcon
 from llavao1_gui.widgets.batch_dialog import BatchDialog
 from llavao1_gui.widgets.candidates import CandidatesDialog
 from llavao1_gui.widgets.compare_dialog import CompareDialog
@@ -39,6 +40,7 @@ class Shell(Protocol):
     loaded: m.Loaded | None
     models_desk: ModelsDesk | None
     batch_desk: BatchDesk | None
+    taskbar: TaskbarIcon
 
     def change(self, **values: Any) -> None:
         """Changes preferences, and what follows from them."""
@@ -243,6 +245,7 @@ class ModelsDesk:
     def _receive(self, message: m.Message) -> None:
         if isinstance(message, m.Progress):
             self.dialog.show_progress(message)
+            self.app.taskbar.show(message.done / message.total if message.total else 0.0)
         elif isinstance(message, m.Done):
             text = QCoreApplication.translate("Dialogs", "{0} is ready.").format(message.name)
             self._say("\n".join([text, *map(said, message.notes)]), bad=False)
@@ -257,6 +260,7 @@ class ModelsDesk:
         if self.working is not None:
             self.working.deleteLater()
         self.working = None
+        self.app.taskbar.show(None)
         self.dialog.end_work()
         self.show_models()
         text, bad = self._came
@@ -316,6 +320,7 @@ class BatchDesk:
         run = self.run
         self.dialog.set_running(run.running, paused=run.paused)
         self.dialog.show_progress(run.done, len(run.rows), run.failed)
+        self.app.taskbar.show(run.done / max(1, len(run.rows)) if run.running else None)
 
 
 def batch(app: Shell) -> BatchDesk:

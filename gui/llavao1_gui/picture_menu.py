@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from PySide6.QtCore import QObject, QPoint
-from PySide6.QtGui import QGuiApplication
+from PySide6.QtCore import QObject, QPoint, QUrl
+from PySide6.QtGui import QDesktopServices, QGuiApplication
 from PySide6.QtWidgets import QFileDialog, QMenu
 
 from llavao1_edge.errors import LlavaError
@@ -47,6 +47,13 @@ class PictureMenu(QObject):
         self.menu.clear()
         self.menu.addAction(self.tr("Copy the picture"), self.copy)
         self.menu.addAction(self.tr("Save the picture…"), self.save)
+        self.menu.addAction(self.tr("Show in its folder"), self.show_in_folder).setEnabled(
+            self._origin() is not None
+        )
+        self.menu.addSeparator()
+        rotate = self.app.pictures.rotate
+        self.menu.addAction(self.tr("Turn right"), lambda: rotate(1))
+        self.menu.addAction(self.tr("Turn left"), lambda: rotate(3))
         self.menu.addSeparator()
         self.menu.addAction(self.tr("Actual size (100 %)"), view.actual_size)
         self.menu.addAction(self.tr("Fit the picture"), view.fit)
@@ -81,6 +88,17 @@ class PictureMenu(QObject):
         )
         if chosen:
             self.background.start(Path(chosen), lambda: _save(path, Path(chosen)))
+
+    def _origin(self) -> Path | None:
+        """The file that the picture was opened from; None for what was pasted or is gone."""
+        found = self.app.pictures.active
+        path = found.origin if found is not None else None
+        return path if path is not None and path.is_file() else None
+
+    def show_in_folder(self) -> None:
+        path = self._origin()
+        if path is not None:
+            QDesktopServices.openUrl(QUrl.fromLocalFile(str(path.parent)))
 
     def _saved(self, _: Path, problem: str) -> None:
         if problem:

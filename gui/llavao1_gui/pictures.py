@@ -17,6 +17,7 @@ from llavao1_gui.widgets.picture_view import Part, cut_out
 from llavao1_gui.widgets.region import RegionChooser
 from llavao1_gui.widgets.texts import said
 from llavao1_gui.widgets.window import MainWindow
+from llavao1_gui.work.leaves import Leaf, Turned
 from llavao1_gui.work.pictures import THUMBNAIL, LoadedPicture, PictureLoader
 
 SCREENSHOT_DELAY_MS = 350  # until our own window is off the screen
@@ -49,6 +50,7 @@ class Pictures(QObject):
         self._reopening: Conversation | None = None
         self._reopened_part: Part | None = None
         self._chooser: RegionChooser | None = None
+        self._replaced = (-1, "")  # a request, and the digest of what its picture stands for
         self._pixels: tuple[str, QImage] = ("", QImage())
         self.loader = PictureLoader(history, self)
         self.loader.loaded.connect(self._loaded)
@@ -58,6 +60,7 @@ class Pictures(QObject):
         pane = window.picture
         pane.chosen.connect(self.activate)
         pane.removed.connect(self.remove)
+        pane.leaf_wanted.connect(self.turn_to)
         pane.view.part_chosen.connect(self.set_part)
         pane.view.sharper_wanted.connect(self._sharpen)
         pane.sight_wanted.connect(lambda _: self.show_sight())
@@ -120,10 +123,36 @@ class Pictures(QObject):
         path = self.history.picture_path(conversation.picture)
         self.loader.load(self._request, conversation.picture_name, path)
 
+    def turn_to(self, at: int) -> None:
+        """Another page or frame of the file that the active picture is of, in its place."""
+        found = self.active
+        if found is not None and found.leaf is not None and found.leaf.at != at:
+            self._put_in_place(found, found.leaf.moved(at))
+
+    def rotate(self, quarters: int) -> None:
+        """The active picture turned clockwise, in its place: a picture of its own."""
+        found = self.active
+        if found is not None:
+            try:
+                self._put_in_place(found, Turned(self.file_of(found), quarters))
+            except LlavaError as error:
+                self.failed.emit(found.name, said(error.message), said(error.hint))
+
+    def _put_in_place(self, old: LoadedPicture, source: Leaf | Turned) -> None:
+        self._new_request(shown=False)
+        self._replaced = (self._request, old.digest)
+        self.loader.load(self._request, old.name, source)
+
     def _loaded(self, request: int, picture: LoadedPicture, image: QImage) -> None:
         if request <= self._put_away:
             return
+        old = self._replaced[1] if self._replaced[0] == request else ""
         if picture.digest in self.digests:
+            at = self.digests.index(picture.digest)
+        elif old in self.digests:
+            at = self.digests.index(old)
+            self.pictures[at] = picture
+            self.window.picture.put(at, picture.name, picture.thumbnail)
             at = self.digests.index(picture.digest)
         else:
             at = len(self.pictures)
@@ -166,6 +195,7 @@ class Pictures(QObject):
         known = not self.pixels.isNull()
         image = self.pixels if known else found.thumbnail
         self.window.picture.show_picture(at, found.name, image, found.width, found.height)
+        self.window.picture.show_leaf(found.leaf)
         self.window.answers.set_has_picture(True)
         if known:
             self.pixels_came.emit()

@@ -1064,6 +1064,18 @@
         <translation>사진 저장…</translation>
     </message>
     <message>
+        <source>Show in its folder</source>
+        <translation>폴더에서 보기</translation>
+    </message>
+    <message>
+        <source>Turn right</source>
+        <translation>오른쪽으로 돌리기</translation>
+    </message>
+    <message>
+        <source>Turn left</source>
+        <translation>왼쪽으로 돌리기</translation>
+    </message>
+    <message>
         <source>Actual size (100 %)</source>
         <translation>실제 크기 (100 %)</translation>
     </message>
@@ -1133,6 +1145,26 @@
     <message>
         <source>Plus and minus zoom, 0 fits. With Shift, the arrows choose a part.</source>
         <translation>+와 −는 확대와 축소, 0은 맞추기입니다. Shift와 화살표로 일부분을 고릅니다.</translation>
+    </message>
+    <message>
+        <source>Page </source>
+        <translation>페이지 </translation>
+    </message>
+    <message>
+        <source>Frame </source>
+        <translation>프레임 </translation>
+    </message>
+    <message>
+        <source> of {0}</source>
+        <translation> / {0}</translation>
+    </message>
+    <message>
+        <source>Page</source>
+        <translation>페이지</translation>
+    </message>
+    <message>
+        <source>Frame</source>
+        <translation>프레임</translation>
     </message>
     <message>
         <source>Ask about all {0} pictures together</source>
@@ -3669,6 +3701,34 @@
     <message>
         <source>Unset it once to fetch the model.</source>
         <translation>모델을 가져오려면 한 번 해제하세요.</translation>
+    </message>
+    <message>
+        <source>Open it in another program and save the page as a picture.</source>
+        <translation>다른 프로그램에서 열어 그 페이지를 그림으로 저장하세요.</translation>
+    </message>
+    <message>
+        <source>Save the page as a picture in another program.</source>
+        <translation>다른 프로그램에서 그 페이지를 그림으로 저장하세요.</translation>
+    </message>
+    <message>
+        <source>{name} is locked with a password</source>
+        <translation>{name}은(는) 비밀번호로 잠겨 있습니다</translation>
+    </message>
+    <message>
+        <source>{name} is not a PDF that can be drawn</source>
+        <translation>{name}은(는) 그릴 수 있는 PDF가 아닙니다</translation>
+    </message>
+    <message>
+        <source>page {page} of {name} takes too long to draw</source>
+        <translation>{name}의 {page}페이지를 그리는 데 너무 오래 걸립니다</translation>
+    </message>
+    <message>
+        <source>{name} cannot be read: {reason}</source>
+        <translation>{name}을(를) 읽을 수 없습니다: {reason}</translation>
+    </message>
+    <message>
+        <source>picture {number} of the file cannot be read: {error}</source>
+        <translation>파일의 {number}번째 그림을 읽을 수 없습니다: {error}</translation>
     </message>
     <message>
         <source>Point at a .gguf file that `llavao1-edge convert` wrote.</source>

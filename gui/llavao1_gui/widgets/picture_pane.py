@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from PySide6.QtCore import QSignalBlocker, QSize, Qt, Signal
-from PySide6.QtGui import QIcon, QImage, QKeySequence, QPixmap, QShortcut
+from PySide6.QtGui import QIcon, QImage, QPixmap
 from PySide6.QtWidgets import (
     QCheckBox,
-    QListWidget,
-    QListWidgetItem,
     QPushButton,
     QSizePolicy,
+    QSpinBox,
     QStackedWidget,
     QWidget,
 )
 
-from llavao1_gui.state.tips import tip
 from llavao1_gui.widgets.layouts import (
     IconButton,
     Retranslated,
@@ -27,8 +27,7 @@ from llavao1_gui.widgets.layouts import (
     set_tip,
 )
 from llavao1_gui.widgets.picture_view import PictureView
-
-THUMBNAIL = 56
+from llavao1_gui.widgets.strip import Strip
 
 
 class EmptyState(Retranslated):
@@ -93,14 +92,27 @@ class EmptyState(Retranslated):
         self.models_button.setText(self.tr("Get the real model…"))
 
 
+class Leaves(Protocol):
+    """Which of the `n` pictures of a file: `at`, from 0. kind: `page` or `frame`."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def n(self) -> int: ...
+    @property
+    def at(self) -> int: ...
+
+
 class PicturePane(Retranslated):
-    """chosen, removed: the position of a picture in the strip."""
+    """chosen, removed: the position of a picture in the strip. leaf_wanted: another page or frame
+    of the file that is shown, from 0."""
 
     opened = Signal()
     pasted = Signal()
     screenshot = Signal()
     chosen = Signal(int)
     removed = Signal(int)
+    leaf_wanted = Signal(int)
     sight_wanted = Signal(bool)
 
     def __init__(self, samples: list[tuple[QImage, str]], parent: QWidget | None = None) -> None:
@@ -112,23 +124,20 @@ class PicturePane(Retranslated):
         self.open_button, self.crop_button = IconButton("open"), IconButton("crop", checkable=True)
         self.eye_button, self.fit_button = IconButton("eye", checkable=True), IconButton("fit")
         self.remove_button = IconButton("close")
+        self.leaf = QSpinBox()
+        self.leaf.setMinimum(1)
+        self.leaf.setKeyboardTracking(False)  # a number is typed to its end first
+        self.leaf.hide()
         self.sight_text = label(role="faint", wrap=True)
         self.sight_text.hide()
-        self.strip = QListWidget()
-        self.strip.setObjectName("strip")
-        self.strip.setFlow(QListWidget.Flow.LeftToRight)
-        self.strip.setViewMode(QListWidget.ViewMode.IconMode)
-        self.strip.setWrapping(False)
-        self.strip.setMovement(QListWidget.Movement.Static)
-        self.strip.setIconSize(QSize(THUMBNAIL, THUMBNAIL))
-        self.strip.setFixedHeight(THUMBNAIL + 34)
-        self.strip.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.strip.hide()
+        self.strip = Strip()
+        self.strip.removed.connect(self.removed)
         self.together = QCheckBox()
         self.together.hide()
         self._several, self._flat, self._about = False, False, ""
+        self._leaf_kind = ""
         tools = row(
-            self.name, None, self.crop_button, self.eye_button, self.fit_button,
+            self.name, None, self.leaf, self.crop_button, self.eye_button, self.fit_button,
             self.open_button, self.remove_button, gap=2,
         )  # fmt: skip
         shown = QWidget()
@@ -152,9 +161,7 @@ class PicturePane(Retranslated):
         self.eye_button.toggled.connect(self.sight_wanted)
         self.view.part_chosen.connect(lambda _: self.crop_button.setChecked(False))
         self.strip.currentRowChanged.connect(self._choose)
-        away = QShortcut(QKeySequence(Qt.Key.Key_Delete), self.strip)
-        away.setContext(Qt.ShortcutContext.WidgetShortcut)
-        away.activated.connect(lambda: self.removed.emit(self.strip.currentRow()))
+        self.leaf.valueChanged.connect(lambda value: self.leaf_wanted.emit(value - 1))
         self.remove_button.clicked.connect(lambda: self.removed.emit(self.strip.currentRow()))
 
     def retranslate(self) -> None:
@@ -166,6 +173,7 @@ class PicturePane(Retranslated):
         self.fit_button.name(self.tr("Fit the picture"))
         self.remove_button.name(self.tr("Put the picture away"))
         self._show_together()
+        self._name_leaf()
         self.strip.setAccessibleName(self.tr("Pictures"))
         self.view.setAccessibleName(self.tr("Picture"))
         self.view.setAccessibleDescription(
@@ -174,15 +182,29 @@ class PicturePane(Retranslated):
 
     def add(self, name: str, image: QImage) -> None:
         """At the end of the strip, which shows itself from the second picture on."""
-        pixels = QPixmap.fromImage(image)
-        icon = QIcon(pixels)
-        icon.addPixmap(pixels, QIcon.Mode.Selected)  # Qt would tint it: the colours are the picture
-        item = QListWidgetItem(icon, "")
-        item.setToolTip(tip(name))
-        item.setData(Qt.ItemDataRole.AccessibleTextRole, name)
-        with QSignalBlocker(self.strip):
-            self.strip.addItem(item)
+        self.strip.add(name, image)
         self._show_strip()
+
+    def put(self, at: int, name: str, image: QImage) -> None:
+        """Another picture in the place of one."""
+        self.strip.put(at, name, image)
+
+    def show_leaf(self, leaf: Leaves | None) -> None:
+        """Which of the pictures of its file is shown; None: it has only one."""
+        self.leaf.setVisible(leaf is not None)
+        if leaf is None:
+            return
+        with QSignalBlocker(self.leaf):
+            self.leaf.setMaximum(leaf.n)
+            self.leaf.setValue(leaf.at + 1)
+        self._leaf_kind = leaf.kind
+        self._name_leaf()
+
+    def _name_leaf(self) -> None:
+        page = self._leaf_kind == "page"
+        self.leaf.setPrefix(self.tr("Page ") if page else self.tr("Frame "))
+        self.leaf.setSuffix(self.tr(" of {0}").format(self.leaf.maximum()))
+        self.leaf.setAccessibleName(self.tr("Page") if page else self.tr("Frame"))
 
     def _show_strip(self) -> None:
         self.strip.setVisible(self.strip.count() > 1 and not self._flat)

@@ -12,16 +12,18 @@ from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QImage
 
 from llavao1_edge.errors import LlavaError, PictureError
-from llavao1_edge.images import open_picture, read_picture
+from llavao1_edge.images import open_picture
 from llavao1_gui.state.demo_world import is_of_demo_world
 from llavao1_gui.state.history import History
 from llavao1_gui.state.messages import unexpected
 from llavao1_gui.work.background import Background
+from llavao1_gui.work.leaves import Leaf, Turned, first
 
 SHOWN = 2048  # pixels: the longer side of what is drawn; questions use the original
 THUMBNAIL = 112  # pixels of a picture that is only in the strip
 LONGEST_RATIO = 4  # of a thumbnail's sides
 Part = tuple[int, int, int, int]
+Source = Path | bytes | Leaf | Turned
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class LoadedPicture:
     width: int
     height: int
     of_demo_world: bool  # whether the demo model can know what it shows
+    leaf: Leaf | None = None  # where it is one of several pictures in a file
+    origin: Path | None = None  # the file that it was opened from
 
 
 class PictureLoader(QObject):
@@ -54,7 +58,7 @@ class PictureLoader(QObject):
         self.background.done.connect(self._tell)
         self._viewing.done.connect(lambda what, image: self.looked.emit(*what, image))
 
-    def load(self, number: int, name: str, source: Path | bytes) -> None:
+    def load(self, number: int, name: str, source: Source) -> None:
         self.background.start((number, name), lambda: self._load(name, source))
 
     def look(self, digest: str, part: Part | None = None) -> None:
@@ -81,9 +85,13 @@ class PictureLoader(QObject):
         else:
             self.loaded.emit(purpose[0], *found)
 
-    def _load(self, name: str, source: Path | bytes) -> tuple[LoadedPicture, QImage] | LlavaError:
+    def _load(self, name: str, source: Source) -> tuple[LoadedPicture, QImage] | LlavaError:
         try:
-            data = source if isinstance(source, bytes) else read_picture(source)
+            leaf = source if isinstance(source, Leaf) else None
+            if isinstance(source, Leaf | Turned):
+                data = source.data()
+            else:
+                data, leaf = first(source)
             opened = open_picture(data, name=name)
             digest = self._history.keep_picture(data)
             image = to_qimage(opened.image, longest=SHOWN)
@@ -94,11 +102,19 @@ class PictureLoader(QObject):
             small.save(buffer, format="PNG")
             self._history.shelf.keep_thumbnail(digest, buffer.getvalue())
             size = (opened.width, opened.height)
-            return LoadedPicture(digest, name, thumbnail, *size, known), image
+            return LoadedPicture(
+                digest, name, thumbnail, *size, known, leaf, _origin(source)
+            ), image
         except LlavaError as error:
             return error
         except Exception as error:  # too little memory, say: the window goes on
             return PictureError(unexpected(error))
+
+
+def _origin(source: Source) -> Path | None:
+    """Turned pictures have none: their file is the history's."""
+    path = source.source if isinstance(source, Leaf) else source
+    return path.absolute() if isinstance(path, Path) else None
 
 
 def _looked(path: Path, part: Part | None) -> QImage:

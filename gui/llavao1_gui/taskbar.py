@@ -1,0 +1,36 @@
+"""How far long work is, on the program's icon in the taskbar or dock (Linux: KDE, Ubuntu, Cinnamon).
+
+They listen for a signal on the session's bus (`com.canonical.Unity.LauncherEntry`). Where nobody
+listens, or there is no bus, nothing happens.
+"""
+
+from __future__ import annotations
+
+import sys
+
+DESKTOP_FILE = "application://llavao1-edge.desktop"
+INTERFACE = "com.canonical.Unity.LauncherEntry"
+STEP = 0.01  # smaller changes are not worth a message
+
+
+class TaskbarIcon:
+    def __init__(self) -> None:
+        self._last: float | None = None
+
+    def show(self, share: float | None) -> None:
+        """share: 0 to 1; None: no work is going on."""
+        known = share is not None and self._last is not None and abs(share - self._last) < STEP
+        if share == self._last or (known and share != 1):
+            return
+        self._last = share
+        if sys.platform.startswith("linux"):
+            self._send({"progress": share or 0.0, "progress-visible": share is not None})
+
+    def _send(self, about: dict[str, object]) -> None:
+        from PySide6.QtDBus import QDBusConnection, QDBusMessage
+
+        bus = QDBusConnection.sessionBus()
+        if bus.isConnected():
+            signal = QDBusMessage.createSignal("/llavao1_edge", INTERFACE, "Update")
+            signal.setArguments([DESKTOP_FILE, about])
+            bus.send(signal)

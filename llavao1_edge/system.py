@@ -65,6 +65,8 @@ REQUIREMENTS = {
     "tests": (
         Requirement("xvfb", "command", "Xvfb"),
         Requirement("xdotool", "command", "xdotool"),
+        Requirement("dbus", "command", "dbus-run-session"),
+        Requirement("at-spi2-core", "command", "/usr/libexec/at-spi-bus-launcher"),
         Requirement("fontconfig", "command", "fc-list"),
         Requirement("fonts-nanum", "command", "fc-list"),
         Requirement("debootstrap", "command", "debootstrap"),

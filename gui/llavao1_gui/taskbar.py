@@ -1,4 +1,4 @@
-"""How far long work is, on the program's icon in the taskbar or dock (Linux: KDE, Ubuntu, Cinnamon).
+"""How far long work is, on the program's icon in the taskbar (Linux: KDE, Ubuntu, Cinnamon).
 
 They listen for a signal on the session's bus (`com.canonical.Unity.LauncherEntry`). Where nobody
 listens, or there is no bus, nothing happens.

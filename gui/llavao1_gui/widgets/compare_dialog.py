@@ -9,7 +9,7 @@ from llavao1_gui.state.compare import Piece, compare
 from llavao1_gui.state.history import Exchange
 from llavao1_gui.state.live import NAMES
 from llavao1_gui.widgets import theme
-from llavao1_gui.widgets.layouts import RetranslatedDialog, column, row
+from llavao1_gui.widgets.layouts import RetranslatedDialog, column, name_choice, row
 from llavao1_gui.widgets.placing import open_dialog
 from llavao1_gui.widgets.texts import preset_name, stage_name
 
@@ -60,7 +60,7 @@ class CompareDialog(RetranslatedDialog):
         self.setWindowTitle(self.tr("Compare answers"))
         names = (self.tr("The first answer"), self.tr("The second answer"))
         for name, chosen, text in zip(names, self.chosen, self.texts, strict=True):
-            chosen.setAccessibleName(name)
+            name_choice(chosen, name)
             text.setAccessibleName(name)
         self.box.button(QDialogButtonBox.StandardButton.Close).setText(self.tr("Close"))
         self._show()

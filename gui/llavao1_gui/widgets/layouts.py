@@ -9,6 +9,7 @@ from PySide6.QtCore import QCoreApplication, QEvent, QObject, Qt
 from PySide6.QtGui import QImage, QKeyEvent, QPainter, QPaintEvent, QPixmap, QResizeEvent
 from PySide6.QtWidgets import (
     QBoxLayout,
+    QComboBox,
     QDialog,
     QDialogButtonBox,
     QFrame,
@@ -225,6 +226,13 @@ class IconButton(QToolButton):
         if shown:
             self.setText(text)
             self.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+
+
+def name_choice(combo: QComboBox, purpose: str) -> None:
+    """Qt calls a choice by its value where it cannot be labelled (on Linux): what it is for is its
+    description too."""
+    combo.setAccessibleName(purpose)
+    combo.setAccessibleDescription(purpose)
 
 
 def scrolled(inside: QWidget) -> QScrollArea:

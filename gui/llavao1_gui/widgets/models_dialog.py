@@ -26,6 +26,7 @@ from llavao1_gui.widgets.layouts import (
     card,
     column,
     label,
+    name_choice,
     row,
     scrolled,
     set_role,
@@ -205,7 +206,7 @@ class ModelsDialog(RetranslatedDialog):
         self.more.name(self.tr("Details"))
         self.repo.setAccessibleName(self.tr("Name on the hub"))
         self.quant.setItemText(0, self.tr("automatic"))
-        self.quant.setAccessibleName(self.tr("Quantisation"))
+        name_choice(self.quant, self.tr("Quantisation"))
         self.pull_button.setText(self.tr("Fetch from the hub"))
         self.folder_button.setText(self.tr("Convert a checkpoint folder…"))
         self.file_button.setText(self.tr("Convert an old GGUF file…"))

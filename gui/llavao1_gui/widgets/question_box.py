@@ -27,6 +27,7 @@ from llavao1_gui.widgets.layouts import (
     button,
     column,
     label,
+    name_choice,
     row,
     set_tip,
     show_chip,
@@ -138,8 +139,8 @@ class QuestionBox(Retranslated):
         self.ask_button.setText(self.tr("Ask"))
         self.stop_button.name(self.tr("Stop"), shown=True)
         self.whole_button.name(self.tr("Ask about the whole picture"))
-        self.preset.setAccessibleName(self.tr("How carefully to answer"))
-        self.form_kind.setAccessibleName(self.tr("Form of the answer"))
+        name_choice(self.preset, self.tr("How carefully to answer"))
+        name_choice(self.form_kind, self.tr("Form of the answer"))
         self.choices.setAccessibleName(self.tr("Choices"))
         self.choices.setPlaceholderText(self.tr("A, B, C, D"))
         self.hint.setText(self.tr("Return asks, Shift+Return starts a new line"))

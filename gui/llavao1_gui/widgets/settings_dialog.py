@@ -20,7 +20,7 @@ from PySide6.QtWidgets import (
 from llavao1_edge.errors import UsageError
 from llavao1_edge.settings import Range, ranges
 from llavao1_gui.state.preferences import CHOICES, GROUPS, Preferences
-from llavao1_gui.widgets.layouts import column, decision_box, label
+from llavao1_gui.widgets.layouts import column, decision_box, label, name_choice
 from llavao1_gui.widgets.placing import open_dialog
 from llavao1_gui.widgets.settings_texts import setting_help, setting_name
 from llavao1_gui.widgets.texts import preset_name, said
@@ -47,6 +47,8 @@ class SettingField(QWidget):
             self.edit.setMaximumWidth(160)
             inside = self.edit
         inside.setAccessibleName(setting_name(name))
+        if isinstance(inside, QComboBox):
+            name_choice(inside, setting_name(name))
         inside.setAccessibleDescription(setting_help(limits.help))
         self.setFocusProxy(inside)
         self.help = label(setting_help(limits.help), role="faint", wrap=True)
@@ -97,7 +99,7 @@ class SettingsDialog(QDialog):
         for value in CHOICES[name]:
             combo.addItem(texts.get(value, value), value)
         combo.setCurrentIndex(combo.findData(getattr(self.preferences, name)))
-        combo.setAccessibleName(title)
+        name_choice(combo, title)
         self.combos[name] = combo
         return combo
 

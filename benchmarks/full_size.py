@@ -42,7 +42,9 @@ def main() -> None:
     options = parser.parse_args()
     rows: list[tuple[str, str]] = []
     started = time.perf_counter()
-    with Engine.open(options.text, settings=RuntimeSettings(gpu_layers=0)) as engine:
+    with Engine.open(
+        options.text, settings=RuntimeSettings(picture_cache=0, gpu_layers=0)
+    ) as engine:
         rows.append(("load", f"{time.perf_counter() - started:.1f} s"))
         runtime = engine.runtime
         picture = open_picture(options.picture)

@@ -68,7 +68,7 @@ def measure(n: int, text: str, mmproj: str) -> dict[str, float]:
     handler.emit = lambda record: buffers.append(record.getMessage())  # type: ignore[method-assign]
     logger.addHandler(handler)
     search = BestOfN(candidates=n, scorer="logprob")
-    settings = RuntimeSettings(gpu_layers=0)
+    settings = RuntimeSettings(picture_cache=0, gpu_layers=0)
     with Engine.open(text=text, mmproj=mmproj, settings=settings, search=search) as engine:
         session = engine.session(demo.samples()[0].picture)
         stream = session.stream(

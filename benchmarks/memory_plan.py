@@ -23,7 +23,7 @@ import json, sys
 from llavao1_edge import BudgetSettings, Engine, RuntimeSettings, SamplingSettings, StageBeam, demo
 text, mmproj, n = sys.argv[1], sys.argv[2], int(sys.argv[3])
 search = StageBeam(candidates=n)
-settings = RuntimeSettings(gpu_layers=0)
+settings = RuntimeSettings(picture_cache=0, gpu_layers=0)
 with Engine.open(text=text, mmproj=mmproj, settings=settings, search=search) as engine:
     plan = engine.runtime.plan
     session = engine.session(demo.samples()[0].picture)

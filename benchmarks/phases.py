@@ -192,7 +192,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     text, mmproj = one_b(options.one_b) if options.one_b else (demo.text_path(), demo.mmproj_path())
-    settings = RuntimeSettings(gpu_layers=0, context=512)
+    settings = RuntimeSettings(picture_cache=0, gpu_layers=0, context=512)
     loads = []
     for _ in range(3):
         started = time.perf_counter()

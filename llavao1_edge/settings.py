@@ -197,6 +197,13 @@ class RuntimeSettings(_Validated):
         low=4,
         high=1 << 16,
     )
+    picture_cache: float = setting(
+        2.0,
+        "gigabytes of pictures that were read, kept on disk so that none is read twice; 0 for none",
+        low=0,
+        high=1000,
+        shown="GB",
+    )
     chat_format: str | None = setting(
         None,
         "how a conversation is written; default: as the model's family does",

@@ -25,6 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "lifetime": set(),
     "files": set(),
     "phrases": set(),
+    "state_cache": set(),
     "system": set(),
     "program": set(),
     "settings": set(),
@@ -34,8 +35,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "stages": set(),
     "prompt": set(),
     "llama": {"ggml"},
-    "mllama": {"ggml", "llama", "images", "contract", "vision"},
-    "native": {"ggml", "llama", "images", "contract", "vision"},
+    "mllama": {"state_cache", "ggml", "llama", "images", "contract", "vision"},
+    "native": {"state_cache", "ggml", "llama", "images", "contract", "vision"},
     "vision": {"ggml", "images", "llama"},
     "scoring": {"stages"},
     "backend": {"images", "search", "settings", "stages"},
@@ -44,7 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "engine": {
         *("backend", "devices", "vision"),
         *("settings", "contract", "images", "stages", "prompt", "llama", "mllama", "native"),
-        *("scoring", "search", "demo", "remote"),
+        *("scoring", "search", "demo", "remote", "state_cache"),
     },
     "bench": {
         *("engine", "search", "settings", "stages", "contract"),
@@ -108,7 +109,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "llavao1_gui": {
         *("gui state", "gui widgets", "gui work", "gui translate"),
-        *("demo", "search", "store", "system"),
+        *("demo", "search", "state_cache", "store", "system"),
     },
 }
 

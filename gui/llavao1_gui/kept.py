@@ -8,6 +8,7 @@ from typing import Protocol
 from PySide6.QtCore import QCoreApplication
 
 from llavao1_edge.errors import LlavaError
+from llavao1_edge.state_cache import StateCache
 from llavao1_gui.conversations import Conversations
 from llavao1_gui.pictures import Pictures
 from llavao1_gui.state.history import History
@@ -70,6 +71,8 @@ class Kept:
     def _erase(self, numbers: list[int] | None) -> None:
         self.app.conversations.forget(numbers)
         self.app.history.erase(numbers, shown=self.app.pictures.digests)
+        # What the model made of the pictures goes with them; it is only a cache.
+        StateCache.of_user(0).clear()
         gone = set(self._deleted if numbers is None else numbers)
         self._deleted = [one for one in self._deleted if one not in gone]
 

@@ -4,6 +4,7 @@ limit of the machine."""
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ def run_phases(
     text: Path, mmproj: Path, picture: Path, settings: RuntimeSettings, *, rounds: int
 ) -> tuple[list[Phase], dict[str, float]]:
     """All phases, and the machine's limits. rounds: of each phase."""
+    settings = replace(settings, picture_cache=0.0)  # every picture is to be read
     loads = []
     for _ in range(LOADS):
         started = time.perf_counter()

@@ -45,6 +45,13 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     for name, limits in ranges(RuntimeSettings):
         _add(group, name, limits)
     group.add_argument(
+        "--no-picture-cache",
+        dest="picture_cache",
+        action="store_const",
+        const="0",
+        help="the same as --picture-cache 0",
+    )
+    group.add_argument(
         "-v", "--verbose", action="store_true", help="say what will be loaded where, and why"
     )
 

@@ -41,8 +41,14 @@ def identity(text: GgufHeader, mmproj: GgufHeader) -> str:
     adapter, another chat template or vocabulary make another model."""
     if kind_of(text, mmproj) is Kind.MLLAMA:
         return text.text(keys.PAIR_ID)
+    return fingerprint(text, mmproj)
+
+
+def fingerprint(*headers: GgufHeader) -> str:
+    """A digest of files by their headers and samples of every tensor: other weights, or the same in
+    other types, have another one."""
     digest = hashlib.sha256()
-    for header in (text, mmproj):
+    for header in headers:
         for key, value in sorted(header.metadata.items()):
             digest.update(f"{key}\n".encode() + _bytes(value))
         for info in sorted(header.tensors.values(), key=lambda info: info.name):

@@ -38,6 +38,7 @@ from llavao1_edge.native.model import NativeModel
 from llavao1_edge.phrases import Phrase
 from llavao1_edge.prompt import BEGIN, Piece, Special, chat_format, joined
 from llavao1_edge.settings import RuntimeSettings
+from llavao1_edge.state_cache import StateCache
 from llavao1_edge.vision import Stop, VisionModel
 
 LOGGER = logging.getLogger(__name__)
@@ -136,6 +137,10 @@ class Runtime:
         )
 
     def _open_vision(self) -> VisionModel:
+        kept = self.settings.picture_cache
+        cache = StateCache.of_user(kept) if kept else None
+        if cache is not None:
+            cache.trim()
         reader = self.chosen.reader if self.plan.vision_on_gpu else self.chosen.cpu
         if self.kind is Kind.MLLAMA:
             return MllamaModel(
@@ -146,6 +151,7 @@ class Runtime:
                 n_threads=self.n_threads,
                 f32=self.f32_cache,
                 most_pictures=self.turns.at_once,
+                cache=cache,
             )
         return NativeModel(
             self.mmproj_header,
@@ -156,6 +162,7 @@ class Runtime:
             most_tokens=min(self._picture_tokens, self.plan.n_ctx // 2),
             asked=self.settings.picture_tokens is not None,
             exact=self.f32_cache,
+            cache=cache,
         )
 
     @property

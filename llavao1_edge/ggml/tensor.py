@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from llavao1_edge.errors import BackendError
 from llavao1_edge.ggml import library as c
@@ -61,6 +62,12 @@ class Tensor:
                 )
             )
         c.ggml_backend_tensor_set(self.address, data.ctypes.data, 0, data.nbytes)
+
+    def read(self, dtype: DTypeLike) -> NDArray[Any]:
+        """All of a contiguous tensor as numbers of `dtype`, one after the other."""
+        values = np.empty(self.n_bytes // np.dtype(dtype).itemsize, dtype=dtype)
+        c.ggml_backend_tensor_get(self.address, values.ctypes.data, 0, values.nbytes)
+        return values
 
     def host_view(self) -> NDArray[np.float32]:
         """The memory of a contiguous F32 matrix on the CPU, shape (rows, row length), not a copy.

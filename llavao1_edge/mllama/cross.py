@@ -31,7 +31,8 @@ MAX_PLANS = 512
 class CrossStates:
     """Owns keys and values of one picture for all cross layers.
 
-    keys[i]: (head width, n_tokens, kv heads); values[i]: (n_tokens, head width, kv heads).
+    keys[i]: (head width, n_tokens, kv heads); values[i]: (n_tokens, head width, kv heads). From
+    token `n_distinct` on every tile is the one before it again.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class CrossStates:
         f32: bool,
     ) -> None:
         sizes, kind = shape.tensors, F32 if f32 else F16
-        self.n_tokens = shape.n_tokens
+        self.n_tokens = self.n_distinct = shape.n_tokens
         self.n_valid = n_tiles * shape.tokens_per_tile
         self._arena = Arena(n_tensors=2 * sizes.cross_layers)
         head, heads = sizes.head_width, sizes.cross_kv_heads
@@ -126,6 +127,7 @@ class CrossLayers:
     def states(self, vision: VisionStates, *, n_tiles: int, f32: bool) -> CrossStates:
         """Keys and values of a picture for every layer."""
         states = CrossStates(self._shape, self._backend, n_tiles=n_tiles, f32=f32)
+        states.n_distinct = vision.n_distinct
         scratch = Scratch(self._backend)
         try:
             for layer in range(self._shape.tensors.cross_layers):
@@ -137,6 +139,16 @@ class CrossLayers:
             raise
         finally:
             scratch.close()
+        return states
+
+    def empty_states(self, *, n_tiles: int, f32: bool) -> CrossStates:
+        """For what is read from a file."""
+        states = CrossStates(self._shape, self._backend, n_tiles=n_tiles, f32=f32)
+        try:
+            self._size_scratch(states)
+        except BaseException:
+            states.close()
+            raise
         return states
 
     def _store_states(

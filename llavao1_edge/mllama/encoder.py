@@ -10,6 +10,7 @@ from llavao1_edge.contract.gguf import GgufHeader
 from llavao1_edge.ggml.backend import Backend, Device
 from llavao1_edge.images import TiledPicture
 from llavao1_edge.lifetime import Closing
+from llavao1_edge.mllama.arithmetic import Arithmetic
 from llavao1_edge.mllama.cross import CrossLayers, CrossStates
 from llavao1_edge.mllama.shape import MllamaShape
 from llavao1_edge.mllama.tuning import tuned
@@ -50,6 +51,11 @@ class PictureEncoder(Closing):
     @score_bytes.setter
     def score_bytes(self, n: int) -> None:
         self.tower.score_bytes = n
+
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """How pictures are computed: another one gives slightly other states."""
+        return self.tower.arithmetic
 
     def states(
         self, tiled: TiledPicture, *, f32: bool, checkpoint: Callable[[float], None] | None

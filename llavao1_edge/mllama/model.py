@@ -19,7 +19,9 @@ from llavao1_edge.llama.context import Context, Row
 from llavao1_edge.mllama.cross import CrossStates
 from llavao1_edge.mllama.encoder import LEAST_SCORE_BYTES, PictureEncoder
 from llavao1_edge.mllama.injection import Injection, Segment
+from llavao1_edge.mllama.kept_states import KeptStates
 from llavao1_edge.mllama.shape import MllamaShape
+from llavao1_edge.state_cache import StateCache
 from llavao1_edge.vision import Checkpoint, Place, Preview, Stop
 
 LOGGER = logging.getLogger(__name__)
@@ -53,13 +55,15 @@ class MllamaModel:
         n_threads: int,
         f32: bool,
         most_pictures: int = 1,
+        cache: StateCache | None = None,
     ) -> None:
-        """f32: keys and values of pictures in F32; most_pictures: that one batch may see. Raises
-        BackendError, OutOfMemory."""
+        """f32: keys and values of pictures in F32; most_pictures: that one batch may see; cache:
+        where pictures that were read are kept. Raises BackendError, OutOfMemory."""
         self.shape = shape
         self._most = max(MAX_PICTURES, most_pictures)
         self._header, self._cpu, self._n_threads, self._f32 = header, cpu, n_threads, f32
         self._pictures: OrderedDict[str, CrossStates] = OrderedDict()
+        self._kept = None if cache is None else KeptStates(cache, header, shape)
         self._context: Context | None = None
         self.n_seen = 0
         try:
@@ -129,13 +133,33 @@ class MllamaModel:
         if kept is not None:
             self._pictures.move_to_end(picture.key)
             return kept
-        states = self._read(tile_picture(picture.image, rules=self.shape.tiling), checkpoint)
-        self.n_seen += 1
+        tiled = tile_picture(picture.image, rules=self.shape.tiling)
+        states = self._load(picture.key, tiled) or self._read_anew(picture.key, tiled, checkpoint)
         self._pictures[picture.key] = states
         while len(self._pictures) > self._most:
             _, oldest = self._pictures.popitem(last=False)
             self.encoder.layers.forget_plans(oldest)
             oldest.close()
+        return states
+
+    def _load(self, key: str, tiled: TiledPicture) -> CrossStates | None:
+        """From an earlier time."""
+        if self._kept is None:
+            return None
+        try:
+            return self._kept.load(key, tiled, self.encoder, f32=self._f32)
+        except OutOfMemory:
+            return None  # whoever reads it anew makes room
+
+    def _read_anew(
+        self, key: str, tiled: TiledPicture, checkpoint: Checkpoint | None
+    ) -> CrossStates:
+        started = time.perf_counter()
+        states = self._read(tiled, checkpoint)
+        self.n_seen += 1
+        if self._kept is not None:
+            spent = time.perf_counter() - started
+            self._kept.save(key, states, self.encoder, f32=self._f32, seconds=spent)
         return states
 
     def _read(self, tiled: TiledPicture, checkpoint: Callable[[float], None] | None) -> CrossStates:

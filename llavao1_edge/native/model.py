@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import time
@@ -15,12 +16,14 @@ from numpy.typing import NDArray
 
 from llavao1_edge.contract.gguf import GgufHeader
 from llavao1_edge.contract.native import projector_of
+from llavao1_edge.contract.pair import fingerprint
 from llavao1_edge.errors import BackendError
 from llavao1_edge.ggml.backend import Device
 from llavao1_edge.images import Picture
 from llavao1_edge.llama.context import Context, Row
 from llavao1_edge.llama.model import Model
 from llavao1_edge.native.library import Chunk, ImageChunk, Reader, TextChunk, total
+from llavao1_edge.state_cache import LEAST_S, StateCache, name_of
 from llavao1_edge.vision import Checkpoint, Place, Preview, Stop
 
 LOGGER = logging.getLogger(__name__)
@@ -66,15 +69,17 @@ class NativeModel:
         most_tokens: int,
         asked: bool,
         exact: bool,
+        cache: StateCache | None = None,
     ) -> None:
         """most_tokens: of a picture, where the model lets one choose; asked: whether somebody asked
-        for just that. Raises BackendError."""
+        for just that; cache: where pictures that were read are kept. Raises BackendError."""
         own = OWN_LIMITS.get(projector_of(header))
         kept = projector_of(header) == "idefics3" or (own is not None and own <= most_tokens)
         limit = None if kept else most_tokens
         if asked:
             limit = most_tokens
         self._header, self._model = header, model
+        self._cache, self._how = cache, (limit, exact)
         self._pictures: OrderedDict[str, Seen] = OrderedDict()
         self._context: Context | None = None
         self.n_seen = 0
@@ -181,6 +186,11 @@ class NativeModel:
             self._pictures.move_to_end(picture.key)
             return kept
         chunks = self._reader.cut(np.asarray(picture.image, dtype=np.uint8))
+        known = self._load(picture.key, chunks)
+        if known is not None:
+            seen = self._pictures[picture.key] = Seen(tuple(chunks), tuple(known))
+            return seen
+        started = time.perf_counter()
         shown = [chunk for chunk in chunks if isinstance(chunk, ImageChunk)]
         rows: list[NDArray[np.float32] | None] = []
         done = 0
@@ -202,8 +212,42 @@ class NativeModel:
                 self._reader.free(chunk)
             raise
         self.n_seen += 1
+        self._save(picture.key, rows, time.perf_counter() - started)
         seen = self._pictures[picture.key] = Seen(tuple(chunks), tuple(rows))
         return seen
+
+    # --- from an earlier time -----------------------------------------------------------------
+    def _name(self, key: str) -> str:
+        return name_of(key, self._weights, self.device.description, *self._how)
+
+    @functools.cached_property
+    def _weights(self) -> str:
+        return fingerprint(self._header)
+
+    def _load(self, key: str, chunks: list[Chunk]) -> list[NDArray[np.float32] | None] | None:
+        stored = None if self._cache is None else self._cache.read(self._name(key))
+        if stored is None:
+            return None
+        rows: list[NDArray[np.float32] | None] = []
+        with stored:
+            for chunk in chunks:
+                if not isinstance(chunk, ImageChunk):
+                    rows.append(None)
+                    continue
+                data = stored.take(chunk.n_tokens * self._reader.width * 4)
+                if len(data) == chunk.n_tokens * self._reader.width * 4:
+                    shape = chunk.n_tokens, self._reader.width
+                    rows.append(np.frombuffer(data, np.float32).reshape(shape))
+            if len(rows) == len(chunks) and stored.is_whole:
+                return rows
+        self._cache.forget(self._name(key))  # type: ignore[union-attr]
+        return None
+
+    def _save(self, key: str, rows: list[NDArray[np.float32] | None], seconds: float) -> None:
+        if self._cache is None or seconds < LEAST_S:
+            return
+        parts = [part.tobytes() for part in rows if part is not None]
+        self._cache.write(self._name(key), parts, sum(map(len, parts)))
 
     def _forget_oldest(self) -> None:
         for chunk in self._pictures.popitem(last=False)[1].chunks:

@@ -1538,6 +1538,10 @@
         <translation>그림의 토큰 수</translation>
     </message>
     <message>
+        <source>Pictures that were read</source>
+        <translation>읽은 그림</translation>
+    </message>
+    <message>
         <source>Chat format</source>
         <translation>대화 형식</translation>
     </message>
@@ -1636,6 +1640,10 @@
     <message>
         <source>most tokens a picture may take, for models whose pictures stand in the text</source>
         <translation>그림이 글 안에 들어가는 모델에서 그림 하나가 차지할 수 있는 최대 토큰 수</translation>
+    </message>
+    <message>
+        <source>gigabytes of pictures that were read, kept on disk so that none is read twice; 0 for none</source>
+        <translation>다시 읽지 않도록 디스크에 두는, 이미 읽은 그림의 양(GB). 0이면 두지 않음</translation>
     </message>
     <message>
         <source>how a conversation is written; default: as the model&apos;s family does</source>

@@ -26,6 +26,7 @@ NAMES: dict[str, object] = {
     "context": QT_TRANSLATE_NOOP("Settings", "Context"),
     "batch": QT_TRANSLATE_NOOP("Settings", "Batch"),
     "picture_tokens": QT_TRANSLATE_NOOP("Settings", "Tokens of a picture"),
+    "picture_cache": QT_TRANSLATE_NOOP("Settings", "Pictures that were read"),
     "chat_format": QT_TRANSLATE_NOOP("Settings", "Chat format"),
     "stage_prompt": QT_TRANSLATE_NOOP("Settings", "Ask for stages"),
     "memory_check": QT_TRANSLATE_NOOP("Settings", "Memory check"),
@@ -61,6 +62,10 @@ HELP = (
     QT_TRANSLATE_NOOP("Settings", "most tokens computed at a time"),
     QT_TRANSLATE_NOOP(
         "Settings", "most tokens a picture may take, for models whose pictures stand in the text"
+    ),
+    QT_TRANSLATE_NOOP(
+        "Settings",
+        "gigabytes of pictures that were read, kept on disk so that none is read twice; 0 for none",
     ),
     QT_TRANSLATE_NOOP(
         "Settings", "how a conversation is written; default: as the model's family does"

@@ -1,0 +1,102 @@
+"""Pictures that were read before, on disk: keys and values of the cross layers, exactly."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+
+import numpy as np
+
+from llavao1_edge.contract.gguf import GgufHeader
+from llavao1_edge.contract.pair import fingerprint
+from llavao1_edge.ggml.tensor import Tensor
+from llavao1_edge.images import TiledPicture
+from llavao1_edge.mllama.cross import CrossStates
+from llavao1_edge.mllama.encoder import PictureEncoder
+from llavao1_edge.mllama.shape import MllamaShape
+from llavao1_edge.state_cache import LEAST_S, StateCache, name_of
+
+COUNT = np.dtype("<u4")
+
+
+class KeptStates:
+    """The states of one model's pictures in a cache. A name says what they were made of: the
+    picture's pixels, the weights, and how and where it was computed."""
+
+    def __init__(self, cache: StateCache, header: GgufHeader, shape: MllamaShape) -> None:
+        self._cache, self._header, self._shape = cache, header, shape
+
+    @functools.cached_property
+    def _weights(self) -> str:
+        return fingerprint(self._header)
+
+    def _name(self, key: str, encoder: PictureEncoder, *, f32: bool) -> str:
+        how = (encoder.backend.device.description, encoder.arithmetic, f32)
+        return name_of(key, self._weights, *how)
+
+    def load(
+        self, key: str, tiled: TiledPicture, encoder: PictureEncoder, *, f32: bool
+    ) -> CrossStates | None:
+        """None where they are not kept, or are damaged. Raises OutOfMemory."""
+        name = self._name(key, encoder, f32=f32)
+        stored = self._cache.read(name)
+        if stored is None:
+            return None
+        with stored:
+            states = encoder.layers.empty_states(n_tiles=tiled.n_tiles, f32=f32)
+            try:
+                n = int(np.frombuffer(stored.take(COUNT.itemsize), COUNT).sum())
+                tile = self._shape.tokens_per_tile
+                if 0 < n <= states.n_tokens and not n % tile:
+                    for tensor, axis in _tensors(states):
+                        data = stored.take(tensor.n_bytes // states.n_tokens * n)
+                        _fill(tensor, axis, data, n, tile)
+                    states.n_distinct = n
+                    if stored.is_whole:
+                        return states
+            except ValueError:  # cut off
+                pass
+            except BaseException:
+                states.close()
+                raise
+            states.close()
+        self._cache.forget(name)
+        return None
+
+    def save(
+        self, key: str, states: CrossStates, encoder: PictureEncoder, *, f32: bool, seconds: float
+    ) -> None:
+        """seconds: what it took to read the picture."""
+        if seconds < LEAST_S:
+            return
+        n_bytes = sum(t.n_bytes for t, _ in _tensors(states)) // states.n_tokens * states.n_distinct
+        self._cache.write(self._name(key, encoder, f32=f32), _parts(states), n_bytes)
+
+
+def _tensors(states: CrossStates) -> Iterator[tuple[Tensor, int]]:
+    """Each with the axis, in numpy's order, along which its tokens lie."""
+    for keys, values in zip(states.keys, states.values, strict=True):
+        yield keys, 1
+        yield values, 2
+
+
+def _dtype(tensor: Tensor) -> np.dtype[np.generic]:
+    return np.dtype("<u2" if tensor.type.name == "F16" else "<u4")  # bits, not numbers
+
+
+def _parts(states: CrossStates) -> Iterator[bytes]:
+    yield np.array([states.n_distinct], COUNT).tobytes()
+    for tensor, axis in _tensors(states):
+        whole = tensor.read(_dtype(tensor)).reshape(tensor.shape[2::-1])
+        yield whole.take(range(states.n_distinct), axis=axis).tobytes()
+
+
+def _fill(tensor: Tensor, axis: int, data: bytes, n: int, tile: int) -> None:
+    """The first `n` tokens, and the last tile of them again. Raises ValueError where `data` is too
+    short."""
+    shape = list(tensor.shape[2::-1])
+    n_again = (shape[axis] - n) // tile
+    shape[axis] = n
+    distinct = np.frombuffer(data, _dtype(tensor)).reshape(shape)
+    last = distinct.take(range(n - tile, n), axis=axis)
+    tensor.write(np.concatenate([distinct, *[last] * n_again], axis=axis))

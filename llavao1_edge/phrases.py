@@ -7,6 +7,7 @@ catalogue and puts the values into what it finds there. Catalogues are made of t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from enum import Enum
 from numbers import Integral, Real
@@ -53,16 +54,24 @@ def packed(value: Any) -> Any:
 
 
 def unpacked(value: Any) -> Any:
-    """What `packed` was given, but lists for tuples. Raises what
-    `str.format` raises where a pattern and its values do not fit."""
+    """What `packed` was given, but lists for tuples. Raises ValueError and
+    what `str.format` raises where a pattern and its values do not fit."""
     if isinstance(value, list):
         return [unpacked(one) for one in value]
     if not isinstance(value, dict):
         return value
     found = {name: unpacked(one) for name, one in value.items()}
-    return Phrase(found["pattern"], **found["values"]) if found.keys() == _PACKED else found
+    if found.keys() != _PACKED:
+        return found
+    pattern = found["pattern"].encode().decode()  # whole characters only
+    rest = _FIELD.sub("", pattern.replace("{{", "").replace("}}", ""))
+    if found["values"] and ("{" in rest or "}" in rest):
+        raise ValueError(f"the fields of {pattern!r} are not ours")
+    return Phrase(pattern, **found["values"])
 
 
+# What patterns of ours hold; a changed byte could ask for a width that no memory holds.
+_FIELD = re.compile(r"\{\w+(:(,|g|\.\df))?\}")
 _PACKED = {"pattern", "values"}
 
 

@@ -373,6 +373,7 @@ class App(QObject):
         self.pictures.loader.close()
         self.formulas.close()
         self.exporter.close()
+        self.taskbar.close()
         self.picture_menu.close()
         if self.models_desk is not None:
             self.models_desk.close()

@@ -10,7 +10,7 @@ from PySide6.QtCore import QObject, Signal
 from llavao1_edge.errors import LlavaError, UsageError
 from llavao1_gui.state import messages as m
 from llavao1_gui.state.batch import Results, Row, of_csv, of_folder
-from llavao1_gui.widgets.texts import said, told
+from llavao1_gui.widgets.texts import told
 from llavao1_gui.work.link import Link
 
 SAME_FAILURES = 3  # in a row; whatever it is, it would fail the next thousand too
@@ -110,7 +110,7 @@ class BatchRun(QObject):
                     "conclusion": message.conclusion,
                     "seconds": round(message.seconds, 2),
                     "error": "" if message.conclusion else self.tr("no conclusion"),
-                    "notes": [said(note) for note in message.notes],
+                    "notes": list(message.notes),
                     "stages": message.stages,
                 }
             )
@@ -118,7 +118,7 @@ class BatchRun(QObject):
             if message.stopped:
                 self._waiting = False
             else:
-                self._add(_failed(f"{said(message.message)} {said(message.hint)}".strip()))
+                self._add(_failed(message.line))
 
     def _engine_ended(self, how: str) -> None:
         """The picture at hand failed, if it was its turn already."""

@@ -245,7 +245,7 @@ class ModelsDesk:
     def _receive(self, message: m.Message) -> None:
         if isinstance(message, m.Progress):
             self.dialog.show_progress(message)
-            self.app.taskbar.show(message.done / message.total if message.total else 0.0)
+            self.app.taskbar.show("models", message.done / message.total if message.total else 0.0)
         elif isinstance(message, m.Done):
             text = QCoreApplication.translate("Dialogs", "{0} is ready.").format(message.name)
             self._say("\n".join([text, *map(said, message.notes)]), bad=False)
@@ -260,7 +260,7 @@ class ModelsDesk:
         if self.working is not None:
             self.working.deleteLater()
         self.working = None
-        self.app.taskbar.show(None)
+        self.app.taskbar.show("models", None)
         self.dialog.end_work()
         self.show_models()
         text, bad = self._came
@@ -320,7 +320,7 @@ class BatchDesk:
         run = self.run
         self.dialog.set_running(run.running, paused=run.paused)
         self.dialog.show_progress(run.done, len(run.rows), run.failed)
-        self.app.taskbar.show(run.done / max(1, len(run.rows)) if run.running else None)
+        self.app.taskbar.show("batch", run.done / max(1, len(run.rows)) if run.running else None)
 
 
 def batch(app: Shell) -> BatchDesk:

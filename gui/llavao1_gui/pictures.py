@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtCore import QObject, Qt, QTimer, Signal
-from PySide6.QtGui import QGuiApplication, QImage
+from PySide6.QtCore import QObject, Qt, Signal
+from PySide6.QtGui import QImage
 
 from llavao1_edge.errors import LlavaError, PictureError
 from llavao1_edge.phrases import Phrase
+from llavao1_gui.screenshots import Screenshots
 from llavao1_gui.state.history import Conversation, History
 from llavao1_gui.state.messages import Seen
 from llavao1_gui.state.sight import sight
 from llavao1_gui.widgets.given import png_bytes
 from llavao1_gui.widgets.picture_view import Part, cut_out
-from llavao1_gui.widgets.region import RegionChooser
 from llavao1_gui.widgets.texts import said
 from llavao1_gui.widgets.window import MainWindow
-from llavao1_gui.work.leaves import Leaf, Turned
+from llavao1_gui.work.leaves import Leaf, Replacing, Turned
 from llavao1_gui.work.pictures import THUMBNAIL, LoadedPicture, PictureLoader
 
-SCREENSHOT_DELAY_MS = 350  # until our own window is off the screen
 TYPICAL = (560, 4)  # tiles of the 11B model, until a model has told its own
 
 
@@ -49,14 +48,17 @@ class Pictures(QObject):
         self._shown = True
         self._reopening: Conversation | None = None
         self._reopened_part: Part | None = None
-        self._chooser: RegionChooser | None = None
-        self._replaced = (-1, "")  # a request, and the digest of what its picture stands for
+        self._replacing: Replacing | None = None
+        self._replacements: set[int] = set()  # requests for what comes in another's place
         self._pixels: tuple[str, QImage] = ("", QImage())
         self.loader = PictureLoader(history, self)
         self.loader.loaded.connect(self._loaded)
         self.loader.failed.connect(self._failed)
         self.loader.looked.connect(self._looked)
         self.pixels_came.connect(self._tell_part)
+        self._screenshots = Screenshots(window, self)
+        self._screenshots.taken.connect(self._take_shot)
+        self._screenshots.failed.connect(self.failed)
         pane = window.picture
         pane.chosen.connect(self.activate)
         pane.removed.connect(self.remove)
@@ -90,12 +92,18 @@ class Pictures(QObject):
 
     @property
     def reopening(self) -> bool:
-        """Whether the picture of an earlier conversation is still on its way."""
-        return self._reopening is not None
+        """Whether the picture of an earlier conversation, or another page, is still on its way."""
+        return self._reopening is not None or self._replacing is not None
 
     def _new_request(self, reopening: Conversation | None = None, *, shown: bool) -> None:
         self._request += 1
         self._shown, self._reopening = shown, reopening
+        if self._replacing is not None:  # a page that is still on its way
+            self._replacing = None
+            self._show_leaf()
+
+    def _show_leaf(self) -> None:
+        self.window.picture.show_leaf(None if self.active is None else self.active.leaf)
 
     # --- in -----------------------------------------------------------------------------------
     def add(self, sources: list[Path | bytes]) -> None:
@@ -105,7 +113,11 @@ class Pictures(QObject):
         self._new_request(shown=False)
         for source in sources:
             name = source.name if isinstance(source, Path) else self.tr("pasted picture")
-            self.loader.load(self._request, name, source)
+            self._load(name, source)
+
+    def _load(self, name: str, source: Path | bytes) -> None:
+        number = self._request
+        self.loader.load(number, name, source, wanted=lambda: number > self._put_away)
 
     def reopen(self, conversation: Conversation, part: Part | None) -> None:
         """The picture of an earlier conversation, and the part that was last asked about; until it
@@ -121,39 +133,76 @@ class Pictures(QObject):
         self.at, self.part = -1, None
         self._tell_part()
         path = self.history.picture_path(conversation.picture)
-        self.loader.load(self._request, conversation.picture_name, path)
+        self._load(conversation.picture_name, path)
 
+    # --- another one in its place -------------------------------------------------------------
     def turn_to(self, at: int) -> None:
-        """Another page or frame of the file that the active picture is of, in its place."""
-        found = self.active
-        if found is not None and found.leaf is not None and found.leaf.at != at:
-            self._put_in_place(found, found.leaf.moved(at))
+        """Another page or frame of the file that the active picture is of."""
+        source = self._source()
+        if isinstance(source, Leaf) and source.at != at:
+            self._put_in_place(source.moved(at))
 
     def rotate(self, quarters: int) -> None:
-        """The active picture turned clockwise, in its place: a picture of its own."""
-        found = self.active
-        if found is not None:
-            try:
-                self._put_in_place(found, Turned(self.file_of(found), quarters))
-            except LlavaError as error:
-                self.failed.emit(found.name, said(error.message), said(error.hint))
+        """The active picture turned clockwise: a picture of its own."""
+        try:
+            source = self._source()
+        except LlavaError as error:
+            self.failed.emit(self.pictures[self.at].name, said(error.message), said(error.hint))
+            return
+        if source is not None:
+            self._put_in_place(source.turned(quarters))
 
-    def _put_in_place(self, old: LoadedPicture, source: Leaf | Turned) -> None:
+    def _source(self) -> Leaf | Turned | None:
+        """What the active picture is made of, or what is on its way in its place.
+
+        Raises LlavaError where its file is gone.
+        """
+        if self._replacing is not None:
+            return self._replacing.source
+        found = self.active
+        if found is None:
+            return None
+        return found.leaf or Turned(self.file_of(found), origin=found.origin)
+
+    def _put_in_place(self, source: Leaf | Turned) -> None:
+        found = self.active
+        assert found is not None
+        self._replacing = None
         self._new_request(shown=False)
-        self._replaced = (self._request, old.digest)
-        self.loader.load(self._request, old.name, source)
+        made = self._replacing = Replacing(self._request, found.digest, source)
+        self._replacements.add(made.request)
+        wanted = lambda: self._replacing is made  # noqa: E731
+        self.loader.load(made.request, found.name, source, wanted=wanted)
+
+    def _replace(self, old: str, picture: LoadedPicture, image: QImage) -> None:
+        if picture.digest == old:  # it looks the same: the conversation goes on
+            at = self.digests.index(old)
+            self._new_request(shown=True)
+            self.pictures[at] = picture
+            self._show(at)
+            return
+        if picture.digest in self.digests:  # it stands elsewhere too
+            other = self.digests.index(picture.digest)
+            del self.pictures[other]
+            self.window.picture.take(other)
+        at = self.digests.index(old)
+        self.pictures[at] = picture
+        self.window.picture.put(at, picture.name, picture.thumbnail)
+        self._pixels = (picture.digest, image)
+        self.activate(at)
 
     def _loaded(self, request: int, picture: LoadedPicture, image: QImage) -> None:
         if request <= self._put_away:
             return
-        old = self._replaced[1] if self._replaced[0] == request else ""
+        if request in self._replacements:
+            replacing = self._taken(request)
+            if replacing is not None:
+                self._replace(replacing.old, picture, image)
+            return
         if picture.digest in self.digests:
             at = self.digests.index(picture.digest)
-        elif old in self.digests:
-            at = self.digests.index(old)
-            self.pictures[at] = picture
-            self.window.picture.put(at, picture.name, picture.thumbnail)
-            at = self.digests.index(picture.digest)
+            if self.pictures[at].leaf is None:  # it was pasted, say: now its other pages are known
+                self.pictures[at] = picture
         else:
             at = len(self.pictures)
             self.pictures.append(picture)
@@ -168,7 +217,20 @@ class Pictures(QObject):
         else:  # the stored file is not what it was: its hash differs
             self._failed(request, picture.name, PictureError("the stored picture has changed"))
 
+    def _taken(self, request: int) -> Replacing | None:
+        """What was to be replaced; None where something else was asked for since."""
+        self._replacements.discard(request)
+        found, self._replacing = self._replacing, None
+        if found is not None and found.request != request:
+            found, self._replacing = None, found
+        return found
+
     def _failed(self, request: int, name: str, error: LlavaError) -> None:
+        if request in self._replacements:
+            if self._taken(request) is None:
+                return
+            self._new_request(shown=True)
+            self._show_leaf()
         if request == self._request and self._reopening is not None:
             self._new_request(shown=True)
             self._show_none()
@@ -195,7 +257,7 @@ class Pictures(QObject):
         known = not self.pixels.isNull()
         image = self.pixels if known else found.thumbnail
         self.window.picture.show_picture(at, found.name, image, found.width, found.height)
-        self.window.picture.show_leaf(found.leaf)
+        self._show_leaf()
         self.window.answers.set_has_picture(True)
         if known:
             self.pixels_came.emit()
@@ -334,34 +396,13 @@ class Pictures(QObject):
             )
         )  # fmt: skip
 
-    # --- the screen ---------------------------------------------------------------------------
     def screenshot(self, *, region: bool) -> None:
         """Of the screen the window is on, without the window."""
-        self.window.hide()
-        QTimer.singleShot(SCREENSHOT_DELAY_MS, self, lambda: self._grab(region))
+        self._screenshots.take(region=region)
 
-    def _grab(self, region: bool) -> None:
-        screen = self.window.screen() or QGuiApplication.primaryScreen()
-        shot = screen.grabWindow(0)
-        if shot.isNull():
-            self.window.show()
-            self.failed.emit(
-                self.tr("Screenshot"),
-                self.tr("this desktop does not let programs take screenshots"),
-                self.tr("Take one with the system's own tool and paste it here."),
-            )
-        elif region:
-            self._chooser = RegionChooser(shot, screen.geometry())
-            self._chooser.chosen.connect(self._take_shot)
-            self._chooser.left.connect(self.window.show)
-            self._chooser.show()
-        else:
-            self._take_shot(shot.toImage())
-
-    def _take_shot(self, image: object) -> None:
-        self.window.show()
+    def _take_shot(self, image: QImage) -> None:
         self._new_request(shown=False)
-        self.loader.load(self._request, self.tr("screenshot"), png_bytes(image))  # type: ignore[arg-type]
+        self._load(self.tr("screenshot"), png_bytes(image))
 
     def file_of(self, picture: LoadedPicture) -> Path:
         """Raises LlavaError where the history's copy is gone."""

@@ -15,10 +15,23 @@ STEP = 0.01  # smaller changes are not worth a message
 
 class TaskbarIcon:
     def __init__(self) -> None:
+        self._shares: dict[str, float] = {}
         self._last: float | None = None
 
-    def show(self, share: float | None) -> None:
-        """share: 0 to 1; None: no work is going on."""
+    def show(self, work: str, share: float | None) -> None:
+        """share of `work`, 0 to 1; None: it does not go on. Of several, the mean is shown."""
+        if share is None:
+            self._shares.pop(work, None)
+        else:
+            self._shares[work] = share
+        n = len(self._shares)
+        self._tell(sum(self._shares.values()) / n if n else None)
+
+    def close(self) -> None:
+        self._shares.clear()
+        self._tell(None)
+
+    def _tell(self, share: float | None) -> None:
         known = share is not None and self._last is not None and abs(share - self._last) < STEP
         if share == self._last or (known and share != 1):
             return

@@ -27,6 +27,7 @@ from PySide6.QtWidgets import (
 )
 
 from llavao1_edge import demo
+from llavao1_edge.phrases import Phrase
 from llavao1_edge.store.catalogue import Store
 from llavao1_gui import dialogs
 from llavao1_gui.state import messages as m
@@ -451,6 +452,13 @@ def test_the_engines_words_are_those_of_the_window(make_window: Make, tmp_path: 
     desk = dialogs.models(window.app)
     window.wait(lambda: "자기 어텐션" in desk.dialog.details.text())
     assert "후보" in window.window.model_label.toolTip()
+
+
+def test_names_that_are_no_text_are_said_as_they_are(make_window: Make) -> None:
+    make_window()
+    odd = "n\udcff"
+    assert said(odd) == odd
+    assert said(Phrase("{name} is empty", name=odd)) == f"{odd} is empty"
 
 
 def test_what_is_said_can_be_translated() -> None:

@@ -404,7 +404,7 @@ def test_a_region_of_the_screen_is_chosen_with_the_mouse(make_window: Make) -> N
     shot.fill(Qt.GlobalColor.blue)
     for escape in (True, False):
         chooser = RegionChooser(shot, QRect(0, 0, 200, 100))  # a desktop scaled by two
-        chooser.chosen.connect(window.pictures._take_shot)
+        chooser.chosen.connect(window.pictures._screenshots._give)
         chooser.left.connect(window.window.show)
         window.window.hide()
         chooser.show()

@@ -41,5 +41,14 @@ def test_phrases_cross_as_json() -> None:
     assert found == sent
     assert found["notes"][0].values["what"].values == {"n": 3}
     assert type(found["notes"][1]) is str
-    with pytest.raises(KeyError):
-        unpacked({"pattern": "{a}", "values": {"b": 1}})
+
+
+@pytest.mark.parametrize(
+    "pattern", ["{b}", "{a:>9999999999}", "{a:c}", "{a.real}", "{a!r}", "{", "{a", "{}", "{0}"]
+)
+def test_a_pattern_that_is_none_of_ours_is_refused(pattern: str) -> None:
+    """A changed byte in a history must not ask for gigabytes."""
+    with pytest.raises((LookupError, ValueError)):
+        unpacked({"pattern": pattern, "values": {"a": 1}})
+    with pytest.raises(UnicodeEncodeError):
+        unpacked({"pattern": "\ud800 {a}", "values": {"a": 1}})

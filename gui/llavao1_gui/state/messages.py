@@ -167,8 +167,16 @@ class Failed:
     @property
     def sentence(self) -> str:
         """Both, in two lines."""
+        return self._joined("{message}\n{hint}")
+
+    @property
+    def line(self) -> str:
+        """Both, in one."""
+        return self._joined("{message} {hint}")
+
+    def _joined(self, pattern: str) -> Phrase:
         message, hint = Phrase.of(self.message), Phrase.of(self.hint)
-        return Phrase("{message}\n{hint}", message=message, hint=hint) if hint else message
+        return Phrase(pattern, message=message, hint=hint) if hint else message
 
 
 A_BUG = Phrase("This is a bug; please report it.")

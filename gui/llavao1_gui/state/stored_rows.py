@@ -9,13 +9,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 from llavao1_edge.phrases import Phrase, unpacked
 
-# What `unpacked` raises where a pattern and its values do not fit.
-_UNFIT = (KeyError, ValueError, TypeError, IndexError, AttributeError)
 UNREADABLE = Phrase("a part of this answer could not be read from the history")
 
 
@@ -37,9 +34,12 @@ class Cells:
         """A text, or what `packed` made of a phrase."""
         value = self.text(name)
         if value.startswith('{"pattern"'):
-            with suppress(*_UNFIT):
+            try:
                 found = unpacked(json.loads(value))
-                return found if isinstance(found, Phrase) else value
+                if isinstance(found, Phrase):
+                    return found
+            except Exception:  # whatever a changed byte makes of it
+                self.damaged.append(name)
         return value
 
     def number(self, name: str) -> float:
@@ -82,7 +82,7 @@ class Cells:
         value = self._json(name)
         try:
             value = unpacked(value)
-        except _UNFIT:
+        except Exception:  # whatever a changed byte makes of it
             value = 0
         if isinstance(value, list) and all(isinstance(each, str) for each in value):
             return tuple(value)

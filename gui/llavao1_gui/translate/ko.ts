@@ -1210,18 +1210,6 @@
         <translation>{2}픽셀 타일 {0} × {1}. 그림은 {3} × {4}픽셀({5} %)이 되고 빗금 부분은 비어 있습니다.</translation>
     </message>
     <message>
-        <source>Screenshot</source>
-        <translation>화면 캡처</translation>
-    </message>
-    <message>
-        <source>this desktop does not let programs take screenshots</source>
-        <translation>이 데스크톱은 프로그램의 화면 캡처를 허용하지 않습니다</translation>
-    </message>
-    <message>
-        <source>Take one with the system&apos;s own tool and paste it here.</source>
-        <translation>시스템 도구로 캡처해서 여기에 붙여 넣으세요.</translation>
-    </message>
-    <message>
         <source>screenshot</source>
         <translation>화면 캡처</translation>
     </message>
@@ -1399,6 +1387,21 @@
     <message>
         <source>the model compares once</source>
         <translation>모델이 한 번 비교</translation>
+    </message>
+</context>
+<context>
+    <name>Screenshots</name>
+    <message>
+        <source>Screenshot</source>
+        <translation>스크린샷</translation>
+    </message>
+    <message>
+        <source>this desktop does not let programs take screenshots</source>
+        <translation>이 데스크톱은 프로그램이 화면을 찍는 것을 허용하지 않습니다</translation>
+    </message>
+    <message>
+        <source>Take one with the system&apos;s own tool and paste it here.</source>
+        <translation>시스템의 도구로 찍어서 여기에 붙여 넣으세요.</translation>
     </message>
 </context>
 <context>
@@ -3479,6 +3482,14 @@
         <translation>공간을 비우거나 {environment}을(를) 다른 디스크의 폴더로 지정하세요.</translation>
     </message>
     <message>
+        <source>page {page} of {name} cannot be drawn</source>
+        <translation>{name}의 {page}페이지를 그릴 수 없습니다</translation>
+    </message>
+    <message>
+        <source>{name} has no page {page} any more</source>
+        <translation>{name}에 {page}페이지가 더는 없습니다</translation>
+    </message>
+    <message>
         <source>Did you mean {name}?</source>
         <translation>{name}을(를) 찾으셨나요?</translation>
     </message>
@@ -3711,20 +3722,24 @@
         <translation>모델을 가져오려면 한 번 해제하세요.</translation>
     </message>
     <message>
+        <source>Open the file again.</source>
+        <translation>파일을 다시 여세요.</translation>
+    </message>
+    <message>
+        <source>{name} has changed since it was opened</source>
+        <translation>{name}이(가) 연 뒤에 바뀌었습니다</translation>
+    </message>
+    <message>
+        <source>Save it as a picture in another program.</source>
+        <translation>다른 프로그램에서 그림으로 저장하세요.</translation>
+    </message>
+    <message>
         <source>Open it in another program and save the page as a picture.</source>
         <translation>다른 프로그램에서 열어 그 페이지를 그림으로 저장하세요.</translation>
     </message>
     <message>
-        <source>Save the page as a picture in another program.</source>
-        <translation>다른 프로그램에서 그 페이지를 그림으로 저장하세요.</translation>
-    </message>
-    <message>
         <source>{name} is locked with a password</source>
         <translation>{name}은(는) 비밀번호로 잠겨 있습니다</translation>
-    </message>
-    <message>
-        <source>{name} is not a PDF that can be drawn</source>
-        <translation>{name}은(는) 그릴 수 있는 PDF가 아닙니다</translation>
     </message>
     <message>
         <source>page {page} of {name} takes too long to draw</source>
@@ -3733,10 +3748,6 @@
     <message>
         <source>{name} cannot be read: {reason}</source>
         <translation>{name}을(를) 읽을 수 없습니다: {reason}</translation>
-    </message>
-    <message>
-        <source>picture {number} of the file cannot be read: {error}</source>
-        <translation>파일의 {number}번째 그림을 읽을 수 없습니다: {error}</translation>
     </message>
     <message>
         <source>Point at a .gguf file that `llavao1-edge convert` wrote.</source>

@@ -20,6 +20,7 @@ from llavao1_gui.state.batch import Row
 from llavao1_gui.state.tips import tip
 from llavao1_gui.widgets.layouts import RetranslatedDialog, button, column, label, row
 from llavao1_gui.widgets.placing import open_dialog
+from llavao1_gui.widgets.texts import said
 
 SHOWN = 500  # rows of results; all are in the file
 
@@ -144,9 +145,9 @@ class BatchDialog(RetranslatedDialog):
     def add(self, asked: Row, found: dict[str, Any]) -> None:
         """A result, newest at the top."""
         self.table.insertRow(0)
-        said = found.get("conclusion") or f"✗ {found.get('error', '')}"
+        answer = found.get("conclusion") or f"✗ {said(found.get('error', ''))}"
         seconds = "" if found.get("seconds") is None else f"{found['seconds']:.1f}"
-        texts = (Path(asked.picture).name, asked.question, said, seconds)
+        texts = (Path(asked.picture).name, asked.question, answer, seconds)
         for at, text in enumerate(texts):
             item = QTableWidgetItem(text)
             item.setToolTip(tip(text))

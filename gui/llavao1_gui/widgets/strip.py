@@ -84,6 +84,7 @@ class Crosses(QStyledItemDelegate):
     """A thumbnail with a cross while the mouse is on it. removed: its cross was clicked."""
 
     removed = Signal(int)
+    _pressed: QPersistentModelIndex | None = None
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
         super().paint(painter, option, index)
@@ -105,10 +106,15 @@ class Crosses(QStyledItemDelegate):
         """A click on the cross; all others choose the picture."""
         kinds = (QEvent.Type.MouseButtonPress, QEvent.Type.MouseButtonRelease)
         if isinstance(event, QMouseEvent) and event.type() in kinds:
-            rect = option.rect
-            if cross_of(rect).contains(event.position().toPoint()):
-                if event.type() == kinds[1]:
-                    self.removed.emit(index.row())
+            on_cross = cross_of(option.rect).contains(event.position().toPoint())
+            left = event.button() == Qt.MouseButton.LeftButton
+            here = QPersistentModelIndex(index)
+            if event.type() == kinds[0]:
+                self._pressed = here if on_cross and left else None
+            elif on_cross and left and self._pressed == here:
+                self._pressed = None
+                self.removed.emit(index.row())
+            if on_cross and left:
                 return True
         return super().editorEvent(event, model, option, index)
 

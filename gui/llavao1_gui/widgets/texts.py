@@ -16,12 +16,18 @@ ENGINE = "engine"  # the catalogues' context of sentences that are not the windo
 def said(text: str) -> str:
     """A sentence of the engine in the window's language; what is none stays as it is."""
     if not isinstance(text, Phrase) or not text.values:
-        return QCoreApplication.translate(ENGINE, text) if text else ""
+        return _translated(text)
     values = {
         name: said(value) if isinstance(value, Phrase) else value
         for name, value in text.values.items()
     }
-    return QCoreApplication.translate(ENGINE, text.pattern).format(**values)
+    return _translated(text.pattern).format(**values)
+
+
+def _translated(text: str) -> str:
+    """Names of files may hold bytes that are no text, which Qt does not take."""
+    whole = text.encode("utf-8", "replace").decode() == text if text else False
+    return QCoreApplication.translate(ENGINE, text) if whole else str(text)
 
 
 def told(error: LlavaError) -> str:

@@ -11,13 +11,14 @@ from PIL import Image
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QImage
 
-from llavao1_edge.errors import LlavaError, PictureError
+from llavao1_edge.errors import Cancelled, LlavaError, PictureError
 from llavao1_edge.images import open_picture
 from llavao1_gui.state.demo_world import is_of_demo_world
 from llavao1_gui.state.history import History
 from llavao1_gui.state.messages import unexpected
 from llavao1_gui.work.background import Background
-from llavao1_gui.work.leaves import Leaf, Turned, first
+from llavao1_gui.work.leaves import Leaf, Turned, first, may_be_slow
+from llavao1_gui.work.page import Wanted
 
 SHOWN = 2048  # pixels: the longer side of what is drawn; questions use the original
 THUMBNAIL = 112  # pixels of a picture that is only in the strip
@@ -55,11 +56,20 @@ class PictureLoader(QObject):
         self._history = history
         self._wanted: dict[bool, tuple[str, Part | None]] = {}  # the whole, and a part
         self.background, self._viewing = Background(self), Background(self)
-        self.background.done.connect(self._tell)
+        self._slow = Background(self)  # nothing else waits behind a document
+        self._closed = False
+        for background in (self.background, self._slow):
+            background.done.connect(self._tell)
         self._viewing.done.connect(lambda what, image: self.looked.emit(*what, image))
 
-    def load(self, number: int, name: str, source: Source) -> None:
-        self.background.start((number, name), lambda: self._load(name, source))
+    def load(self, number: int, name: str, source: Source, *, wanted: Wanted) -> None:
+        """wanted: asked whether anybody waits for it any more; if not, nothing is told."""
+
+        def asked() -> bool:
+            return not self._closed and wanted()
+
+        background = self._slow if may_be_slow(source) else self.background
+        background.start((number, name), lambda: self._load(name, source, asked))
 
     def look(self, digest: str, part: Part | None = None) -> None:
         """Reads a kept picture again: all of it as large as a screen, or a part as sharp as it is.
@@ -74,24 +84,32 @@ class PictureLoader(QObject):
         self._viewing.start(wanted, look)
 
     def close(self) -> None:
-        self.background.close()
-        self._viewing.close()
+        self._closed = True
+        for background in (self.background, self._slow, self._viewing):
+            background.close()
 
     def _tell(
         self, purpose: tuple[int, str], found: tuple[LoadedPicture, QImage] | LlavaError
     ) -> None:
+        if isinstance(found, Cancelled):
+            return
         if isinstance(found, LlavaError):
             self.failed.emit(*purpose, found)
         else:
             self.loaded.emit(purpose[0], *found)
 
-    def _load(self, name: str, source: Source) -> tuple[LoadedPicture, QImage] | LlavaError:
+    def _load(
+        self, name: str, source: Source, wanted: Wanted
+    ) -> tuple[LoadedPicture, QImage] | LlavaError:
         try:
+            if not wanted():
+                return Cancelled("stopped")
             leaf = source if isinstance(source, Leaf) else None
             if isinstance(source, Leaf | Turned):
-                data = source.data()
+                data, origin = source.data(wanted), source.origin
             else:
-                data, leaf = first(source)
+                data, leaf = first(source, wanted)
+                origin = source.absolute() if isinstance(source, Path) else None
             opened = open_picture(data, name=name)
             digest = self._history.keep_picture(data)
             image = to_qimage(opened.image, longest=SHOWN)
@@ -102,19 +120,11 @@ class PictureLoader(QObject):
             small.save(buffer, format="PNG")
             self._history.shelf.keep_thumbnail(digest, buffer.getvalue())
             size = (opened.width, opened.height)
-            return LoadedPicture(
-                digest, name, thumbnail, *size, known, leaf, _origin(source)
-            ), image
+            return LoadedPicture(digest, name, thumbnail, *size, known, leaf, origin), image
         except LlavaError as error:
             return error
         except Exception as error:  # too little memory, say: the window goes on
             return PictureError(unexpected(error))
-
-
-def _origin(source: Source) -> Path | None:
-    """Turned pictures have none: their file is the history's."""
-    path = source.source if isinstance(source, Leaf) else source
-    return path.absolute() if isinstance(path, Path) else None
 
 
 def _looked(path: Path, part: Part | None) -> QImage:

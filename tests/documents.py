@@ -1,4 +1,4 @@
-"""A PDF of one empty page that opens with the password `user` only (made with pikepdf)."""
+"""PDFs: one that opens only with the password `user` (made with pikepdf), one with a filled form."""
 
 from base64 import b64decode
 
@@ -17,4 +17,29 @@ LOCKED = b64decode(
     "MDAwMDAgbiAKMDAwMDAwMDIyNyAwMDAwMCBuIAowMDAwMDAwMzMwIDAwMDAwIG4gCnRyYWlsZXIgPDwgL1Jvb3Qg"
     "MSAwIFIgL1NpemUgNiAvSUQgWzw4YTAzOTFkMDc0NDNjMTA0NjA3OGU4ODI0ODYwZGZkOD48OGEwMzkxZDA3NDQz"
     "YzEwNDYwNzhlODgyNDg2MGRmZDg+XSAvRW5jcnlwdCA1IDAgUiA+PgpzdGFydHhyZWYKNjQ2CiUlRU9GCg=="
+)
+
+
+def _written(*objects: bytes) -> bytes:
+    """A PDF of these objects, the first of which is its catalogue."""
+    data, starts = b"%PDF-1.5\n", []
+    for number, content in enumerate(objects, start=1):
+        starts.append(len(data))
+        data += b"%d 0 obj\n%s\nendobj\n" % (number, content)
+    table = b"".join(b"%010d 00000 n \n" % start for start in starts)
+    end = b"trailer<</Size %d/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF" % (len(starts) + 1, len(data))
+    return data + b"xref\n0 %d\n0000000000 65535 f \n" % (len(starts) + 1) + table + end
+
+
+_WRITTEN = b"/Tx BMC q BT /Helv 60 Tf 0 g 10 30 Td (HELLO) Tj ET Q EMC"
+_STYLE = b"/DR<</Font<</Helv 6 0 R>>>>/DA(/Helv 40 Tf 0 g)"
+FORM = _written(
+    b"<</Type/Catalog/Pages 2 0 R/AcroForm<</Fields[4 0 R]" + _STYLE + b">>>>",
+    b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+    b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 400 200]/Annots[4 0 R]/Resources<<>>>>",
+    b"<</Type/Annot/Subtype/Widget/FT/Tx/T(name)/V(HELLO)/F 4/Rect[20 50 380 150]"
+    b"/DA(/Helv 40 Tf 0 g)/P 3 0 R/AP<</N 5 0 R>>>>",
+    b"<</Type/XObject/Subtype/Form/BBox[0 0 360 100]/Resources<</Font<</Helv 6 0 R>>>>"
+    b"/Length %d>>stream\n%s\nendstream" % (len(_WRITTEN), _WRITTEN),
+    b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
 )

@@ -1,4 +1,4 @@
-"""PDFs: one that opens only with the password `user` (made with pikepdf), one with a filled form."""
+"""PDFs: one that opens only with the password `user` (made with pikepdf), one with a form."""
 
 from base64 import b64decode
 

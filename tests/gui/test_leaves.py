@@ -182,8 +182,8 @@ def test_pages_are_chosen_in_the_window(make_window: Make, three: Callable[[str]
     window = make_window()
     pane = window.window.picture
     window.open(three(".pdf"))
-    assert pane.leaf.isVisible()
-    assert pane.leaf.text() == "Page 1 of 3"
+    assert pane.leaf_tools.isVisible()
+    assert pane.leaf.text() == "1 / 3"
     one = window.pictures.active
     window.ask("What is on the first page?")
     pane.leaf.setValue(3)
@@ -193,9 +193,9 @@ def test_pages_are_chosen_in_the_window(make_window: Make, three: Callable[[str]
     assert not window.talk.exchanges  # another picture, another conversation
     assert window.ask("And on the last?").status == "answered"
     window.open(three(".gif"))
-    window.wait(lambda: pane.leaf.text() == "Frame 1 of 3")
+    window.wait(lambda: pane.leaf.text() == "1 / 3")
     window.open(OTHER)
-    window.wait(lambda: not pane.leaf.isVisible())
+    window.wait(lambda: not pane.leaf_tools.isVisible())
 
 
 class Gate:
@@ -262,7 +262,7 @@ def test_a_late_page_changes_nothing(paged: tuple[Window, Gate], meanwhile: str)
     assert pictures.active is active
     assert gate.made == []
     if active is not None and active.leaf is not None:
-        assert pane.leaf.text() == "Page 1 of 3"
+        assert pane.leaf.text() == "1 / 3"
 
 
 def test_a_held_key_turns_to_the_last_page_once(paged: tuple[Window, Gate]) -> None:
@@ -276,7 +276,7 @@ def test_a_held_key_turns_to_the_last_page_once(paged: tuple[Window, Gate]) -> N
     window.wait(lambda: window.pictures.active.leaf.at == 2)
     assert gate.made == [2]
     assert len(window.pictures.pictures) == 2
-    assert pane.leaf.text() == "Page 3 of 3"
+    assert pane.leaf.text() == "3 / 3"
 
 
 def test_equal_pages_are_no_wall(make_window: Make, tmp_path: Path) -> None:
@@ -300,7 +300,7 @@ def test_a_page_that_cannot_be_read_leaves_the_one_before(paged: tuple[Window, G
     window.pictures.active.leaf.source.write_bytes(b"nothing")
     window.window.picture.leaf.setValue(2)
     window.wait(lambda: "cannot be drawn" in window.banner)
-    assert window.window.picture.leaf.text() == "Page 1 of 3"
+    assert window.window.picture.leaf.text() == "1 / 3"
 
 
 def test_a_document_is_known_again_with_its_pages(
@@ -311,9 +311,9 @@ def test_a_document_is_known_again_with_its_pages(
     path = three(".pdf")
     window.pictures.add([first(path, always)[0]])
     window.wait(lambda: len(window.pictures.pictures) == 1)
-    assert not window.window.picture.leaf.isVisible()
+    assert not window.window.picture.leaf_tools.isVisible()
     window.pictures.add([path])
-    window.wait(window.window.picture.leaf.isVisible)
+    window.wait(window.window.picture.leaf_tools.isVisible)
     assert len(window.pictures.pictures) == 1
 
 

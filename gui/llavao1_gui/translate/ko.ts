@@ -1147,16 +1147,12 @@
         <translation>+와 −는 확대와 축소, 0은 맞추기입니다. Shift와 화살표로 일부분을 고릅니다.</translation>
     </message>
     <message>
-        <source>Page </source>
-        <translation>페이지 </translation>
+        <source>Page {0} of {1}</source>
+        <translation>{1}페이지 중 {0}페이지</translation>
     </message>
     <message>
-        <source>Frame </source>
-        <translation>프레임 </translation>
-    </message>
-    <message>
-        <source> of {0}</source>
-        <translation> / {0}</translation>
+        <source>Frame {0} of {1}</source>
+        <translation>{1}프레임 중 {0}프레임</translation>
     </message>
     <message>
         <source>Page</source>
@@ -1165,6 +1161,14 @@
     <message>
         <source>Frame</source>
         <translation>프레임</translation>
+    </message>
+    <message>
+        <source>The one before</source>
+        <translation>이전</translation>
+    </message>
+    <message>
+        <source>The next one</source>
+        <translation>다음</translation>
     </message>
     <message>
         <source>Ask about all {0} pictures together</source>

@@ -30,6 +30,7 @@ PATHS = {
     "new": '<path d="M12 5v14M5 12h14"/>',
     "close": '<path d="M6 6l12 12M18 6L6 18"/>',
     "folded": '<path d="M9 6l6 6-6 6"/>',
+    "before": '<path d="M15 6l-6 6 6 6"/>',
     "unfolded": '<path d="M6 9l6 6 6-6"/>',
     "fit": '<path d="M4 9V4h5M20 9V4h-5M4 15v5h5M20 15v5h-5"/>',
     "export": '<path d="M12 15V4M8 8l4-4 4 4M4 14v6h16v-6"/>',

@@ -16,6 +16,7 @@ from PySide6.QtWidgets import (
 )
 
 from llavao1_gui.widgets.layouts import (
+    ElidedLabel,
     IconButton,
     Retranslated,
     button,
@@ -119,15 +120,20 @@ class PicturePane(Retranslated):
         super().__init__(parent)
         self.empty = EmptyState(samples)
         self.view = PictureView()
-        self.name = label(role="faint")
-        self.name.setMinimumWidth(40)
+        self.name = ElidedLabel(role="faint")
         self.open_button, self.crop_button = IconButton("open"), IconButton("crop", checkable=True)
         self.eye_button, self.fit_button = IconButton("eye", checkable=True), IconButton("fit")
         self.remove_button = IconButton("close")
         self.leaf = QSpinBox()
         self.leaf.setMinimum(1)
         self.leaf.setKeyboardTracking(False)  # a number is typed to its end first
-        self.leaf.hide()
+        self.leaf.setObjectName("leaf")
+        self.leaf.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.leaf.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+        self.before, self.after = IconButton("before"), IconButton("folded")
+        self.leaf_tools = QWidget()
+        self.leaf_tools.setLayout(row(self.before, self.leaf, self.after, gap=0))
+        self.leaf_tools.hide()
         self.sight_text = label(role="faint", wrap=True)
         self.sight_text.hide()
         self.strip = Strip()
@@ -137,7 +143,7 @@ class PicturePane(Retranslated):
         self._several, self._flat, self._about = False, False, ""
         self._leaf_kind = ""
         tools = row(
-            self.name, None, self.leaf, self.crop_button, self.eye_button, self.fit_button,
+            self.name, self.leaf_tools, self.crop_button, self.eye_button, self.fit_button,
             self.open_button, self.remove_button, gap=2,
         )  # fmt: skip
         shown = QWidget()
@@ -161,6 +167,9 @@ class PicturePane(Retranslated):
         self.eye_button.toggled.connect(self.sight_wanted)
         self.view.part_chosen.connect(lambda _: self.crop_button.setChecked(False))
         self.strip.currentRowChanged.connect(self._choose)
+        self.before.clicked.connect(self.leaf.stepDown)
+        self.after.clicked.connect(self.leaf.stepUp)
+        self.leaf.valueChanged.connect(self._bound)
         self.leaf.valueChanged.connect(lambda value: self.leaf_wanted.emit(value - 1))
         self.remove_button.clicked.connect(lambda: self.removed.emit(self.strip.currentRow()))
 
@@ -191,20 +200,29 @@ class PicturePane(Retranslated):
 
     def show_leaf(self, leaf: Leaves | None) -> None:
         """Which of the pictures of its file is shown; None: it has only one."""
-        self.leaf.setVisible(leaf is not None)
+        self.leaf_tools.setVisible(leaf is not None)
         if leaf is None:
             return
         with QSignalBlocker(self.leaf):
             self.leaf.setMaximum(leaf.n)
             self.leaf.setValue(leaf.at + 1)
+        self._bound(leaf.at + 1)
         self._leaf_kind = leaf.kind
         self._name_leaf()
 
+    def _bound(self, number: int) -> None:
+        """The arrows end where the file does."""
+        self.before.setEnabled(number > 1)
+        self.after.setEnabled(number < self.leaf.maximum())
+
     def _name_leaf(self) -> None:
         page = self._leaf_kind == "page"
-        self.leaf.setPrefix(self.tr("Page ") if page else self.tr("Frame "))
-        self.leaf.setSuffix(self.tr(" of {0}").format(self.leaf.maximum()))
+        kind = self.tr("Page {0} of {1}") if page else self.tr("Frame {0} of {1}")
+        self.leaf.setSuffix(f" / {self.leaf.maximum()}")
         self.leaf.setAccessibleName(self.tr("Page") if page else self.tr("Frame"))
+        set_tip(self.leaf, kind.format(self.leaf.value(), self.leaf.maximum()))
+        self.before.name(self.tr("The one before"))
+        self.after.name(self.tr("The next one"))
 
     def _show_strip(self) -> None:
         self.strip.setVisible(self.strip.count() > 1 and not self._flat)
@@ -270,8 +288,8 @@ class PicturePane(Retranslated):
         self._show_strip()
 
     def recolour(self) -> None:
-        for made in (self.open_button, self.crop_button, self.eye_button, self.fit_button,
-                     self.remove_button):  # fmt: skip
+        for made in (self.before, self.after, self.open_button, self.crop_button,
+                     self.eye_button, self.fit_button, self.remove_button):  # fmt: skip
             made.refresh()
         self.view.update()
 

@@ -60,6 +60,8 @@ QListView, QTableView, QPlainTextEdit, QTextBrowser, QLineEdit, QSpinBox, QDoubl
 QComboBox, QKeySequenceEdit {{
   background: {surface}; border: 1px solid {line}; border-radius: 6px; padding: 3px 6px;
   selection-background-color: {accent}; selection-color: {on_accent}; }}
+QSpinBox#leaf {{ padding: 3px 8px; }}
+QSpinBox#leaf::up-button, QSpinBox#leaf::down-button {{ width: 0; border: none; }}
 QListView#history {{ background: transparent; border: 1px solid transparent; padding: 0; }}
 QListView#history::item {{ padding: 0; }}
 QListView::item {{ border-radius: 6px; padding: 6px; color: {text}; }}

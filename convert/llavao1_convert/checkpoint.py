@@ -108,7 +108,7 @@ def read_json(path: Path) -> Json:
     try:
         if path.stat().st_size > MAX_JSON:
             raise CheckpointError(
-                Phrase("{path} is larger than {max_json} MB", path=path, max_json=MAX_JSON >> 20),
+                Phrase("{path} is larger than {most} MB", path=path, most=MAX_JSON >> 20),
                 hint=HINT,
             )
         value = json.loads(path.read_text(encoding="utf-8-sig"))

@@ -60,7 +60,9 @@ def _without_index(folder: Path, shards: dict[str, re.Match[str]]) -> list[Path]
                 n=max(n),
             )
             if missing
-            else Phrase("{folder} holds shards of {n_n} different sets", folder=folder, n_n=len(n)),
+            else Phrase(
+                "{folder} holds shards of {n_sets} different sets", folder=folder, n_sets=len(n)
+            ),
             hint=HINT,
         )
     return [folder / found[0] for _, found in sorted(shards.items())]

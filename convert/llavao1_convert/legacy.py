@@ -128,9 +128,9 @@ def open_legacy(text: Path, projector: Path | None) -> LegacyFiles:
         if header is not None and not is_legacy(header):
             raise CheckpointError(
                 Phrase(
-                    "{name} holds architecture {metadata}, expected 'mllama'",
+                    "{name} holds architecture {architecture}, expected 'mllama'",
                     name=header.path.name,
-                    metadata=repr(header.metadata.get("general.architecture")),
+                    architecture=repr(header.metadata.get("general.architecture")),
                 ),
                 hint="Only old files of Llama-3.2-Vision can be rescued.",
             )
@@ -287,9 +287,8 @@ def check_position_gate(files: LegacyFiles) -> None:
     if not abs(float(a) + float(b) - 1) < 1e-3:
         raise CheckpointError(
             Phrase(
-                "{redundant_gate} is {a:g} and v.tile_position_embd.gate is {b:g}: "
-                "they should add up to 1",
-                redundant_gate=REDUNDANT_GATE,
+                "{gate} is {a:g} and v.tile_position_embd.gate is {b:g}: they should add up to 1",
+                gate=REDUNDANT_GATE,
                 a=a,
                 b=b,
             ),
@@ -302,7 +301,7 @@ def raw_gate(values: NDArray[np.float32]) -> NDArray[np.float32]:
     wide = values.astype(np.float64)
     if (np.abs(wide) > 1).any():
         raise UsageError(
-            Phrase("a gate of {max:g} cannot be a tanh", max=np.abs(wide).max()),
+            Phrase("a gate of {gate:g} cannot be a tanh", gate=np.abs(wide).max()),
             hint="Say --raw-gates yes.",
         )
     limit = 1 - 2.0**-25

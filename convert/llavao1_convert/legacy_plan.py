@@ -126,7 +126,7 @@ def _shape(files: LegacyFiles, tensors: dict[str, SourceTensor]) -> Hyperparamet
         vision = _vision_shape(_Numbers(files.vision), tensors)
     except KeyError as error:
         raise CheckpointError(
-            Phrase("the file lacks tensor {args}", args=repr(error.args[0])), hint=HINT
+            Phrase("the file lacks tensor {name}", name=repr(error.args[0])), hint=HINT
         ) from error
     metadata = files.text.metadata.get("mllama.image_token_index")
     image = metadata if type(metadata) is int else text.vocab

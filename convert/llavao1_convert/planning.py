@@ -151,8 +151,8 @@ def _notes(checkpoint: Checkpoint) -> tuple[str, ...]:
     home = checkpoint.folder.resolve().parent  # the card names no folder of this machine
     return tuple(
         Phrase(
-            "the LoRA adapter {relative_to} is not part of this; --adapter merges one",
-            relative_to=path.resolve().relative_to(home),
+            "the LoRA adapter {adapter} is not part of this; --adapter merges one",
+            adapter=path.resolve().relative_to(home),
         )
         for path in adapters_near(checkpoint.folder)
         if path.resolve().is_relative_to(home)

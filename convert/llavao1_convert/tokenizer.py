@@ -173,9 +173,9 @@ def _template(checkpoint: Checkpoint, settings: Json) -> str | None:
     if path.stat().st_size > MAX_TEMPLATE:
         raise CheckpointError(
             Phrase(
-                "{path} is larger than {max_template} MB",
+                "{path} is larger than {most} MB",
                 path=path,
-                max_template=MAX_TEMPLATE >> 20,
+                most=MAX_TEMPLATE >> 20,
             ),
             hint=HINT,
         )

@@ -220,9 +220,10 @@ class Pictures(QObject):
     def _taken(self, request: int) -> Replacing | None:
         """What was to be replaced; None where something else was asked for since."""
         self._replacements.discard(request)
-        found, self._replacing = self._replacing, None
-        if found is not None and found.request != request:
-            found, self._replacing = None, found
+        found = self._replacing
+        if found is None or found.request != request:
+            return None
+        self._replacing = None
         return found
 
     def _failed(self, request: int, name: str, error: LlavaError) -> None:

@@ -147,10 +147,10 @@ class GgufHeader:
     def _wrong(self, key: str, wanted: str) -> ModelFileError:
         return ModelFileError(
             Phrase(
-                "{name}: metadata {key} is {metadata}, expected {wanted}",
+                "{name}: metadata {key} is {value}, expected {wanted}",
                 name=self.path.name,
                 key=repr(key),
-                metadata=repr(self.metadata.get(key)),
+                value=repr(self.metadata.get(key)),
                 wanted=wanted,
             ),
             hint=CONVERT_AGAIN,

@@ -118,9 +118,9 @@ def check_native(text: GgufHeader, mmproj: GgufHeader) -> None:
     if mmproj.metadata.get(keys.ARCHITECTURE) != keys.MMPROJ_ARCHITECTURE:
         raise PairError(
             Phrase(
-                "{name} is not an mmproj file (architecture {metadata})",
+                "{name} is not an mmproj file (architecture {architecture})",
                 name=mmproj.path.name,
-                metadata=repr(mmproj.metadata.get(keys.ARCHITECTURE)),
+                architecture=repr(mmproj.metadata.get(keys.ARCHITECTURE)),
             ),
             hint="A text model alone cannot see: give the mmproj file of this model with --mmproj.",
         )

@@ -119,10 +119,10 @@ def _check_text(header: GgufHeader) -> None:
     if header.metadata.get(keys.ARCHITECTURE) != keys.TEXT_ARCHITECTURE:
         raise ModelFileError(
             Phrase(
-                "{name} holds architecture {metadata}, expected {text_architecture}",
+                "{name} holds architecture {architecture}, expected {wanted}",
                 name=header.path.name,
-                metadata=repr(header.metadata.get(keys.ARCHITECTURE)),
-                text_architecture=repr(keys.TEXT_ARCHITECTURE),
+                architecture=repr(header.metadata.get(keys.ARCHITECTURE)),
+                wanted=repr(keys.TEXT_ARCHITECTURE),
             ),
             hint="Use the text file that `llavao1-edge convert` wrote.",
         )

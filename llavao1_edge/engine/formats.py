@@ -74,11 +74,11 @@ def _parsed(text: str, *, name: str) -> Any:
     except json.JSONDecodeError as error:
         raise UsageError(
             Phrase(
-                "{name}, line {lineno}, column {colno}: {msg}",
+                "{name}, line {line}, column {column}: {problem}",
                 name=name,
-                lineno=error.lineno,
-                colno=error.colno,
-                msg=error.msg,
+                line=error.lineno,
+                column=error.colno,
+                problem=error.msg,
             ),
             hint="It must be a JSON schema.",
         ) from None
@@ -119,7 +119,7 @@ def _check_sizes(part: Any, *, name: str) -> None:
         for key in ("minItems", "minLength", "minProperties"):
             least = part.get(key)
             if isinstance(least, int | float) and not least <= LONGEST_TEXT:
-                hint = Phrase("At most {longest_text} can be followed.", longest_text=LONGEST_TEXT)
+                hint = Phrase("At most {most} can be followed.", most=LONGEST_TEXT)
                 raise UsageError(
                     Phrase("{name}: {key} is {least}", name=name, key=key, least=str(least)[:20]),
                     hint=hint,

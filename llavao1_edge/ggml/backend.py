@@ -80,7 +80,7 @@ class Buffer:
     def __init__(self, address: int, *, purpose: str, keeps: object = None) -> None:
         if not address:
             raise OutOfMemory(
-                Phrase("not enough memory for {purpose}", purpose=purpose),
+                Phrase("not enough memory for {purpose}", purpose=Phrase.of(purpose)),
                 hint="Close other programs, use a smaller quantisation or fewer GPU layers.",
             )
         self.address = address
@@ -152,10 +152,10 @@ class Backend:
                 shape = " × ".join(map(str, node.shape))
                 raise UnsupportedOperation(
                     Phrase(
-                        "{name} ({description}) cannot compute {ggml_op_desc} of {shape}",
+                        "{name} ({description}) cannot compute {operation} of {shape}",
                         name=self.device.name,
                         description=self.device.description,
-                        ggml_op_desc=c.ggml_op_desc(node.address).decode(),
+                        operation=c.ggml_op_desc(node.address).decode(),
                         shape=shape,
                     ),
                     hint="Read pictures on the CPU: --mmproj-device cpu.",

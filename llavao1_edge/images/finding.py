@@ -48,7 +48,7 @@ def _from_url(text: str) -> Path:
         ) from None
     if parts.netloc not in ("", "localhost"):
         raise PictureError(
-            Phrase("{text} is on the computer {netloc}", text=text[:80], netloc=parts.netloc),
+            Phrase("{text} is on the computer {host}", text=text[:80], host=parts.netloc),
             hint="Copy the picture here first.",
         )
     path = unquote(parts.path)

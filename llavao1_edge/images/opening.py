@@ -130,10 +130,10 @@ def read_picture(path: Path | str) -> bytes:
 def _too_many_bytes(name: str, n: int) -> PictureError:
     return PictureError(
         Phrase(
-            "{name} has {n:.0f} MB, at most {max_file_bytes:.0f} are read",
+            "{name} has {n:.0f} MB, at most {most:.0f} are read",
             name=name,
             n=n / 1e6,
-            max_file_bytes=MAX_FILE_BYTES / 1e6,
+            most=MAX_FILE_BYTES / 1e6,
         ),
         hint="Save the picture smaller.",
     )
@@ -264,11 +264,11 @@ def _check_size(width: int, height: int, name: str) -> None:
     if max(width, height) > MAX_SIDE:
         raise PictureError(
             Phrase(
-                "{name} is {width} × {height} pixels; a side has at most {max_side}",
+                "{name} is {width} × {height} pixels; a side has at most {most}",
                 name=name,
                 width=width,
                 height=height,
-                max_side=MAX_SIDE,
+                most=MAX_SIDE,
             ),
             hint="Cut out the part that matters.",
         )
@@ -277,9 +277,9 @@ def _check_size(width: int, height: int, name: str) -> None:
 def _too_large(name: str) -> PictureError:
     return PictureError(
         Phrase(
-            "{name} has more than {max_pixels} million pixels",
+            "{name} has more than {most} million pixels",
             name=name,
-            max_pixels=MAX_PIXELS // 1000000,
+            most=MAX_PIXELS // 1000000,
         ),
         hint="Save the picture smaller.",
     )

@@ -52,9 +52,9 @@ def lark_of_gbnf(text: str, *, name: str) -> str:
                 count=text.count("::="),
             ),
             hint=Phrase(
-                "At most {max_grammar} characters and {max_rules} rules can be followed.",
-                max_grammar=MAX_GRAMMAR,
-                max_rules=MAX_RULES,
+                "At most {most} characters and {n_rules} rules can be followed.",
+                most=MAX_GRAMMAR,
+                n_rules=MAX_RULES,
             ),
         )
     from llguidance.gbnf_to_lark import gbnf_to_lark

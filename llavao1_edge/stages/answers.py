@@ -45,7 +45,7 @@ def choices(options: Sequence[str]) -> AnswerFormat:
     wanted = [option.strip() for option in options]
     if len(wanted) < 2 or not all(wanted) or len(set(wanted)) < len(wanted):
         raise UsageError(
-            Phrase("the choices are {map}", map=", ".join(map(repr, wanted))),
+            Phrase("the choices are {choices}", choices=", ".join(map(repr, wanted))),
             hint="Give at least two different ones, for example A,B,C,D.",
         )
     odd = next((option for option in wanted if "<" in option or not option.isprintable()), None)

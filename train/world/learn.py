@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import shutil
 import signal
 import time
 from collections import Counter
@@ -362,12 +363,15 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=PICTURES)
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--begin", type=Path, help="leg.safetensors of a run to go on with")
     parser.add_argument("--shorter", type=float, default=1.0, help="share of the steps; to try it")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if not any(PHOTOGRAPHS.glob("*.jpg")):
         raise SystemExit(f"{PHOTOGRAPHS} is empty: run python -m train.world.material first")
     options.out.mkdir(parents=True, exist_ok=True)
+    if options.begin is not None and not any(options.out.glob("leg.safetensors")):
+        shutil.copyfile(options.begin, options.out / "leg.safetensors")
     learner = Learner(options.out, seed=options.seed)
     held_out = Pool(options.out / "held-out", seed=options.seed + 1, n=HELD_OUT)
     pool = Pool(options.out / "pictures", seed=options.seed, n=options.pictures)

@@ -133,9 +133,7 @@ def of_csv(path: Path) -> list[Row]:
             rows.append(Row(str(path.parent / record["picture"]), record["question"]))
             if len(rows) > MAX_ROWS:
                 raise UsageError(
-                    Phrase(
-                        "{name} has more than {max_rows} rows", name=path.name, max_rows=MAX_ROWS
-                    ),
+                    Phrase("{name} has more than {most} rows", name=path.name, most=MAX_ROWS),
                     hint="Split it.",
                 )
     except csv.Error as error:

@@ -1946,8 +1946,8 @@
         <translation>모델 파일 {path}을(를) 읽을 수 없습니다: {reason}</translation>
     </message>
     <message>
-        <source>{name}: metadata {key} is {metadata}, expected {wanted}</source>
-        <translation>{name}: 메타데이터 {key}이(가) {metadata}입니다. {wanted}이어야 합니다</translation>
+        <source>{name}: metadata {key} is {value}, expected {wanted}</source>
+        <translation>{name}: 메타데이터 {key}이(가) {value}입니다. {wanted}이어야 합니다</translation>
     </message>
     <message>
         <source>{name}: {problem} (at byte {offset})</source>
@@ -2002,8 +2002,8 @@
         <translation>파일이 손상되었습니다. 다시 내려받으세요.</translation>
     </message>
     <message>
-        <source>{name} is not an mmproj file (architecture {metadata})</source>
-        <translation>{name}은(는) mmproj 파일이 아닙니다(아키텍처 {metadata})</translation>
+        <source>{name} is not an mmproj file (architecture {architecture})</source>
+        <translation>{name}은(는) mmproj 파일이 아닙니다(아키텍처 {architecture})</translation>
     </message>
     <message>
         <source>{name} has no encoder for pictures:{heard}</source>
@@ -2078,8 +2078,8 @@
         <translation>{name}은(는) 옛 Ollama 버전용 Llama-3.2-Vision 파일입니다</translation>
     </message>
     <message>
-        <source>{name} holds architecture {metadata}, expected {text_architecture}</source>
-        <translation>{name}의 아키텍처는 {metadata}입니다. {text_architecture}이어야 합니다</translation>
+        <source>{name} holds architecture {architecture}, expected {wanted}</source>
+        <translation>{name}의 아키텍처는 {architecture}입니다. {wanted}이어야 합니다</translation>
     </message>
     <message>
         <source>{name} is not an mmproj file for this model (projector {kind})</source>
@@ -2326,8 +2326,8 @@
         <translation>그것은 문법이 아닙니다.</translation>
     </message>
     <message>
-        <source>{name}, line {lineno}, column {colno}: {msg}</source>
-        <translation>{name}, {lineno}행 {colno}열: {msg}</translation>
+        <source>{name}, line {line}, column {column}: {problem}</source>
+        <translation>{name}, {line}행 {column}열: {problem}</translation>
     </message>
     <message>
         <source>{name} is nested too deeply</source>
@@ -2446,8 +2446,8 @@
         <translation>{name}: 최대 {n}개씩 {waves}번에 나누어 썼습니다. 문맥에는 토큰 {n_ctx}개가 들어갑니다</translation>
     </message>
     <message>
-        <source>At most {longest_text} can be followed.</source>
-        <translation>최대 {longest_text}까지 따를 수 있습니다.</translation>
+        <source>At most {most} can be followed.</source>
+        <translation>최대 {most}까지 따를 수 있습니다.</translation>
     </message>
     <message>
         <source>a picture must come before the first question</source>
@@ -2542,6 +2542,10 @@
         <translation>llama-cpp-python을 다시 설치하세요.</translation>
     </message>
     <message>
+        <source>a mapped file</source>
+        <translation>매핑된 파일</translation>
+    </message>
+    <message>
         <source>Close other programs, use a smaller quantisation or fewer GPU layers.</source>
         <translation>다른 프로그램을 닫거나, 더 작은 양자화나 더 적은 GPU 층을 쓰세요.</translation>
     </message>
@@ -2578,8 +2582,8 @@
         <translation>장치 {name}에는 스레드 수가 없습니다</translation>
     </message>
     <message>
-        <source>{name} ({description}) cannot compute {ggml_op_desc} of {shape}</source>
-        <translation>{name}({description})은(는) {shape}의 {ggml_op_desc}을(를) 계산할 수 없습니다</translation>
+        <source>{name} ({description}) cannot compute {operation} of {shape}</source>
+        <translation>{name}({description})은(는) {shape}의 {operation}을(를) 계산할 수 없습니다</translation>
     </message>
     <message>
         <source>not enough memory to compute a graph</source>
@@ -2702,8 +2706,8 @@
         <translation>경로를 지정하세요.</translation>
     </message>
     <message>
-        <source>{text} is on the computer {netloc}</source>
-        <translation>{text}은(는) 컴퓨터 {netloc}에 있습니다</translation>
+        <source>{text} is on the computer {host}</source>
+        <translation>{text}은(는) 컴퓨터 {host}에 있습니다</translation>
     </message>
     <message>
         <source>{text} is not an address: {error}</source>
@@ -2722,8 +2726,8 @@
         <translation>&quot;rb&quot; 모드로 여세요.</translation>
     </message>
     <message>
-        <source>{name} has {n:.0f} MB, at most {max_file_bytes:.0f} are read</source>
-        <translation>{name}은(는) {n:.0f} MB입니다. 최대 {max_file_bytes:.0f} MB까지 읽습니다</translation>
+        <source>{name} has {n:.0f} MB, at most {most:.0f} are read</source>
+        <translation>{name}은(는) {n:.0f} MB입니다. 최대 {most:.0f} MB까지 읽습니다</translation>
     </message>
     <message>
         <source>Choose another picture.</source>
@@ -2734,8 +2738,8 @@
         <translation>중요한 부분을 잘라 내세요.</translation>
     </message>
     <message>
-        <source>{name} has more than {max_pixels} million pixels</source>
-        <translation>{name}은(는) {max_pixels}백만 픽셀이 넘습니다</translation>
+        <source>{name} has more than {most} million pixels</source>
+        <translation>{name}은(는) {most}백만 픽셀이 넘습니다</translation>
     </message>
     <message>
         <source>{name} is an array {shape} of {dtype}</source>
@@ -2794,8 +2798,8 @@
         <translation>{name}에 픽셀이 없습니다</translation>
     </message>
     <message>
-        <source>{name} is {width} × {height} pixels; a side has at most {max_side}</source>
-        <translation>{name}은(는) {width} × {height}픽셀입니다. 한 변은 최대 {max_side}픽셀입니다</translation>
+        <source>{name} is {width} × {height} pixels; a side has at most {most}</source>
+        <translation>{name}은(는) {width} × {height}픽셀입니다. 한 변은 최대 {most}픽셀입니다</translation>
     </message>
     <message>
         <source>it is large and was read at 1/{factor} of its size</source>
@@ -2866,8 +2870,8 @@
         <translation>{name}을(를) 따를 수 없습니다: {problem}</translation>
     </message>
     <message>
-        <source>At most {max_grammar} characters and {max_rules} rules can be followed.</source>
-        <translation>최대 {max_grammar}자, 규칙 {max_rules}개까지 따를 수 있습니다.</translation>
+        <source>At most {most} characters and {n_rules} rules can be followed.</source>
+        <translation>최대 {most}자, 규칙 {n_rules}개까지 따를 수 있습니다.</translation>
     </message>
     <message>
         <source>{name} cannot be followed: {first}</source>
@@ -2958,8 +2962,20 @@
         <translation>저장소라면: llavao1-edge models pull {model}</translation>
     </message>
     <message>
+        <source>a measurement</source>
+        <translation>측정</translation>
+    </message>
+    <message>
         <source>not enough memory for attention scores</source>
         <translation>어텐션 점수에 쓸 메모리가 부족합니다</translation>
+    </message>
+    <message>
+        <source>the picture&apos;s keys and values</source>
+        <translation>그림의 키와 값</translation>
+    </message>
+    <message>
+        <source>the vision tower</source>
+        <translation>비전 타워</translation>
     </message>
     <message>
         <source>Install llama-cpp-python&gt;=0.3.36,&lt;0.4, the range that was tested.</source>
@@ -3020,6 +3036,14 @@
     <message>
         <source>{name}: tensor {tensor} has shape {shape}, expected {size}</source>
         <translation>{name}: 텐서 {tensor}의 모양은 {shape}입니다. {size}이어야 합니다</translation>
+    </message>
+    <message>
+        <source>the projected picture</source>
+        <translation>투영된 그림</translation>
+    </message>
+    <message>
+        <source>the vision weights</source>
+        <translation>비전 가중치</translation>
     </message>
     <message>
         <source>LLAVAO1_LOG=debug says why; a newer llama-cpp-python may know this file.</source>
@@ -3386,8 +3410,8 @@
         <translation>&lt;와 줄바꿈을 빼세요.</translation>
     </message>
     <message>
-        <source>the choices are {map}</source>
-        <translation>선택지가 {map}입니다</translation>
+        <source>the choices are {choices}</source>
+        <translation>선택지가 {choices}입니다</translation>
     </message>
     <message>
         <source>the choice {odd} has a character that a choice cannot have</source>
@@ -3412,10 +3436,6 @@
     <message>
         <source>Write repetitions as {2,5}, not as groups in groups.</source>
         <translation>반복은 묶음 속의 묶음이 아니라 {2,5}처럼 쓰세요.</translation>
-    </message>
-    <message>
-        <source>{name}, line {line}, column {column}: {problem}</source>
-        <translation>{name}, {line}행 {column}열: {problem}</translation>
     </message>
     <message>
         <source>{name} is missing</source>
@@ -3966,8 +3986,8 @@
         <translation>{name}: 텐서 {tensor}이(가) 두 번 있습니다</translation>
     </message>
     <message>
-        <source>{path} is larger than {max_json} MB</source>
-        <translation>{path}이(가) {max_json} MB보다 큽니다</translation>
+        <source>{path} is larger than {most} MB</source>
+        <translation>{path}이(가) {most} MB보다 큽니다</translation>
     </message>
     <message>
         <source>{path} is not valid JSON: {error}</source>
@@ -4090,8 +4110,8 @@
         <translation>{folder}에 {index}이(가) 없고, {n}개 중 샤드 {missing}이(가) 없습니다</translation>
     </message>
     <message>
-        <source>{folder} holds shards of {n_n} different sets</source>
-        <translation>{folder}에 서로 다른 {n_n}벌의 샤드가 있습니다</translation>
+        <source>{folder} holds shards of {n_sets} different sets</source>
+        <translation>{folder}에 서로 다른 {n_sets}벌의 샤드가 있습니다</translation>
     </message>
     <message>
         <source>Did you mean {inside}?</source>
@@ -4242,16 +4262,16 @@
         <translation>Ollama 0.7.0이 그렇게 썼습니다</translation>
     </message>
     <message>
-        <source>{redundant_gate} is {a:g} and v.tile_position_embd.gate is {b:g}: they should add up to 1</source>
-        <translation>{redundant_gate}이(가) {a:g}, v.tile_position_embd.gate가 {b:g}입니다. 합이 1이어야 합니다</translation>
+        <source>{gate} is {a:g} and v.tile_position_embd.gate is {b:g}: they should add up to 1</source>
+        <translation>{gate}이(가) {a:g}, v.tile_position_embd.gate가 {b:g}입니다. 합이 1이어야 합니다</translation>
     </message>
     <message>
-        <source>a gate of {max:g} cannot be a tanh</source>
-        <translation>게이트 {max:g}은(는) tanh 값일 수 없습니다</translation>
+        <source>a gate of {gate:g} cannot be a tanh</source>
+        <translation>게이트 {gate:g}은(는) tanh 값일 수 없습니다</translation>
     </message>
     <message>
-        <source>{name} holds architecture {metadata}, expected &apos;mllama&apos;</source>
-        <translation>{name}의 아키텍처는 {metadata}입니다. &apos;mllama&apos;여야 합니다</translation>
+        <source>{name} holds architecture {architecture}, expected &apos;mllama&apos;</source>
+        <translation>{name}의 아키텍처는 {architecture}입니다. &apos;mllama&apos;여야 합니다</translation>
     </message>
     <message>
         <source>the file lacks {needed}</source>
@@ -4294,8 +4314,8 @@
         <translation>비전 헤드 {heads}개로 {width}을(를) 나눌 수 없습니다</translation>
     </message>
     <message>
-        <source>the file lacks tensor {args}</source>
-        <translation>파일에 텐서 {args}이(가) 없습니다</translation>
+        <source>the file lacks tensor {name}</source>
+        <translation>파일에 텐서 {name}이(가) 없습니다</translation>
     </message>
     <message>
         <source>mllama.{key} is {value}, but the tensors say {seen}</source>
@@ -4390,8 +4410,8 @@
         <translation>체크포인트 폴더 전체를 다시 내려받으세요.</translation>
     </message>
     <message>
-        <source>the LoRA adapter {relative_to} is not part of this; --adapter merges one</source>
-        <translation>LoRA 어댑터 {relative_to}은(는) 여기에 포함되지 않습니다. --adapter로 합칠 수 있습니다</translation>
+        <source>the LoRA adapter {adapter} is not part of this; --adapter merges one</source>
+        <translation>LoRA 어댑터 {adapter}은(는) 여기에 포함되지 않습니다. --adapter로 합칠 수 있습니다</translation>
     </message>
     <message>
         <source>{base} cannot be the name of a file</source>
@@ -4524,10 +4544,6 @@
     <message>
         <source>Use the tokenizer that belongs to this checkpoint.</source>
         <translation>이 체크포인트의 토크나이저를 쓰세요.</translation>
-    </message>
-    <message>
-        <source>{path} is larger than {max_template} MB</source>
-        <translation>{path}이(가) {max_template} MB보다 큽니다</translation>
     </message>
     <message>
         <source>tokenizer.json: {key} is not supported</source>
@@ -4666,8 +4682,8 @@
         <translation>{name}, {number}행: 그림이나 질문이 없습니다</translation>
     </message>
     <message>
-        <source>{name} has more than {max_rows} rows</source>
-        <translation>{name}은(는) {max_rows}행이 넘습니다</translation>
+        <source>{name} has more than {most} rows</source>
+        <translation>{name}은(는) {most}행이 넘습니다</translation>
     </message>
     <message>
         <source>{csv_path} is not a table of results</source>

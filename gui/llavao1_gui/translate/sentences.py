@@ -63,11 +63,12 @@ def sentences() -> list[str]:
 
 
 def said_by(call: ast.Call, kinds: set[str]) -> Iterator[ast.expr]:
-    """What a call is told to say: a phrase's pattern, an error's message and hint. Of a choice both
-    sides."""
+    """What a call is told to say: a phrase's pattern, an error's message and hint, what memory is
+    for. Of a choice both sides."""
     given = call.args[:1] if _name(call.func) in kinds | {"Phrase"} else []
     if _name(call.func) in kinds:
         given += [one.value for one in call.keywords if one.arg == "hint"]
+    given += [one.value for one in call.keywords if one.arg == "purpose"]
     while given:
         one = given.pop(0)
         if isinstance(one, ast.IfExp):

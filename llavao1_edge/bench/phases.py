@@ -4,6 +4,7 @@ limit of the machine."""
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from llavao1_edge.images import Picture, open_picture, tile_picture
 from llavao1_edge.llama.context import Row
 from llavao1_edge.llama.sampler import BatchSampler, Grammar, Sampler, Sampling
 from llavao1_edge.mllama.model import MllamaModel
-from llavao1_edge.search import StageBeam
+from llavao1_edge.search import StageBeam, Token
 from llavao1_edge.settings import BudgetSettings, RuntimeSettings, SamplingSettings
 from llavao1_edge.stages import REASONING, stage_grammar
 from llavao1_edge.vision import Place, VisionModel
@@ -38,15 +39,30 @@ def run_phases(
         started = time.perf_counter()
         Engine.open(text=text, mmproj=mmproj, settings=settings).close()
         loads.append(time.perf_counter() - started)
+    first = first_token(text, mmproj, picture, settings)
     search = StageBeam(candidates=max(COUNTS))
     with Engine.open(text=text, mmproj=mmproj, settings=settings, search=search) as engine:
         bench = Bench(engine, open_picture(picture), picture)
         phases = [timed("load (files in the cache)", loads)]
+        phases.append(timed("start to the first token", [first]))
         phases += bench.reading(max(1, min(rounds, 5)))
         phases += bench.decoding(rounds)
         phases += bench.drawing(rounds)
         phases += bench.judging()
         return phases, vars(bench.limits)
+
+
+def first_token(text: Path, mmproj: Path, picture: Path, settings: RuntimeSettings) -> float:
+    """Seconds that somebody waits who has just started the program: loading, the picture, the
+    prompt."""
+    started = time.perf_counter()
+    with Engine.open(text=text, mmproj=mmproj, settings=settings) as engine:
+        asked = engine.session(picture).stream("What is in this picture?", seed=0)
+        with closing(asked):
+            for event in asked:
+                if isinstance(event, Token):
+                    break
+        return time.perf_counter() - started
 
 
 class Bench:

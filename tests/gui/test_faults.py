@@ -35,9 +35,9 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     event, load = threading.Event(), PictureLoader._load
     event.set()
 
-    def wait(self: PictureLoader, name: str, source: Any) -> Any:
+    def wait(self: PictureLoader, *given: Any) -> Any:
         event.wait(30)
-        return load(self, name, source)
+        return load(self, *given)
 
     monkeypatch.setattr(PictureLoader, "_load", wait)
     yield event

@@ -15,8 +15,9 @@ def test_every_phase_of_the_demo(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert main(["bench", "--json", "--rounds", "3", "--gpu-layers", "0"]) == 0
     found = json.loads(capsys.readouterr().out)
     names = [phase["name"] for phase in found["phases"]]
-    for part in ("load", "start to the first token", "open the picture", "cut", "vision tower", "cross keys", "prefill",
-                 "N = 1", "N = 2", "N = 4", "N = 8", "draw", "grammar", "judge"):  # fmt: skip
+    for part in ("load", "start to the first token", "open the picture", "cut", "vision tower",
+                 "cross keys", "prefill", "N = 1", "N = 2", "N = 4", "N = 8", "draw", "grammar",
+                 "judge"):  # fmt: skip
         assert any(part in name for name in names), (part, names)
     for phase in found["phases"]:
         assert 0 <= phase["low_ms"] <= phase["median_ms"] <= phase["high_ms"]

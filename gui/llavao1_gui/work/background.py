@@ -5,7 +5,6 @@ The thread dies with the program: nothing that it does can hold up the end.
 
 from __future__ import annotations
 
-import contextlib
 import queue
 import threading
 import traceback
@@ -25,6 +24,7 @@ class Background(QObject):
         self._jobs: queue.Queue[tuple[Any, Callable[[], Any]]] = queue.Queue()
         self._thread: threading.Thread | None = None
         self._closed = False
+        self._telling = threading.Lock()  # held while somebody is told, who must live so long
 
     def start(self, purpose: Any, work: Callable[[], Any]) -> None:
         """`work` must not raise; it sees no widget."""
@@ -43,8 +43,9 @@ class Background(QObject):
                     traceback.print_exc()
                     self._jobs.task_done()
                     continue
-                with contextlib.suppress(RuntimeError):  # the window was closed meanwhile
-                    self.done.emit(purpose, found)
+                with self._telling:
+                    if not self._closed:
+                        self.done.emit(purpose, found)
             self._jobs.task_done()
 
     def wait(self) -> None:
@@ -52,5 +53,6 @@ class Background(QObject):
         self._jobs.join()
 
     def close(self) -> None:
-        """What has not begun is left."""
-        self._closed = True
+        """What has not begun is left, and nothing is told any more: this may be deleted then."""
+        with self._telling:
+            self._closed = True

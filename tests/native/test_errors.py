@@ -225,7 +225,7 @@ def convert_cases(f: Files, tmp: Path) -> Iterator[tuple[str, Case]]:
         ("linked text", linked, "is a link out of the folder"),
         ("missing shard", index("model-7.safetensors"), "model-7.safetensors is missing"),
         ("missing tensor", tensors(lambda t: t.pop(head)), "lacks 1 tensors: head.weight"),
-        ("unknown tensor", tensors(lambda t: t.update(x=np.ones(3, np.float32))), "unknown 1"),
+        ("unknown tensor", tensors(lambda t: t.update(x=np.ones(3, np.float32))), "1 unknown"),
         ("wrong shape", tensors(lambda t: t.update({head: t[head][:9]})), "shape (9, 64)"),
         ("not mllama", config(lambda c: c.update(model_type="llava")), "'llava'"),
         ("text half only", config(lambda c: c.update(model_type="mllama_text_model")), "text half"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 MODULE_FLAG = "--run-module"
@@ -13,3 +14,8 @@ def command(module: str, *arguments: str) -> list[str]:
     if getattr(sys, "frozen", False):
         return [sys.executable, MODULE_FLAG, module, *arguments]
     return [sys.executable, "-P", "-m", module, *arguments]
+
+
+def import_path() -> str:
+    """`PYTHONPATH` of such a process: where this one finds its modules."""
+    return os.pathsep.join(path for path in sys.path if path)

@@ -13,12 +13,13 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 from llavao1_edge.lifetime import Closing
 
+Made = TypeVar("Made")
 LOGGER = logging.getLogger(__name__)
 MAGIC = b"llavao1 states 1"
 DIGEST_BYTES = 32
@@ -50,18 +51,26 @@ class StateCache:
         folder = Path(platformdirs.user_cache_dir("llavao1-edge", appauthor=False)) / "pictures"
         return cls(folder, most_bytes=int(gigabytes * 1e9))
 
-    def read(self, name: str) -> Stored | None:
-        """Opened; None where it is not there."""
-        path = self._path(name)
+    def read(self, name: str, take: Callable[[Stored], Made | None]) -> Made | None:
+        """What `take` makes of a file; None where there is none. One of which it makes nothing is
+        damaged, and goes."""
         try:
-            return Stored(path)
+            stored = Stored(self._path(name))
         except OSError:
             return None
+        with stored:
+            made = take(stored)
+        if made is None:
+            self._forget(name)
+        return made
 
-    def write(self, name: str, parts: Iterable[bytes | memoryview], n_bytes: int) -> bool:
-        """Whether it is kept now. n_bytes: of all parts together."""
+    def write(
+        self, name: str, parts: Iterable[bytes | memoryview], n_bytes: int, *, seconds: float
+    ) -> bool:
+        """Whether it is kept now. n_bytes: of all parts together; seconds: what computing them
+        took."""
         try:
-            if not self._has_room(n_bytes):
+            if seconds < LEAST_S or not self._has_room(n_bytes):
                 return False
             partial = self.folder / f"{name}.{os.getpid()}{PARTIAL}"
             try:
@@ -81,7 +90,7 @@ class StateCache:
             return False
         return True
 
-    def forget(self, name: str) -> None:
+    def _forget(self, name: str) -> None:
         with contextlib.suppress(OSError):
             self._path(name).unlink()
 
@@ -89,12 +98,6 @@ class StateCache:
         for path in self._files(SUFFIX, PARTIAL):
             with contextlib.suppress(OSError):
                 path.unlink()
-
-    def n_bytes(self) -> int:
-        return sum(size for _, size, _ in self._sizes())
-
-    def n_files(self) -> int:
-        return len(self._files(SUFFIX))
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}{SUFFIX}"
@@ -136,7 +139,7 @@ class Stored(Closing):
 
     def __init__(self, path: Path) -> None:
         """Raises OSError."""
-        self._path, self._digest = path, hashlib.sha256()
+        self._digest = hashlib.sha256()
         self._file: IO[bytes] = path.open("rb")
         try:
             if self._file.read(len(MAGIC)) != MAGIC:

@@ -49,7 +49,6 @@ class Pictures(QObject):
         self._reopening: Conversation | None = None
         self._reopened_part: Part | None = None
         self._replacing: Replacing | None = None
-        self._replacements: set[int] = set()  # requests for what comes in another's place
         self._pixels: tuple[str, QImage] = ("", QImage())
         self.loader = PictureLoader(history, self)
         self.loader.loaded.connect(self._loaded)
@@ -170,7 +169,6 @@ class Pictures(QObject):
         self._replacing = None
         self._new_request(shown=False)
         made = self._replacing = Replacing(self._request, found.digest, source)
-        self._replacements.add(made.request)
         wanted = lambda: self._replacing is made  # noqa: E731
         self.loader.load(made.request, found.name, source, wanted=wanted)
 
@@ -192,12 +190,8 @@ class Pictures(QObject):
         self.activate(at)
 
     def _loaded(self, request: int, picture: LoadedPicture, image: QImage) -> None:
-        if request <= self._put_away:
-            return
-        if request in self._replacements:
-            replacing = self._taken(request)
-            if replacing is not None:
-                self._replace(replacing.old, picture, image)
+        if self._replacing is not None and self._replacing.request == request:
+            self._replace(self._replacing.old, picture, image)
             return
         if picture.digest in self.digests:
             at = self.digests.index(picture.digest)
@@ -217,21 +211,9 @@ class Pictures(QObject):
         else:  # the stored file is not what it was: its hash differs
             self._failed(request, picture.name, PictureError("the stored picture has changed"))
 
-    def _taken(self, request: int) -> Replacing | None:
-        """What was to be replaced; None where something else was asked for since."""
-        self._replacements.discard(request)
-        found = self._replacing
-        if found is None or found.request != request:
-            return None
-        self._replacing = None
-        return found
-
     def _failed(self, request: int, name: str, error: LlavaError) -> None:
-        if request in self._replacements:
-            if self._taken(request) is None:
-                return
+        if self._replacing is not None and self._replacing.request == request:
             self._new_request(shown=True)
-            self._show_leaf()
         if request == self._request and self._reopening is not None:
             self._new_request(shown=True)
             self._show_none()

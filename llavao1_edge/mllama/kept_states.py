@@ -14,7 +14,7 @@ from llavao1_edge.images import TiledPicture
 from llavao1_edge.mllama.cross import CrossStates
 from llavao1_edge.mllama.encoder import PictureEncoder
 from llavao1_edge.mllama.shape import MllamaShape
-from llavao1_edge.state_cache import LEAST_S, StateCache, name_of
+from llavao1_edge.state_cache import StateCache, Stored, name_of
 
 COUNT = np.dtype("<u4")
 
@@ -38,39 +38,42 @@ class KeptStates:
         self, key: str, tiled: TiledPicture, encoder: PictureEncoder, *, f32: bool
     ) -> CrossStates | None:
         """None where they are not kept, or are damaged. Raises OutOfMemory."""
-        name = self._name(key, encoder, f32=f32)
-        stored = self._cache.read(name)
-        if stored is None:
-            return None
-        with stored:
+
+        def take(stored: Stored) -> CrossStates | None:
             states = encoder.layers.empty_states(n_tiles=tiled.n_tiles, f32=f32)
             try:
-                n = int(np.frombuffer(stored.take(COUNT.itemsize), COUNT).sum())
-                tile = self._shape.tokens_per_tile
-                if 0 < n <= states.n_tokens and not n % tile:
-                    for tensor, axis in _tensors(states):
-                        data = stored.take(tensor.n_bytes // states.n_tokens * n)
-                        _fill(tensor, axis, data, n, tile)
-                    states.n_distinct = n
-                    if stored.is_whole:
-                        return states
-            except ValueError:  # cut off
-                pass
+                if self._filled(states, stored):
+                    return states
             except BaseException:
                 states.close()
                 raise
             states.close()
-        self._cache.forget(name)
-        return None
+            return None
+
+        return self._cache.read(self._name(key, encoder, f32=f32), take)
+
+    def _filled(self, states: CrossStates, stored: Stored) -> bool:
+        """Whether all of it came, as it was written."""
+        tile = self._shape.tokens_per_tile
+        try:
+            n = int(np.frombuffer(stored.take(COUNT.itemsize), COUNT).sum())
+            if not 0 < n <= states.n_tokens or n % tile:
+                return False
+            for tensor, axis in _tensors(states):
+                data = stored.take(tensor.n_bytes // states.n_tokens * n)
+                _fill(tensor, axis, data, n, tile)
+        except ValueError:  # cut off
+            return False
+        states.n_distinct = n
+        return stored.is_whole
 
     def save(
         self, key: str, states: CrossStates, encoder: PictureEncoder, *, f32: bool, seconds: float
     ) -> None:
         """seconds: what it took to read the picture."""
-        if seconds < LEAST_S:
-            return
         n_bytes = sum(t.n_bytes for t, _ in _tensors(states)) // states.n_tokens * states.n_distinct
-        self._cache.write(self._name(key, encoder, f32=f32), _parts(states), n_bytes)
+        name = self._name(key, encoder, f32=f32)
+        self._cache.write(name, _parts(states), n_bytes, seconds=seconds)
 
 
 def _tensors(states: CrossStates) -> Iterator[tuple[Tensor, int]]:

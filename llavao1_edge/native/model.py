@@ -23,7 +23,7 @@ from llavao1_edge.images import Picture
 from llavao1_edge.llama.context import Context, Row
 from llavao1_edge.llama.model import Model
 from llavao1_edge.native.library import Chunk, ImageChunk, Reader, TextChunk, total
-from llavao1_edge.state_cache import LEAST_S, StateCache, name_of
+from llavao1_edge.state_cache import StateCache, Stored, name_of
 from llavao1_edge.vision import Checkpoint, Place, Preview, Stop
 
 LOGGER = logging.getLogger(__name__)
@@ -225,29 +225,27 @@ class NativeModel:
         return fingerprint(self._header)
 
     def _load(self, key: str, chunks: list[Chunk]) -> list[NDArray[np.float32] | None] | None:
-        stored = None if self._cache is None else self._cache.read(self._name(key))
-        if stored is None:
-            return None
-        rows: list[NDArray[np.float32] | None] = []
-        with stored:
-            for chunk in chunks:
-                if not isinstance(chunk, ImageChunk):
-                    rows.append(None)
-                    continue
-                data = stored.take(chunk.n_tokens * self._reader.width * 4)
-                if len(data) == chunk.n_tokens * self._reader.width * 4:
-                    shape = chunk.n_tokens, self._reader.width
+        def take(stored: Stored) -> list[NDArray[np.float32] | None] | None:
+            rows: list[NDArray[np.float32] | None] = []
+            try:
+                for chunk in chunks:
+                    if not isinstance(chunk, ImageChunk):
+                        rows.append(None)
+                        continue
+                    shape = (chunk.n_tokens, self._reader.width)
+                    data = stored.take(4 * math.prod(shape))
                     rows.append(np.frombuffer(data, np.float32).reshape(shape))
-            if len(rows) == len(chunks) and stored.is_whole:
-                return rows
-        self._cache.forget(self._name(key))  # type: ignore[union-attr]
-        return None
+            except ValueError:  # cut off
+                return None
+            return rows if stored.is_whole else None
+
+        return None if self._cache is None else self._cache.read(self._name(key), take)
 
     def _save(self, key: str, rows: list[NDArray[np.float32] | None], seconds: float) -> None:
-        if self._cache is None or seconds < LEAST_S:
+        if self._cache is None:
             return
         parts = [part.tobytes() for part in rows if part is not None]
-        self._cache.write(self._name(key), parts, sum(map(len, parts)))
+        self._cache.write(self._name(key), parts, sum(map(len, parts)), seconds=seconds)
 
     def _forget_oldest(self) -> None:
         for chunk in self._pictures.popitem(last=False)[1].chunks:

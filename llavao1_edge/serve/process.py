@@ -10,14 +10,13 @@ import logging
 import math
 import os
 import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from llavao1_edge.errors import BackendError, LlavaError
-from llavao1_edge.program import command
+from llavao1_edge.program import command, import_path
 from llavao1_edge.serve import wire
 from llavao1_edge.serve.metrics import Metrics
 from llavao1_edge.serve.problem import Failure, Problem
@@ -132,7 +131,7 @@ class EngineProcess:
     async def _start(self) -> None:
         environment = {
             **os.environ,
-            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+            "PYTHONPATH": import_path(),
             "PYTHONSAFEPATH": "1",
         }
         process = self._process = await asyncio.create_subprocess_exec(

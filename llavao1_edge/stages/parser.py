@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, field
 
 from llavao1_edge.phrases import Phrase
-from llavao1_edge.stages.stage import STAGES, Stage
+from llavao1_edge.stages.stage import STAGES, Stage, called
 
 _BY_NAME = {stage.name: stage for stage in STAGES}
 _NAMES = "|".join(_BY_NAME)
@@ -83,7 +83,7 @@ class StageParser:
     def finish(self) -> ParsedAnswer:
         self._take(len(self._pending))
         if self._stage is not None:
-            self._problems.append(Phrase("{name} was not closed", name=Phrase(self._stage.name)))
+            self._problems.append(Phrase("{name} was not closed", name=called(self._stage)))
         stages: dict[str, str] = {}
         outside = ""
         for piece in self._parts:
@@ -131,7 +131,7 @@ class StageParser:
             self._stage = None
             return
         if self._stage is not None:
-            self._problems.append(Phrase("{name} was not closed", name=Phrase(self._stage.name)))
+            self._problems.append(Phrase("{name} was not closed", name=called(self._stage)))
         if name in self._opened:
             self._problems.append(Phrase("{name} stands twice", name=Phrase(name)))
         if match[0] != stage.opening:

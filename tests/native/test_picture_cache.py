@@ -10,11 +10,10 @@ import numpy as np
 import platformdirs
 import pytest
 
-from llavao1_edge import Engine, RuntimeSettings, SamplingSettings
+from llavao1_edge import Engine, RuntimeSettings, SamplingSettings, state_cache
 from llavao1_edge.images import open_picture
-from llavao1_edge.mllama import kept_states, vision
+from llavao1_edge.mllama import vision
 from llavao1_edge.mllama.arithmetic import BLAS
-from llavao1_edge.native import model as native
 from tests import native_models
 from tests.configurations import CONFIGURATIONS, picture_for
 
@@ -30,8 +29,7 @@ Open = Callable[..., Engine]
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Of a cache that keeps also what is read fast."""
     monkeypatch.setattr(platformdirs, "user_cache_dir", lambda *_, **__: str(tmp_path))
-    for module in (kept_states, native):
-        monkeypatch.setattr(module, "LEAST_S", 0.0)
+    monkeypatch.setattr(state_cache, "LEAST_S", 0.0)
     return tmp_path / "pictures"
 
 

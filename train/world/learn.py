@@ -91,12 +91,15 @@ class Learner:
             "telling": optimise(telling),
         }
 
+    @property
+    def _modules(self) -> dict[str, nn.Module]:
+        return {"model": self.model, "heads": self.heads}
+
     def begin_leg(self) -> None:
         """Half precision, fresh optimisers; what is needed to go on from here is on the disk."""
-        parts = {"model": self.model, "heads": self.heads}
         weights = {
             f"{part}.{name}": value.half()
-            for part, module in parts.items()
+            for part, module in self._modules.items()
             for name, value in module.state_dict().items()
         }
         about = {"phase": self.phase, "step": str(self.step), "spent": str(self.spent)}
@@ -105,7 +108,7 @@ class Learner:
         self._take(weights)
 
     def _take(self, weights: dict[str, Tensor]) -> None:
-        for part, module in {"model": self.model, "heads": self.heads}.items():
+        for part, module in self._modules.items():
             own = {name: weights[f"{part}.{name}"].float() for name in module.state_dict()}
             module.load_state_dict(own)
         self.optimisers = self._fresh()
@@ -370,7 +373,7 @@ def main() -> None:
     if not any(PHOTOGRAPHS.glob("*.jpg")):
         raise SystemExit(f"{PHOTOGRAPHS} is empty: run python -m train.world.material first")
     options.out.mkdir(parents=True, exist_ok=True)
-    if options.begin is not None and not any(options.out.glob("leg.safetensors")):
+    if options.begin is not None and not (options.out / "leg.safetensors").exists():
         shutil.copyfile(options.begin, options.out / "leg.safetensors")
     learner = Learner(options.out, seed=options.seed)
     held_out = Pool(options.out / "held-out", seed=options.seed + 1, n=HELD_OUT)

@@ -23,7 +23,7 @@ class Background(QObject):
         super().__init__(parent)
         self._jobs: queue.Queue[tuple[Any, Callable[[], Any]]] = queue.Queue()
         self._thread: threading.Thread | None = None
-        self._closed = False
+        self.closed = False
         self._telling = threading.Lock()  # held while somebody is told, who must live so long
 
     def start(self, purpose: Any, work: Callable[[], Any]) -> None:
@@ -36,7 +36,7 @@ class Background(QObject):
     def _run(self) -> None:
         while True:
             purpose, work = self._jobs.get()
-            if not self._closed:
+            if not self.closed:
                 try:
                     found = work()
                 except Exception:  # a fault of ours: the next piece of work is done all the same
@@ -44,7 +44,7 @@ class Background(QObject):
                     self._jobs.task_done()
                     continue
                 with self._telling:
-                    if not self._closed:
+                    if not self.closed:
                         self.done.emit(purpose, found)
             self._jobs.task_done()
 
@@ -55,4 +55,4 @@ class Background(QObject):
     def close(self) -> None:
         """What has not begun is left, and nothing is told any more: this may be deleted then."""
         with self._telling:
-            self._closed = True
+            self.closed = True

@@ -7,12 +7,11 @@ import json
 import os
 import queue
 import subprocess
-import sys
 import threading
 
 from PySide6.QtCore import QObject, Signal
 
-from llavao1_edge.program import command
+from llavao1_edge.program import command, import_path
 from llavao1_gui.work.background import Background
 
 Key = tuple[str, float, str]
@@ -89,7 +88,6 @@ class Drawer:
     def _start(self) -> subprocess.Popen[str]:
         if self._closed:
             raise OSError("closed")
-        path = os.pathsep.join(each for each in sys.path if each)
         process = subprocess.Popen(
             command("llavao1_gui.work.drawing"),
             stdin=subprocess.PIPE,
@@ -97,7 +95,7 @@ class Drawer:
             stderr=subprocess.DEVNULL,
             text=True,
             encoding="utf-8",
-            env={**os.environ, "PYTHONPATH": path},
+            env={**os.environ, "PYTHONPATH": import_path()},
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         )
         self._process, self._warm, self._lines = process, False, queue.Queue()

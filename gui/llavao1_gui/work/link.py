@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, Signal
 
 from llavao1_edge.errors import LlavaError
-from llavao1_edge.program import command
+from llavao1_edge.program import command, import_path
 from llavao1_gui.state.messages import Message, encode
 from llavao1_gui.state.messages import decode as decode_line
 
@@ -48,7 +48,7 @@ class Link(QObject):
         environment = QProcessEnvironment.systemEnvironment()
         environment.insert("PYTHONUNBUFFERED", "1")
         # The engine's process has no window; a copy of the window's own import path is all it needs
-        environment.insert("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
+        environment.insert("PYTHONPATH", import_path())
         environment.insert("PYTHONSAFEPATH", "1")  # not from the folder the window was started in
         process.setProcessEnvironment(environment)
         program, *arguments = command(self._module, *self._arguments)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from llavao1_edge.errors import Cancelled, LlavaError, PictureError
 from llavao1_edge.phrases import Phrase
-from llavao1_edge.program import command
+from llavao1_edge.program import command, import_path
 
 DPI, LONGEST = 200, 3000  # pixels of a page's longer side at most: a poster stays a picture
 LIMIT_S, LOOK_S = 120.0, 0.05
@@ -38,14 +38,13 @@ def page(path: Path, at: int, *, wanted: Wanted) -> tuple[int, bytes]:
 
     Raises PictureError, Cancelled where it is not wanted any more.
     """
-    folders = os.pathsep.join(each for each in sys.path if each)
     try:
         process = subprocess.Popen(
             command("llavao1_gui.work.page", str(path.absolute()), str(at)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": folders},
+            env={**os.environ, "PYTHONPATH": import_path()},
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         )
     except OSError as error:

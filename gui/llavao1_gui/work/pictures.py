@@ -57,7 +57,6 @@ class PictureLoader(QObject):
         self._wanted: dict[bool, tuple[str, Part | None]] = {}  # the whole, and a part
         self.background, self._viewing = Background(self), Background(self)
         self._slow = Background(self)  # nothing else waits behind a document
-        self._closed = False
         for background in (self.background, self._slow):
             background.done.connect(self._tell)
         self._viewing.done.connect(lambda what, image: self.looked.emit(*what, image))
@@ -66,10 +65,10 @@ class PictureLoader(QObject):
         """wanted: asked whether anybody waits for it any more; if not, nothing is told."""
 
         def asked() -> bool:
-            return not self._closed and wanted()
+            return not self.background.closed and wanted()
 
         background = self._slow if may_be_slow(source) else self.background
-        background.start((number, name), lambda: self._load(name, source, asked))
+        background.start((number, name, asked), lambda: self._load(name, source, asked))
 
     def look(self, digest: str, part: Part | None = None) -> None:
         """Reads a kept picture again: all of it as large as a screen, or a part as sharp as it is.
@@ -84,19 +83,21 @@ class PictureLoader(QObject):
         self._viewing.start(wanted, look)
 
     def close(self) -> None:
-        self._closed = True
         for background in (self.background, self._slow, self._viewing):
             background.close()
 
     def _tell(
-        self, purpose: tuple[int, str], found: tuple[LoadedPicture, QImage] | LlavaError
+        self,
+        purpose: tuple[int, str, Wanted],
+        found: tuple[LoadedPicture, QImage] | LlavaError,
     ) -> None:
-        if isinstance(found, Cancelled):
+        number, name, wanted = purpose
+        if isinstance(found, Cancelled) or not wanted():  # perhaps only since it came
             return
         if isinstance(found, LlavaError):
-            self.failed.emit(*purpose, found)
+            self.failed.emit(number, name, found)
         else:
-            self.loaded.emit(purpose[0], *found)
+            self.loaded.emit(number, *found)
 
     def _load(
         self, name: str, source: Source, wanted: Wanted

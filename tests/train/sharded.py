@@ -25,9 +25,9 @@ BATCH, STEPS = 4, 6
 
 
 def main() -> None:
-    base, data, out = map(Path, sys.argv[1:])
-    dist.init_process_group("gloo")
-    rank, n = dist.get_rank(), dist.get_world_size()
+    base, data, out = map(Path, sys.argv[1:4])
+    meeting, rank, n = sys.argv[4], int(sys.argv[5]), int(sys.argv[6])
+    dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=n)
     torch.manual_seed(0)
     model = MllamaForConditionalGeneration.from_pretrained(base, torch_dtype=torch.float32)
     with torch.no_grad():  # something to learn
@@ -56,6 +56,7 @@ def main() -> None:
         losses.append(told.item() / n)
     if rank == 0:
         out.write_text(json.dumps(losses))
+    dist.barrier()  # nobody leaves while another still waits for it
     dist.destroy_process_group()
 
 

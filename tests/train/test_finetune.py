@@ -450,21 +450,41 @@ def test_two_processes_learn_what_one_learns(data: Path, tmp_path: Path) -> None
         np.testing.assert_allclose(second[name], value, rtol=0, atol=5e-4, err_msg=name)
 
 
+def _shard(
+    rank: int, n: int, meeting: str, data: Path, out: Path, folder: Path
+) -> subprocess.Popen[bytes]:
+    """One of `n` processes. They meet at a file and by the loopback device: a test must not depend
+    on ports that are free, or on what the machine's name resolves to."""
+    given = (BASE, data, out, meeting, rank, n)
+    with (folder / f"said-{n}-{rank}").open("wb") as said:
+        return subprocess.Popen(
+            [sys.executable, str(ROOT / "tests/train/sharded.py"), *map(str, given)],
+            cwd=ROOT,
+            env={
+                **os.environ,
+                "OMP_NUM_THREADS": "1",
+                "PYTHONPATH": str(ROOT),
+                "GLOO_SOCKET_IFNAME": "lo0" if sys.platform == "darwin" else "lo",
+            },
+            stdout=said,
+            stderr=subprocess.STDOUT,
+        )
+
+
 def test_fully_sharded_layers_compute_the_same(data: Path, tmp_path: Path) -> None:
     """The layers that FSDP divides, over two processes by gloo: the loss curve of one."""
-    script = ROOT / "tests/train/sharded.py"
     curves = []
-    for processes in (1, 2):
-        out = tmp_path / f"{processes}.json"
-        several = ["torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
-        subprocess.run(
-            [sys.executable, "-m", *several, str(script), str(BASE), str(data), str(out)],
-            cwd=ROOT,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
-            check=True,
-            timeout=600,
-            capture_output=True,
-        )
+    for n in (1, 2):
+        out = tmp_path / f"{n}.json"
+        meeting = (tmp_path / f"{n}.store").as_uri()
+        started = [_shard(rank, n, meeting, data, out, tmp_path) for rank in range(n)]
+        try:
+            ended = [process.wait(timeout=600) for process in started]
+        finally:
+            for process in started:
+                process.kill()
+        said = "".join(path.read_text(errors="replace") for path in tmp_path.glob("said-*"))
+        assert ended == [0] * n, said[-3000:]
         curves.append(json.loads(out.read_text()))
     assert curves[0][0] > 1.1 * curves[0][-1]  # it learns
     np.testing.assert_allclose(curves[1], curves[0], rtol=0.02)

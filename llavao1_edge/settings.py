@@ -204,6 +204,12 @@ class RuntimeSettings(_Validated):
         high=1000,
         shown="GB",
     )
+    draft_max: int | None = setting(
+        None,
+        "most tokens guessed ahead from what was written before, 0 for none; default: what pays",
+        low=0,
+        high=64,
+    )
     chat_format: str | None = setting(
         None,
         "how a conversation is written; default: as the model's family does",

@@ -8,6 +8,7 @@ context cannot hold all candidates, some wait and are written in a later wave.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
@@ -17,9 +18,10 @@ import numpy as np
 
 from llavao1_edge.backend import Stop
 from llavao1_edge.engine.branches import NO_LOGITS, BranchCache, BranchState, Logits
+from llavao1_edge.engine.lookup import Lookup
 from llavao1_edge.engine.stream import CandidateStream
+from llavao1_edge.engine.wave import Wave
 from llavao1_edge.errors import Cancelled, ContextFullError
-from llavao1_edge.llama.context import Row
 from llavao1_edge.llama.guide import FormGrammar
 from llavao1_edge.llama.sampler import BatchSampler, Grammar, Rules, Sampler, Sampling
 from llavao1_edge.phrases import Phrase
@@ -48,6 +50,7 @@ class BatchDrafter:
         judge: JudgeRunner | None = None,
         form: str = "",
         top_logprobs: int = 0,
+        lookup: Lookup | None = None,
     ) -> None:
         self.cache, self._runtime = cache, cache.runtime
         self.batch_sampler = BatchSampler(sampling, self._runtime.banned, n_top=top_logprobs)
@@ -55,6 +58,7 @@ class BatchDrafter:
         self.max_tokens, self.stage_tokens = max_tokens, stage_tokens or max_tokens
         self.budget, self.stop, self._judge = budget, stop, judge
         self._form = form
+        self.lookup = lookup or Lookup()
         self.remarks: list[str] = []
 
     # --- branches ---------------------------------------------------------------------------
@@ -99,7 +103,7 @@ class BatchDrafter:
                 waiting = yield from draft.open(waiting)
                 yield from draft.run()
             finally:
-                draft.close()
+                draft.wave.close()
             groups += 1
         if groups > 1:
             said = Phrase(IN_GROUPS, name=called(stage), n=len(branches), groups=groups)
@@ -122,14 +126,14 @@ class BatchDrafter:
         sampler.begin(base.tokens, n_open=base.n_open)
         return sampler
 
+    def n_left(self, stream: CandidateStream) -> int:
+        """How many tokens the stream may still have."""
+        base, n = stream.base, len(stream.tokens)
+        return min(self.max_tokens - base.n_sampled, self.stage_tokens - base.n_open) - n
+
     def limit(self, stream: CandidateStream) -> Ending | None:
         """LENGTH where the stream has used up its tokens."""
-        n = len(stream.tokens)
-        used_up = (
-            stream.base.n_sampled + n >= self.max_tokens
-            or stream.base.n_open + n >= self.stage_tokens
-        )
-        return Ending.LENGTH if used_up else None
+        return Ending.LENGTH if self.n_left(stream) <= 0 else None
 
 
 class _Draft:
@@ -149,24 +153,8 @@ class _Draft:
         self.unit, self.greedy = unit, greedy
         self.cache, self.counters = drafter.cache, drafter.cache.counters
         self.runtime = drafter.cache.runtime
-        self.bases: list[BranchState] = []
-        self.running: list[CandidateStream] = []
-        self.waiting: list[CandidateStream] = []
+        self.wave = Wave(self.cache)
         self.started = time.perf_counter()
-        self.widest = 0
-        self.waves = 1
-
-    def close(self) -> None:
-        for stream in [*self.running, *self.waiting]:
-            stream.sampler.close()
-            self._park(stream)
-        for base in self.bases:
-            self.cache.free(base)
-
-    def _park(self, stream: CandidateStream) -> None:
-        if stream.sequence is not None:
-            self.runtime.release(stream.sequence)
-            stream.sequence, stream.n_decoded = None, 0
 
     # --- opening ----------------------------------------------------------------------------
     def open(
@@ -201,10 +189,10 @@ class _Draft:
                     raise  # not even the question fits
                 yield self._nothing_left(branch, position, Ending.CONTEXT)
                 continue
-            self.bases, logits = reached
+            self.wave.bases, logits = reached
             rows = np.repeat(logits, self.n, axis=0)
             self.counters.forced_tokens += sum(len(forced) for _, forced in jobs)
-        for (position, branch), base in zip(able, self.bases, strict=True):
+        for (position, branch), base in zip(able, self.wave.bases, strict=True):
             self._start(position, branch, base)
         yield from self._draw(rows)
         return later
@@ -250,38 +238,56 @@ class _Draft:
                 sampler=sampler,
             )
             self.counters.candidates += 1
-            self.running.append(stream)
+            self.wave.running.append(stream)
 
     # --- running ----------------------------------------------------------------------------
     def run(self) -> Iterator[Token | CandidateFinished]:
         """Step by step until every candidate has ended, in waves where room is short."""
         yield from self._finish_ended()
-        while self.running or self.waiting:
-            if not self.running:
-                self.running, self.waiting = self.waiting, []
-                self.waves += 1
+        while self.wave.next():
             rows = self._step()
             if len(rows):
                 yield from self._draw(rows)
             yield from self._finish_ended()
-        if self.waves > 1:
+        wave = self.wave
+        if wave.n_waves > 1:
             name, n_ctx = called(self.stage), self.runtime.context.n_ctx
-            said = Phrase(IN_WAVES, name=name, waves=self.waves, n=self.widest, n_ctx=n_ctx)
+            said = Phrase(IN_WAVES, name=name, waves=wave.n_waves, n=wave.widest, n_ctx=n_ctx)
             self.drafter.remarks.append(said)
 
     def _draw(self, rows: Logits) -> Iterator[Token]:
-        """One token for every running stream, or an ending."""
+        """Tokens for every running stream, or endings: one, and one more behind every guess that
+        was drawn."""
+        try:
+            start = 0
+            for depth in itertools.count():
+                held = [stream for stream in self.wave.running if len(stream.guess) >= depth]
+                going = [i for i, stream in enumerate(held) if stream.goes_on(depth)]
+                if not going:
+                    break
+                here = rows[start : start + len(held)]
+                if len(going) < len(held):
+                    here = here[going]
+                yield from self._draw_each([held[i] for i in going], here)
+                start += len(held)
+        finally:
+            for stream in self.wave.running:
+                self.drafter.lookup.learn(stream)
+            self.counters.draft_n_accepted += self.wave.settle()
+
+    def _draw_each(self, streams: list[CandidateStream], rows: Logits) -> Iterator[Token]:
+        """One token for each stream, or an ending."""
         drafter = self.drafter
-        n, ending = len(self.running), Ending.BUDGET
+        n, ending = len(streams), Ending.BUDGET
         if drafter.stop():
             n, ending = 0, Ending.CANCELLED
         elif not self.greedy:
             n = drafter.budget.take(n)
-        for stream in self.running[n:]:
+        for stream in streams[n:]:
             stream.ending = ending
         if not n:
             return
-        streams = self.running[:n]
+        streams = streams[:n]
         samplers = [stream.sampler for stream in streams]
         self.counters.sampled_tokens += n
         for stream, drawn in zip(
@@ -293,100 +299,61 @@ class _Draft:
             text = stream.add(drawn, self.runtime.piece(drawn.token), last=last, top=top)
             if stream.ending is None:
                 stream.ending = drafter.limit(stream)
+            drafter.lookup.heard(stream)
             if text:
                 yield Token(self.stage, stream.number, text)
 
     def _step(self) -> Logits:
-        """Decodes the last token of every running stream; the logits. Streams that the context
-        cannot hold wait. Empty where no stream can go on: they have their endings then."""
+        """Decodes the last token of every running stream, and guesses behind it; the logits of the
+        last tokens, then of the first guesses, and so on. Streams that the context cannot hold
+        wait. Empty where no stream can go on: they have their endings then."""
+        wave, guessing = self.wave, True
         try:
             while True:
-                self._restore_all()
-                self.widest = max(self.widest, len(self.running))
-                if all(stream.ending is not None for stream in self.running):
+                wave.restore_all()
+                wave.widest = max(wave.widest, len(wave.running))
+                if all(stream.ending is not None for stream in wave.running):
                     break
-                rows = [
-                    Row(stream.tokens[-1], stream.n_past, stream.held, output=True)
-                    for stream in self.running
-                ]
+                if guessing:
+                    self._guess()
                 try:
-                    logits = self.cache.decode(rows)
+                    logits = self.cache.decode(wave.rows())
                 except ContextFullError:
-                    self._forget_last()
-                    self._give_way()
+                    guessed = any(stream.guess for stream in wave.running)
+                    wave.forget_last()
+                    if not guessed:
+                        wave.give_way()
+                    guessing = False  # there is no room for guesses
                     continue
-                for stream in self.running:
+                for stream in wave.running:
                     stream.n_decoded += 1
                 return logits
         except Cancelled:
-            self._forget_last()
-            for stream in [*self.running, *self.waiting]:
-                stream.ending = Ending.CANCELLED
-            self.running, self.waiting = [*self.running, *self.waiting], []
+            wave.forget_last()
+            wave.end_all(Ending.CANCELLED)
         return NO_LOGITS
 
-    def _restore_all(self) -> None:
-        """Gives every running stream a sequence; those for which there is none wait."""
-        for position, stream in enumerate(self.running):
-            if stream.sequence is not None:
-                continue
-            done = stream.tokens[:-1]
-            try:
-                self.cache.restore(stream.base)
-                stream.sequence = self.cache.fork(stream.base.held, done, stream.base.n_past)
-                stream.n_decoded = len(done)
-            except ContextFullError:
-                if not position and self._free_base(but=[stream.base]):
-                    self._restore_all()
-                    return
-                later = self.running[position:]
-                self.running = self.running[:position]
-                if self.running:
-                    self.waiting = later + self.waiting
-                else:  # not even alone it fits
-                    later[0].ending = Ending.CONTEXT
-                    self.running, self.waiting = later[:1], later[1:] + self.waiting
-                return
-
-    def _give_way(self) -> None:
-        """Frees cells: of finished branches first, then of the stream that came last."""
-        # Streams that had to give up their cells need their bases to come back.
-        needed = [stream.base for stream in self.running if stream.sequence is None]
-        if self.cache.make_room() or self._free_base(but=needed):
+    def _guess(self) -> None:
+        """Gives the running streams guesses where that pays."""
+        drafter, streams = self.drafter, self.wave.running
+        # A budget of tokens is shared: who is ahead of the others would get more of it.
+        if drafter.lookup.idle or drafter.budget.tokens is not None:
             return
-        last = self.running[-1]
-        if len(self.running) == 1:
-            last.ending = Ending.CONTEXT
-        else:
-            self._park(self.running.pop())
-            self.waiting.insert(0, last)
-
-    def _free_base(self, *, but: Sequence[BranchState]) -> bool:
-        """Frees a base; streams that need it again compute it again. False where none is left."""
-        kept = set(map(id, but))
-        held = [base for base in self.bases if base.sequence is not None and id(base) not in kept]
-        if not held or not self.cache.parking:
-            return False
-        self.cache.free(held[-1])
-        return True
-
-    def _forget_last(self) -> None:
-        """Of the rows that could not be decoded."""
-        for stream in self.running:
-            if stream.sequence is not None and not self.runtime.rewind(
-                stream.sequence, stream.n_past
-            ):
-                self._park(stream)
+        most = self.runtime.context.n_batch // len(streams) - 1
+        drafter.lookup.guess(streams, [min(most, drafter.n_left(s) - 1) for s in streams])
+        self.counters.draft_n += sum(len(stream.guess) for stream in streams)
 
     def _finish_ended(self) -> Iterator[CandidateFinished]:
-        for stream in [stream for stream in self.running if stream.ending is not None]:
-            self.running.remove(stream)  # one by one: a closed generator must find the others here
+        for stream in [stream for stream in self.wave.running if stream.ending is not None]:
+            self.wave.running.remove(
+                stream
+            )  # one by one: a closed generator must find the others here
             self.counters.grammar_misses += stream.sampler.grammar_misses
             stream.sampler.close()
             if stream.tokens:
                 yield CandidateFinished(stream.number, self._candidate(stream))
             else:  # the search ended before its first token
-                self._park(stream)
+                self.wave.park(stream)
 
     def _candidate(self, stream: CandidateStream) -> Candidate:
         assert stream.ending is not None
@@ -400,7 +367,7 @@ class _Draft:
             # Its last token stays pending, as every state has one.
             and not self.runtime.rewind(stream.sequence, stream.n_past - 1)
         ):
-            self._park(stream)
+            self.wave.park(stream)
         state = stream.reached()
         key = self.cache.add(state)
         path = (*stream.branch.path, stream.draw)

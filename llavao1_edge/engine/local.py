@@ -13,9 +13,11 @@ from llavao1_edge.engine.diagnosis import PromptLogits, prompt_logits
 from llavao1_edge.engine.drafter import BatchDrafter
 from llavao1_edge.engine.formats import compiled
 from llavao1_edge.engine.judging import LocalJudge
+from llavao1_edge.engine.lookup import Lookup
 from llavao1_edge.engine.memory import CANDIDATE_TOKENS
 from llavao1_edge.engine.runtime import Runtime
 from llavao1_edge.engine.slots import Root, Slots
+from llavao1_edge.engine.step_costs import step_costs
 from llavao1_edge.errors import Cancelled, ContextFullError
 from llavao1_edge.images import Picture
 from llavao1_edge.llama.context import Row
@@ -229,7 +231,10 @@ class LocalAttempt:
         pending = self.slot.history[n_cached:] + self.prompt
         self.counters.prefill_tokens += len(pending)
         self.counters.cached_tokens += n_cached
-        return drafter.root(BranchState(sequence, self.slot.start + n_cached, pending))
+        start = self.slot.start + n_cached
+        root = drafter.root(BranchState(sequence, start, pending))
+        drafter.lookup = self._lookup(cache, sequence, start)
+        return root
 
     def _open_drafter(self, cache: BranchCache) -> BatchDrafter:
         request = self.request
@@ -257,6 +262,16 @@ class LocalAttempt:
             top_logprobs=request.top_logprobs,
         )
         return self._drafter
+
+    def _lookup(self, cache: BranchCache, sequence: int, start: int) -> Lookup:
+        """Guesses from the conversation so far; none where cells cannot be forgotten."""
+        most = self.runtime.settings.draft_max
+        if not self.runtime.vision.can_rewind or most == 0:
+            return Lookup(most=0)
+        costs = step_costs(cache, sequence, start) if most is None else None
+        lookup = Lookup(most=most, costs=costs if costs is not None and costs.are_high else None)
+        lookup.read(self.slot.history + self.prompt)
+        return lookup
 
     def _sampling(self) -> Sampling:
         names = ("temperature", "top_p", "top_k", "min_p", "repeat_penalty")

@@ -18,7 +18,8 @@ class CandidateStream:
     """One candidate. number: over all branches of the draft; draw: counted for its branch.
 
     base: the branch after the forced opening. n_decoded: how many of `tokens` are in the cache of
-    `sequence` (None: it has none at the moment).
+    `sequence` (None: it has none at the moment). guess: tokens that were decoded behind the last
+    one because they may come next, found behind `n_found` equal tokens; `n_right` of them came.
     """
 
     number: int
@@ -32,6 +33,9 @@ class CandidateStream:
     tokens: list[int] = field(default_factory=list)
     told: list[TokenLogprob] = field(default_factory=list)
     n_decoded: int = 0
+    guess: list[int] = field(default_factory=list)
+    n_found: list[int] = field(default_factory=list)
+    n_right: int = 0
     text: str = ""
     shown: int = 0
     logprob: float = 0.0
@@ -58,6 +62,10 @@ class CandidateStream:
         assert self.sequence is not None
         return self.sequence
 
+    def goes_on(self, depth: int) -> bool:
+        """Whether a token can be drawn behind its first `depth` guesses."""
+        return self.ending is None and self.n_right == depth
+
     def add(
         self,
         drawn: Drawn,
@@ -69,6 +77,8 @@ class CandidateStream:
         """Takes a token; returns text that may be shown. `last`: it ends the turn. top: see
         `TokenLogprob`."""
         self.tokens.append(drawn.token)
+        if self.n_right < len(self.guess) and self.guess[self.n_right] == drawn.token:
+            self.n_right += 1
         self.told.append(TokenLogprob(piece, drawn.logprob, top))
         self.logprob += drawn.logprob
         self.min_logprob = min(self.min_logprob, drawn.logprob)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from llavao1_edge.errors import BackendError, OutOfMemory, UnsupportedOperation
 from llavao1_edge.ggml import library as c
 from llavao1_edge.ggml.tensor import Arena, Tensor, address_of
+from llavao1_edge.ggml.types import F32
 from llavao1_edge.phrases import Phrase
 
 CPU, GPU, INTEGRATED_GPU = 0, 1, 2
@@ -135,6 +136,39 @@ class Backend:
         """CPU only: a buffer over memory that somebody else owns, such as a mapped file."""
         address = c.ggml_backend_cpu_buffer_from_ptr(address_of(data), data.nbytes)
         return Buffer(address, purpose="a mapped file", keeps=data)
+
+    @functools.cached_property
+    def extra_buffer_types(self) -> list[int]:
+        """Kinds of memory that keep matrices as the processor multiplies them fastest (repacked,
+        AMX), the best first. llama.cpp puts its own weights there."""
+        registry = c.ggml_backend_dev_backend_reg(self.device.address)
+        address = c.ggml_backend_reg_get_proc_address(registry, b"ggml_backend_dev_get_extra_bufts")
+        if not address:
+            return []
+        found = c.EXTRA_BUFFER_TYPES(address)(self.device.address)
+        kinds: list[int] = []
+        while found and found[len(kinds)]:
+            kinds.append(int(found[len(kinds)] or 0))
+        return kinds
+
+    def multiplies_from(self, buffer_type: int, matrix: Tensor) -> bool:
+        """Whether a matrix of this type and shape can be multiplied from such memory."""
+        empty = Buffer(c.ggml_backend_buft_alloc_buffer(buffer_type, 0), purpose="a trial")
+        arena = Arena(n_tensors=4)
+        try:
+            k, m = matrix.shape[:2]
+            weight, x = arena.tensor(matrix.type, k, m), arena.tensor(F32, k, 512)
+            weight.struct.buffer = empty.address
+            product = c.ggml_mul_mat(arena.address, weight.address, x.address)
+            return self.supports(Tensor(product))
+        finally:
+            arena.close()
+            empty.close()
+
+    def allocate_in(self, arena: Arena, buffer_type: int, *, purpose: str) -> Buffer:
+        """Memory of a certain kind for all tensors of the arena."""
+        address = c.ggml_backend_alloc_ctx_tensors_from_buft(arena.address, buffer_type)
+        return Buffer(address, purpose=purpose)
 
     def supports(self, operation: Tensor) -> bool:
         return c.ggml_backend_dev_supports_op(self.device.address, operation.address)

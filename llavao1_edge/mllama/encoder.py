@@ -30,7 +30,7 @@ class PictureEncoder(Closing):
         with ExitStack() as stack:
             self.backend = Backend(device, n_threads=n_threads)
             stack.callback(self.backend.close)
-            self.weights = Weights(header, self.backend)
+            self.weights = Weights(header, self.backend, repacked=of_text_rows(shape))
             stack.callback(self.weights.close)
             kind = header.tensors[names.local(0, "ffn_up.weight")].kind
             arithmetic = tuned(self.backend, shape, kind)
@@ -69,3 +69,13 @@ class PictureEncoder(Closing):
 
     def close(self) -> None:
         self._stack.close()
+
+
+def of_text_rows(shape: MllamaShape) -> list[str]:
+    """The matrices of the cross layers that rows of text are multiplied by."""
+    parts = ("attn_q", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
+    return [
+        names.cross(layer, f"{part}.weight")
+        for layer in range(shape.tensors.cross_layers)
+        for part in parts
+    ]

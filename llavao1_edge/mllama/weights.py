@@ -1,8 +1,12 @@
-"""The mmproj file's tensors on a device. On the CPU they stay in the mapped file."""
+"""The mmproj file's tensors on a device. On the CPU they stay in the mapped file, but for matrices
+that the processor multiplies faster in another order of their numbers."""
 
 from __future__ import annotations
 
+import mmap
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +24,11 @@ PARTS = 16  # of a matrix that threads widen
 class Weights:
     """Owns the tensors and their memory."""
 
-    def __init__(self, header: GgufHeader, backend: Backend) -> None:
+    def __init__(
+        self, header: GgufHeader, backend: Backend, *, repacked: Collection[str] = ()
+    ) -> None:
+        """repacked: matrices that few rows at a time are multiplied by, and nothing else is done
+        with; on a CPU they go where llama.cpp puts its own. Raises OutOfMemory."""
         self._header = header
         self._data = np.frombuffer(header.data, dtype=np.uint8)
         self._arena = Arena(n_tensors=len(header.tensors))
@@ -31,7 +39,13 @@ class Weights:
             for name, info in header.tensors.items()
             if on_host or name not in TABLES
         }
-        self._buffer = self._borrow(backend) if on_host else self._upload(backend)
+        with ExitStack() as stack:
+            stack.callback(self._arena.close)
+            self._buffer = self._borrow(backend) if on_host else self._upload(backend)
+            stack.callback(self._buffer.close)
+            if on_host:
+                self._repack(backend, repacked, stack)
+            self._stack = stack.pop_all()
 
     def _borrow(self, backend: Backend) -> Buffer:
         buffer = backend.borrow(self._data)
@@ -39,6 +53,40 @@ class Weights:
         for name, tensor in self._tensors.items():
             place(Place(buffer.address, base + self._header.tensors[name].offset), tensor)
         return buffer
+
+    def _repack(self, backend: Backend, wanted: Collection[str], owner: ExitStack) -> None:
+        left = [self._tensors[name] for name in wanted]
+        for kind in backend.extra_buffer_types:
+            fitting: dict[tuple[int, ...], bool] = {}
+            for tensor in left:
+                key = (tensor.struct.type, *tensor.shape)
+                if key not in fitting:
+                    fitting[key] = backend.multiplies_from(kind, tensor)
+            chosen = [t for t in left if fitting[t.struct.type, *t.shape]]
+            if chosen:
+                self._move(backend, kind, chosen, owner)
+            left = [tensor for tensor in left if tensor not in chosen]
+
+    def _move(
+        self, backend: Backend, kind: int, chosen: Sequence[Tensor], owner: ExitStack
+    ) -> None:
+        arena = Arena(n_tensors=len(chosen))
+        owner.callback(arena.close)
+        moved = [arena.tensor(t.type, *t.shape, name=t.name) for t in chosen]
+        buffer = backend.allocate_in(arena, kind, purpose="the cross layers' weights")
+        owner.callback(buffer.close)
+        for tensor in moved:
+            tensor.write(self._bytes(tensor.name))
+            self._tensors[tensor.name] = tensor
+            self._let_go(tensor.name)
+
+    def _let_go(self, name: str) -> None:
+        """Of the mapped file's pages, which will not be read again: else they count as ours."""
+        info, page = self._header.tensors[name], mmap.PAGESIZE
+        first = -(-info.offset // page) * page
+        n = (info.offset + info.n_bytes) // page * page - first
+        if n > 0 and hasattr(mmap, "MADV_DONTNEED"):
+            self._header.data.madvise(mmap.MADV_DONTNEED, first, n)
 
     def _upload(self, backend: Backend) -> Buffer:
         buffer = backend.allocate(self._arena, purpose="the vision weights")
@@ -91,7 +139,6 @@ class Weights:
         return values.reshape(shape)
 
     def close(self) -> None:
-        self._buffer.close()
-        self._arena.close()
+        self._stack.close()
         # The map itself goes with its last view; closing it here would fail while views exist.
         self._tensors.clear()

@@ -21,7 +21,8 @@ class Counters:
     cached yet; cached_tokens: of what was there already. sampled_tokens: of candidates
     and of written judgements. forced_tokens: tags.
     decode_steps: calls into the model, prefill and judge included. restored_tokens: computed again
-    because room was short. judge_calls: questions to the judge; judge_tokens: what it read, shared
+    because room was short. draft_n: tokens that were guessed ahead; draft_n_accepted: those of them
+    that were drawn. judge_calls: questions to the judge; judge_tokens: what it read, shared
     beginnings once.
     """
 
@@ -32,6 +33,8 @@ class Counters:
     forced_tokens: int = 0
     restored_tokens: int = 0
     decode_steps: int = 0
+    draft_n: int = 0
+    draft_n_accepted: int = 0
     candidates: int = 0
     grammar_misses: int = 0
     judge_calls: int = 0

@@ -1549,6 +1549,10 @@
         <translation>읽은 그림</translation>
     </message>
     <message>
+        <source>Tokens guessed ahead</source>
+        <translation>미리 추측하는 토큰</translation>
+    </message>
+    <message>
         <source>Chat format</source>
         <translation>대화 형식</translation>
     </message>
@@ -1651,6 +1655,10 @@
     <message>
         <source>gigabytes of pictures that were read, kept on disk so that none is read twice; 0 for none</source>
         <translation>다시 읽지 않도록 디스크에 두는, 이미 읽은 그림의 양(GB). 0이면 두지 않음</translation>
+    </message>
+    <message>
+        <source>most tokens guessed ahead from what was written before, 0 for none; default: what pays</source>
+        <translation>앞서 쓴 글에서 미리 추측하는 토큰의 최대 수. 0이면 추측하지 않음. 기본값: 이득이 되는 만큼</translation>
     </message>
     <message>
         <source>how a conversation is written; default: as the model&apos;s family does</source>

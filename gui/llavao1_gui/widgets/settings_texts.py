@@ -27,6 +27,7 @@ NAMES: dict[str, object] = {
     "batch": QT_TRANSLATE_NOOP("Settings", "Batch"),
     "picture_tokens": QT_TRANSLATE_NOOP("Settings", "Tokens of a picture"),
     "picture_cache": QT_TRANSLATE_NOOP("Settings", "Pictures that were read"),
+    "draft_max": QT_TRANSLATE_NOOP("Settings", "Tokens guessed ahead"),
     "chat_format": QT_TRANSLATE_NOOP("Settings", "Chat format"),
     "stage_prompt": QT_TRANSLATE_NOOP("Settings", "Ask for stages"),
     "memory_check": QT_TRANSLATE_NOOP("Settings", "Memory check"),
@@ -66,6 +67,10 @@ HELP = (
     QT_TRANSLATE_NOOP(
         "Settings",
         "gigabytes of pictures that were read, kept on disk so that none is read twice; 0 for none",
+    ),
+    QT_TRANSLATE_NOOP(
+        "Settings",
+        "most tokens guessed ahead from what was written before, 0 for none; default: what pays",
     ),
     QT_TRANSLATE_NOOP(
         "Settings", "how a conversation is written; default: as the model's family does"

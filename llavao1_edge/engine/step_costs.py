@@ -1,0 +1,148 @@
+"""What a step of 1 to 16 rows costs on this machine, measured once for a pair and kept on disk.
+
+It decides how many tokens are worth guessing. It is kept because a seed shall give the same tokens
+tomorrow: the number of rows that are computed together can move the last bits of logits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import math
+import time
+from bisect import bisect_left
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from llavao1_edge.engine.branches import BranchCache
+from llavao1_edge.engine.runtime import Runtime
+from llavao1_edge.errors import BackendError, Cancelled, ContextFullError
+from llavao1_edge.files import write_whole
+from llavao1_edge.llama.context import Row
+
+SIZES = (1, 2, 3, 4, 6, 8, 12, 16)
+REPEATS, LONG_S = 3, 0.25  # steps longer than this are measured once
+MOST_KEPT = 256
+LEAST_MS = 5.0  # of a step; on shorter ones looking up takes longer than it saves
+
+
+class StepCosts:
+    """Milliseconds of a step by its rows; on straight lines between what was measured."""
+
+    def __init__(self, milliseconds: Sequence[float]) -> None:
+        """Those of `SIZES`."""
+        self._known = list(milliseconds)
+
+    @property
+    def are_high(self) -> bool:
+        """Whether a step is long enough to be worth saving."""
+        return self._known[0] >= LEAST_MS
+
+    def __call__(self, n_rows: int) -> float:
+        right = min(max(bisect_left(SIZES, n_rows), 1), len(SIZES) - 1)
+        (x0, x1), (y0, y1) = SIZES[right - 1 : right + 1], self._known[right - 1 : right + 1]
+        return y0 + (y1 - y0) * (n_rows - x0) / (x1 - x0)
+
+
+def step_costs(cache: BranchCache, sequence: int, start: int) -> StepCosts | None:
+    """Those that were kept, or measures and keeps them. None where that cannot be now.
+
+    sequence: rows go on from there, at position `start`; it is left as it was. Raises Cancelled.
+    """
+    runtime = cache.runtime
+    path, name = _path(), _name(runtime, has_picture=cache.sight is not None)
+    kept = _read(path)
+    if name not in kept:
+        if not (runtime.turns.alone and runtime.n_free_sequences):
+            return None
+        found = _measured(cache, sequence, start)
+        if found is None:
+            return None
+        kept = dict(list(kept.items())[1 - MOST_KEPT :])
+        kept[name] = [round(value, 4) for value in found]
+        _write(path, kept)
+    return StepCosts(kept[name])
+
+
+def _measured(cache: BranchCache, source: int, start: int) -> list[float] | None:
+    runtime = cache.runtime
+    sequence = runtime.take_sequence()
+    token = runtime.model.begins_with or 0
+    try:
+        runtime.context.fork(source, sequence)
+        best = []
+        for n in SIZES:
+            rows = [Row(token, start + i, sequence, output=True) for i in range(n)]
+            taken = math.inf
+            for repeat in range(1 + REPEATS):  # the first one makes what is needed for this size
+                if cache.stop():
+                    raise Cancelled("stopped")
+                began = time.perf_counter()
+                runtime.step(rows, cache.sight, stop=cache.stop)
+                seconds = time.perf_counter() - began
+                if not runtime.rewind(sequence, start):
+                    return None
+                taken = min(taken, seconds)
+                if repeat and seconds > LONG_S:
+                    break
+            best.append(taken * 1000)
+        return best
+    except (ContextFullError, BackendError):
+        return None
+    finally:
+        runtime.release(sequence)
+
+
+def _path() -> Path:
+    import platformdirs
+
+    folder = Path(platformdirs.user_cache_dir("llavao1-edge", appauthor=False))
+    return folder / "step-costs.json"
+
+
+def _name(runtime: Runtime, *, has_picture: bool) -> str:
+    """Changes with all that a step's cost depends on."""
+    devices = [device.name for device in runtime.chosen.devices] if runtime.gpu_layers else []
+    settings = runtime.settings
+    about: list[Any] = [
+        *(runtime.identity, runtime.text_header.n_bytes, runtime.mmproj_header.n_bytes),
+        *(
+            runtime.chosen.cpu.description,
+            runtime.n_threads,
+            runtime.gpu_layers,
+            devices,
+            settings.rpc,
+        ),
+        *(settings.rpc, runtime.f32_cache, runtime.vision.device.name, has_picture, *SIZES),
+        importlib.metadata.version("llama-cpp-python"),
+    ]
+    return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:32]
+
+
+def _read(path: Path) -> dict[str, list[float]]:
+    """What is not as it was written is measured again."""
+    try:
+        kept = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    if not isinstance(kept, dict):
+        return {}
+    return {name: values for name, values in kept.items() if _is_usable(values)}
+
+
+def _is_usable(values: object) -> bool:
+    return (
+        isinstance(values, list)
+        and len(values) == len(SIZES)
+        and all(isinstance(value, float | int) and 0 < value < 1e9 for value in values)
+    )
+
+
+def _write(path: Path, kept: dict[str, list[float]]) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_whole(path, json.dumps(kept, indent=1) + "\n")
+    except OSError:
+        pass  # measured again at the next start

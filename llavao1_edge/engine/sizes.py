@@ -204,9 +204,7 @@ def _state(text: GgufHeader, width: int, heads: int, kv_heads: list[int]) -> int
 
 def _picture(shape: MllamaShape, number: int) -> int:
     sizes = shape.tensors
-    return (
-        2 * sizes.cross_layers * shape.n_tokens * sizes.cross_kv_heads * sizes.head_width * number
-    )
+    return 2 * sizes.cross_layers * shape.n_cells * sizes.cross_kv_heads * sizes.head_width * number
 
 
 def _vision(shape: MllamaShape) -> int:

@@ -91,6 +91,10 @@ class Buffer:
     def n_bytes(self) -> int:
         return c.ggml_backend_buffer_get_size(self.address)
 
+    def clear(self) -> None:
+        """Fills all of it with zeros."""
+        c.ggml_backend_buffer_clear(self.address, 0)
+
     def close(self) -> None:
         if self.address:
             c.ggml_backend_buffer_free(self.address)

@@ -185,8 +185,10 @@ class Plan(Closing):
             c.ggml_view_3d(self._arena.address, x.address, ne[0], ne[1], n, nb[1], nb[2], at)
         )
 
-    def softmax(self, x: Tensor, *, scale: float) -> Tensor:
-        return Tensor(c.ggml_soft_max_ext(self._arena.address, x.address, 0, scale, 0.0))
+    def softmax(self, x: Tensor, *, scale: float, mask: Tensor | None = None) -> Tensor:
+        """mask: (values, rows), added to the scaled ones; minus infinity takes them out."""
+        at = 0 if mask is None else mask.address
+        return Tensor(c.ggml_soft_max_ext(self._arena.address, x.address, at, scale, 0.0))
 
     def flash_attention(self, q: Tensor, k: Tensor, v: Tensor, *, scale: float) -> Tensor:
         """q (d, n, heads), k and v (d, keys, heads) → (d, heads, n)."""

@@ -16,6 +16,7 @@ from typing import Annotated, Any, ParamSpec, TypeVar, get_type_hints
 from llavao1_edge.errors import BackendError
 from llavao1_edge.phrases import Phrase
 
+U8 = Annotated[int, ctypes.c_uint8]
 I32 = Annotated[int, ctypes.c_int32]
 I64 = Annotated[int, ctypes.c_int64]
 Size = Annotated[int, ctypes.c_size_t]
@@ -325,6 +326,8 @@ def ggml_backend_tensor_get(tensor: Address, data: Address, offset: Size, size: 
 def ggml_backend_tensor_copy(source: Address, target: Address) -> None: ...
 @c_function
 def ggml_backend_buffer_free(buffer: Address) -> None: ...
+@c_function
+def ggml_backend_buffer_clear(buffer: Address, value: U8) -> None: ...
 @c_function
 def ggml_backend_buffer_get_size(buffer: Address) -> Size: ...
 @c_function

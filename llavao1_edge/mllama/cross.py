@@ -20,7 +20,7 @@ from llavao1_edge.ggml.graph import Plan, Scratch
 from llavao1_edge.ggml.tensor import Arena, Tensor
 from llavao1_edge.ggml.types import F16, F32
 from llavao1_edge.mllama.arithmetic import Arithmetic
-from llavao1_edge.mllama.shape import MllamaShape
+from llavao1_edge.mllama.shape import MllamaShape, in_sixteens
 from llavao1_edge.mllama.vision import VisionStates
 from llavao1_edge.mllama.weights import Weights
 
@@ -31,8 +31,8 @@ MAX_PLANS = 512
 class CrossStates:
     """Owns keys and values of one picture for all cross layers.
 
-    keys[i]: (head width, n_tokens, kv heads); values[i]: (n_tokens, head width, kv heads). From
-    token `n_distinct` on every tile is the one before it again.
+    keys[i]: (head width, n_cells, kv heads); values[i]: (n_cells, head width, kv heads); zeros
+    behind the first `n_tokens`. From token `n_distinct` on every tile is the one before it again.
     """
 
     def __init__(
@@ -50,11 +50,12 @@ class CrossStates:
         head, heads = sizes.head_width, sizes.cross_kv_heads
         self.keys, self.values = [], []
         for _ in range(sizes.cross_layers):
-            self.keys.append(self._arena.tensor(kind, head, self.n_tokens, heads))
-            self.values.append(self._arena.tensor(kind, self.n_tokens, head, heads))
+            self.keys.append(self._arena.tensor(kind, head, shape.n_cells, heads))
+            self.values.append(self._arena.tensor(kind, shape.n_cells, head, heads))
         self._buffer: Buffer = backend.allocate(
             self._arena, purpose="the picture's keys and values"
         )
+        self._buffer.clear()
 
     @property
     def n_bytes(self) -> int:
@@ -89,6 +90,22 @@ class _LayerPlan:
             tensor.buffer, tensor.data = at
 
 
+class _Mask:
+    """Owns (cells, rows) numbers: zero for what is seen, else minus infinity."""
+
+    def __init__(self, backend: Backend, n_keys: int, n_rows: int) -> None:
+        self._arena = Arena(n_tensors=1)
+        self.tensor = self._arena.tensor(F32, in_sixteens(n_keys), n_rows)
+        self._buffer = backend.allocate(self._arena, purpose="a mask")
+        values = np.zeros((n_rows, in_sixteens(n_keys)), dtype=np.float32)
+        values[:, n_keys:] = -np.inf
+        self.tensor.write(values)
+
+    def close(self) -> None:
+        self._buffer.close()
+        self._arena.close()
+
+
 class CrossLayers:
     """Computes the cross-attention layers. Borrows weights and backend."""
 
@@ -105,6 +122,7 @@ class CrossLayers:
         self._arithmetic = arithmetic or Arithmetic()
         self._scratch = Scratch(backend)
         self._plans: OrderedDict[tuple[object, ...], _LayerPlan] = OrderedDict()
+        self._masks: dict[int, _Mask] = {}
         self._gates = [
             tuple(
                 float(np.tanh(np.float32(weights.scalar(names.cross(layer, gate)))))
@@ -117,6 +135,9 @@ class CrossLayers:
     def close(self) -> None:
         self.forget_plans()
         self._scratch.close()
+        for mask in self._masks.values():
+            mask.close()
+        self._masks.clear()
 
     def forget_plans(self, states: CrossStates | None = None) -> None:
         """Plans point at a picture's keys; call this before it is freed (None: all pictures)."""
@@ -270,7 +291,18 @@ class CrossLayers:
         """Sizes the scratch memory by the largest graph, so that no later one moves it."""
         if not self._scratch.generation:
             largest = Visibility(states.n_tokens, mlp=True)
+            self._mask(states.n_valid)
             self._build(0, BLOCK_ROWS, largest, states, None).plan.close()
+
+    def _mask(self, n_keys: int) -> Tensor | None:
+        """Hides the cells behind the first `n_keys`, for as many rows as are computed at a time."""
+        if not -n_keys % 16:
+            return None
+        if n_keys not in self._masks:
+            sizes = self._shape.tensors
+            n_rows = sizes.cross_heads // sizes.cross_kv_heads * BLOCK_ROWS
+            self._masks[n_keys] = _Mask(self._backend, n_keys, n_rows)
+        return self._masks[n_keys].tensor
 
     def _attend(
         self,
@@ -291,9 +323,12 @@ class CrossLayers:
         # Query head i reads key-value head i // group: bring the group beside the rows.
         q = plan.permute(plan.reshape(q, head, group, kv_heads, n), 0, 1, 3, 2)
         q = plan.reshape(plan.contiguous(q), head, group * n, kv_heads)
-        keys = plan.rows(states.keys[layer], 0, visibility.n_keys)
-        values = plan.columns(states.values[layer], visibility.n_keys)
-        scores = plan.softmax(plan.exact_matmul(keys, q), scale=head**-0.5)
+        n_cells = in_sixteens(visibility.n_keys)
+        keys = plan.rows(states.keys[layer], 0, n_cells)
+        values = plan.columns(states.values[layer], n_cells)
+        mask = self._mask(visibility.n_keys)
+        unseen = plan.rows(mask, 0, group * n) if mask is not None else None
+        scores = plan.softmax(plan.exact_matmul(keys, q), scale=head**-0.5, mask=unseen)
         out = plan.reshape(plan.exact_matmul(values, scores), head, group, n, kv_heads)
         out = plan.contiguous(plan.permute(out, 0, 1, 3, 2))
         return plan.reshape(out, head * sizes.cross_heads, n)

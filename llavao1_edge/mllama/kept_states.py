@@ -60,8 +60,8 @@ class KeptStates:
             if not 0 < n <= states.n_tokens or n % tile:
                 return False
             for tensor, axis in _tensors(states):
-                data = stored.take(tensor.n_bytes // states.n_tokens * n)
-                _fill(tensor, axis, data, n, tile)
+                data = stored.take(tensor.n_bytes // self._shape.n_cells * n)
+                _fill(tensor, axis, data, n, tile, states.n_tokens)
         except ValueError:  # cut off
             return False
         states.n_distinct = n
@@ -71,7 +71,8 @@ class KeptStates:
         self, key: str, states: CrossStates, encoder: PictureEncoder, *, f32: bool, seconds: float
     ) -> None:
         """seconds: what it took to read the picture."""
-        n_bytes = sum(t.n_bytes for t, _ in _tensors(states)) // states.n_tokens * states.n_distinct
+        per_token = sum(tensor.n_bytes for tensor, _ in _tensors(states)) // self._shape.n_cells
+        n_bytes = per_token * states.n_distinct
         name = self._name(key, encoder, f32=f32)
         self._cache.write(name, _parts(states), n_bytes, seconds=seconds)
 
@@ -94,12 +95,15 @@ def _parts(states: CrossStates) -> Iterator[bytes]:
         yield whole.take(range(states.n_distinct), axis=axis).tobytes()
 
 
-def _fill(tensor: Tensor, axis: int, data: bytes, n: int, tile: int) -> None:
-    """The first `n` tokens, and the last tile of them again. Raises ValueError where `data` is too
-    short."""
+def _fill(tensor: Tensor, axis: int, data: bytes, n: int, tile: int, n_tokens: int) -> None:
+    """The first `n` of `n_tokens` tokens, and the last tile of them again; zeros behind them.
+
+    Raises ValueError where `data` is too short."""
     shape = list(tensor.shape[2::-1])
-    n_again = (shape[axis] - n) // tile
+    values = np.zeros(shape, _dtype(tensor))
     shape[axis] = n
     distinct = np.frombuffer(data, _dtype(tensor)).reshape(shape)
     last = distinct.take(range(n - tile, n), axis=axis)
-    tensor.write(np.concatenate([distinct, *[last] * n_again], axis=axis))
+    tokens = np.concatenate([distinct, *[last] * ((n_tokens - n) // tile)], axis=axis)
+    values[(slice(None),) * axis + (slice(n_tokens),)] = tokens
+    tensor.write(values)

@@ -16,6 +16,11 @@ NORM_EPS = 1e-5  # of the norms before and after the local layers, not configura
 PAD_MULTIPLE = 8  # the tower pads every tile to a multiple of this many tokens
 
 
+def in_sixteens(n: int) -> int:
+    """The next multiple of sixteen."""
+    return -(-n // 16) * 16
+
+
 @dataclass(frozen=True)
 class MllamaShape:
     """Sizes of the vision tower and the cross-attention layers."""
@@ -45,6 +50,11 @@ class MllamaShape:
     def n_tokens(self) -> int:
         """Tokens of all tile slots that the text model may attend to."""
         return self.tensors.max_tiles * self.tokens_per_tile
+
+    @property
+    def n_cells(self) -> int:
+        """Places for their keys and values: products of a multiple of sixteen are much faster."""
+        return in_sixteens(self.n_tokens)
 
     @property
     def n_padding(self) -> int:

@@ -164,7 +164,7 @@ class Backend:
             weight, x = arena.tensor(matrix.type, k, m), arena.tensor(F32, k, 512)
             weight.struct.buffer = empty.address
             product = c.ggml_mul_mat(arena.address, weight.address, x.address)
-            return self.supports(Tensor(product))
+            return c.ggml_backend_dev_supports_op(self.device.address, product)
         finally:
             arena.close()
             empty.close()

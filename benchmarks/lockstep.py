@@ -202,7 +202,7 @@ def main() -> None:
         text, mmproj = one_b(options.one_b)
     elif options.native:
         text, mmproj = native_one_b(options.native)
-    settings = RuntimeSettings(gpu_layers=0, context=2048, threads=options.threads)
+    settings = RuntimeSettings(gpu_layers=0, context=2048, draft_max=0, threads=options.threads)
     with Engine.open(text=text, mmproj=mmproj, settings=settings) as engine:
         bench = Steps(engine, options.steps)
         found = measure(bench, options.rounds)

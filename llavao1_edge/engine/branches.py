@@ -71,7 +71,7 @@ class BranchCache:
         the first one, so that they can be parked; restart: a new sequence that holds what was
         there before the first state's pending tokens (needed where memory cannot be rewound). told:
         hears how far rows are that need several batches, which only a prompt's do."""
-        self._told = told
+        self.told = told
         self.runtime, self.sight, self.stop, self.counters = runtime, sight, stop, counters
         self.reserves: list[Callable[[], bool]] = []
         self.parking, self._restart = parking, restart
@@ -195,7 +195,7 @@ class BranchCache:
             if start and self.stop():
                 raise Cancelled("stopped")
             if len(rows) > n_batch:
-                self._told(Work.PROMPT, start / len(rows))
+                self.told(Work.PROMPT, start / len(rows))
             self.counters.decode_steps += 1
             logits.append(self.runtime.step(chunk, self.sight, stop=self.stop))
         return logits[0] if len(logits) == 1 else np.concatenate(logits or [NO_LOGITS])

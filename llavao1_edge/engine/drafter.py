@@ -154,6 +154,7 @@ class _Draft:
         self.cache, self.counters = drafter.cache, drafter.cache.counters
         self.runtime = drafter.cache.runtime
         self.wave = Wave(self.cache)
+        self.roomy = True  # cells for guesses
         self.started = time.perf_counter()
 
     # --- opening ----------------------------------------------------------------------------
@@ -307,15 +308,14 @@ class _Draft:
         """Decodes the last token of every running stream, and guesses behind it; the logits of the
         last tokens, then of the first guesses, and so on. Streams that the context cannot hold
         wait. Empty where no stream can go on: they have their endings then."""
-        wave, guessing = self.wave, True
+        wave = self.wave
         try:
             while True:
                 wave.restore_all()
                 wave.widest = max(wave.widest, len(wave.running))
                 if all(stream.ending is not None for stream in wave.running):
                     break
-                if guessing:
-                    self._guess()
+                self._guess()
                 try:
                     logits = self.cache.decode(wave.rows())
                 except ContextFullError:
@@ -323,10 +323,11 @@ class _Draft:
                     wave.forget_last()
                     if not guessed:
                         wave.give_way()
-                    guessing = False  # there is no room for guesses
+                    self.roomy = False  # no more guesses in this round
                     continue
                 for stream in wave.running:
                     stream.n_decoded += 1
+                    self.counters.draft_n += len(stream.guess)
                 return logits
         except Cancelled:
             wave.forget_last()
@@ -337,17 +338,15 @@ class _Draft:
         """Gives the running streams guesses where that pays."""
         drafter, streams = self.drafter, self.wave.running
         # A budget of tokens is shared: who is ahead of the others would get more of it.
-        if drafter.lookup.idle or drafter.budget.tokens is not None:
+        if drafter.lookup.idle or not self.roomy or drafter.budget.tokens is not None:
             return
         most = self.runtime.context.n_batch // len(streams) - 1
         drafter.lookup.guess(streams, [min(most, drafter.n_left(s) - 1) for s in streams])
-        self.counters.draft_n += sum(len(stream.guess) for stream in streams)
 
     def _finish_ended(self) -> Iterator[CandidateFinished]:
-        for stream in [stream for stream in self.wave.running if stream.ending is not None]:
-            self.wave.running.remove(
-                stream
-            )  # one by one: a closed generator must find the others here
+        running = self.wave.running
+        for stream in [stream for stream in running if stream.ending is not None]:
+            running.remove(stream)  # one by one: a closed generator must find the others here
             self.counters.grammar_misses += stream.sampler.grammar_misses
             stream.sampler.close()
             if stream.tokens:

@@ -268,7 +268,9 @@ class LocalAttempt:
         most = self.runtime.settings.draft_max
         if not self.runtime.vision.can_rewind or most == 0:
             return Lookup(most=0)
+        began = self.budget.clock()
         costs = step_costs(cache, sequence, start) if most is None else None
+        self.budget.started += self.budget.clock() - began  # measured once: not this answer's time
         lookup = Lookup(most=most, costs=costs if costs is not None and costs.are_high else None)
         lookup.read(self.slot.history + self.prompt)
         return lookup

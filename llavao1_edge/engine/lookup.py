@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from llavao1_edge.engine.sizes import MOST_ROWS
 from llavao1_edge.engine.stream import CandidateStream
 
 LONGEST = 4  # tokens that are compared
@@ -47,7 +48,7 @@ class Lookup:
 
     def read(self, tokens: Sequence[int]) -> None:
         """Remembers a text."""
-        for end in range(2, len(tokens) + 1):
+        for end in range(2, len(tokens) + 1) if not self.idle else ():
             self._remember(tokens[max(0, end - LONGEST - 1) : end])
 
     def heard(self, stream: CandidateStream) -> None:
@@ -66,11 +67,9 @@ class Lookup:
             self._chain(stream, min(n, MOST if self._most is None else self._most))
             for stream, n in zip(streams, most, strict=True)
         ]
-        least = self._least_chance(chains)
-        for stream, chain in zip(streams, chains, strict=True):
-            taken = [guess for guess in chain if guess.chance >= least]
-            stream.guess = [guess.token for guess in taken]
-            stream.n_found = [guess.n_found for guess in taken]
+        for stream, chain, n in zip(streams, chains, self._paying(chains), strict=True):
+            stream.guess = [guess.token for guess in chain[:n]]
+            stream.n_found = [guess.n_found for guess in chain[:n]]
 
     def learn(self, stream: CandidateStream) -> None:
         """How often guesses are right, from those behind which a token was drawn."""
@@ -103,19 +102,22 @@ class Lookup:
                 return n, token
         return 0, -1
 
-    def _least_chance(self, chains: Sequence[Sequence[_Guess]]) -> float:
-        """Guesses that are less likely do not pay."""
+    def _paying(self, chains: Sequence[Sequence[_Guess]]) -> list[int]:
+        """How many of each chain's guesses to take: the likeliest of all, as many as bring the most
+        tokens for what the step costs."""
         if self._most is not None or self._costs is None:
-            return 0.0
-        n, least = len(chains), 2.0
-        expected, best = float(n), LEAST_GAIN * n / self._costs(n)
-        chances = sorted((guess.chance for chain in chains for guess in chain), reverse=True)
-        for i, chance in enumerate(chances, 1):
-            expected += chance
-            pays = expected / self._costs(n + i)
+            return [len(chain) for chain in chains]
+        n = len(chains)
+        # Along a chain chances fall: the likeliest of all are the first of every chain.
+        ordered = sorted((-guess.chance, i) for i, chain in enumerate(chains) for guess in chain)
+        expected, best, n_taken = float(n), LEAST_GAIN * n / self._costs(n), 0
+        for n_more, (chance, _) in enumerate(ordered[: max(0, MOST_ROWS - n)], 1):
+            expected -= chance
+            pays = expected / self._costs(n + n_more)
             if pays > best:
-                best, least = pays, chance
-        return least
+                best, n_taken = pays, n_more
+        taken = [i for _, i in ordered[:n_taken]]
+        return [taken.count(i) for i in range(n)]
 
 
 def _tail(stream: CandidateStream, n: int) -> list[int]:

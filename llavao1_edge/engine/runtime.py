@@ -70,6 +70,7 @@ class Runtime:
         if settings.chat_format is not None:
             chat_format(settings.chat_format)  # before anything is loaded
         self._pieces: dict[int, bytes] = {}
+        self.step_costs: dict[bool, list[float]] = {}  # with a picture or without; see `step_costs`
         self.chosen = choose(machine_devices(settings.servers), settings)
         try:
             self._open_all(stop)

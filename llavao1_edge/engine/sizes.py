@@ -39,6 +39,9 @@ def n_states(width: int) -> int:
     return 2 * width + SPARE_STATES
 
 
+MOST_ROWS = 16  # of a step, guesses included, whose logits are all copied
+
+
 @dataclass(frozen=True)
 class Sizes:
     """Bytes, from the two headers. `per_cell`: keys and values of one token in all layers;
@@ -129,7 +132,7 @@ def _of_text(
         "per_layer": (total - outside) // max(1, n_layers),
         "n_layers": n_layers,
         "head": text.tensors.get("output.weight", table).n_bytes,
-        "decoding": batch * 4 * work,
+        "decoding": 4 * (batch * work + MOST_ROWS * n_vocab),
         # Logits in llama.cpp, our copy, and two arrays of weights.
         "per_candidate": 4 * n_vocab * 4,
         "context_length": text.integer(f"{text.text(keys.ARCHITECTURE)}.context_length"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import itertools
 import json
 import math
 import time
@@ -18,22 +19,25 @@ from typing import Any
 
 from llavao1_edge.engine.branches import BranchCache
 from llavao1_edge.engine.runtime import Runtime
+from llavao1_edge.engine.sizes import MOST_ROWS
 from llavao1_edge.errors import BackendError, Cancelled, ContextFullError
 from llavao1_edge.files import write_whole
 from llavao1_edge.llama.context import Row
+from llavao1_edge.search import Work
 
-SIZES = (1, 2, 3, 4, 6, 8, 12, 16)
+SIZES = (1, 2, 3, 4, 6, 8, 12, MOST_ROWS)
 REPEATS, LONG_S = 3, 0.25  # steps longer than this are measured once
 MOST_KEPT = 256
 LEAST_MS = 5.0  # of a step; on shorter ones looking up takes longer than it saves
 
 
 class StepCosts:
-    """Milliseconds of a step by its rows; on straight lines between what was measured."""
+    """Milliseconds of a step by its rows, up to `MOST_ROWS`; on straight lines between what was
+    measured. More rows never cost less: what says so was disturbed."""
 
     def __init__(self, milliseconds: Sequence[float]) -> None:
         """Those of `SIZES`."""
-        self._known = list(milliseconds)
+        self._known = list(itertools.accumulate(milliseconds, max))
 
     @property
     def are_high(self) -> bool:
@@ -41,39 +45,47 @@ class StepCosts:
         return self._known[0] >= LEAST_MS
 
     def __call__(self, n_rows: int) -> float:
-        right = min(max(bisect_left(SIZES, n_rows), 1), len(SIZES) - 1)
+        if n_rows >= MOST_ROWS:
+            return self._known[-1]
+        right = max(bisect_left(SIZES, n_rows), 1)
         (x0, x1), (y0, y1) = SIZES[right - 1 : right + 1], self._known[right - 1 : right + 1]
         return y0 + (y1 - y0) * (n_rows - x0) / (x1 - x0)
 
 
 def step_costs(cache: BranchCache, sequence: int, start: int) -> StepCosts | None:
-    """Those that were kept, or measures and keeps them. None where that cannot be now.
+    """Those that were kept, or measures and keeps them: with the runtime where there is no file to
+    keep them in. None where that cannot be now.
 
     sequence: rows go on from there, at position `start`; it is left as it was. Raises Cancelled.
     """
     runtime = cache.runtime
-    path, name = _path(), _name(runtime, has_picture=cache.sight is not None)
-    kept = _read(path)
-    if name not in kept:
-        if not (runtime.turns.alone and runtime.n_free_sequences):
-            return None
-        found = _measured(cache, sequence, start)
-        if found is None:
-            return None
-        kept = dict(list(kept.items())[1 - MOST_KEPT :])
-        kept[name] = [round(value, 4) for value in found]
-        _write(path, kept)
-    return StepCosts(kept[name])
+    has_picture = cache.sight is not None
+    if has_picture not in runtime.step_costs:
+        path, name = _path(), _name(runtime, has_picture=has_picture)
+        kept = _read(path)
+        if name not in kept:
+            found = _measured(cache, sequence, start)
+            if found is None:
+                return None
+            kept = dict(list(kept.items())[1 - MOST_KEPT :])
+            kept[name] = [round(value, 4) for value in found]
+            _write(path, kept)
+        runtime.step_costs[has_picture] = kept[name]
+    return StepCosts(runtime.step_costs[has_picture])
 
 
 def _measured(cache: BranchCache, source: int, start: int) -> list[float] | None:
     runtime = cache.runtime
+    roomy = runtime.n_free_sequences and runtime.context.n_batch >= MOST_ROWS
+    if not roomy or not runtime.turns.alone:
+        return None
     sequence = runtime.take_sequence()
     token = runtime.model.begins_with or 0
     try:
         runtime.context.fork(source, sequence)
         best = []
-        for n in SIZES:
+        for position, n in enumerate(SIZES):
+            cache.told(Work.PROMPT, position / len(SIZES))
             rows = [Row(token, start + i, sequence, output=True) for i in range(n)]
             taken = math.inf
             for repeat in range(1 + REPEATS):  # the first one makes what is needed for this size
@@ -82,7 +94,8 @@ def _measured(cache: BranchCache, source: int, start: int) -> list[float] | None
                 began = time.perf_counter()
                 runtime.step(rows, cache.sight, stop=cache.stop)
                 seconds = time.perf_counter() - began
-                if not runtime.rewind(sequence, start):
+                # Another answer that has come meanwhile is computed in the same step.
+                if not runtime.rewind(sequence, start) or not runtime.turns.alone:
                     return None
                 taken = min(taken, seconds)
                 if repeat and seconds > LONG_S:
@@ -115,7 +128,7 @@ def _name(runtime: Runtime, *, has_picture: bool) -> str:
             devices,
             settings.rpc,
         ),
-        *(settings.rpc, runtime.f32_cache, runtime.vision.device.name, has_picture, *SIZES),
+        *(settings.rpc, *SIZES, runtime.f32_cache, runtime.vision.device.name, has_picture),
         importlib.metadata.version("llama-cpp-python"),
     ]
     return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:32]
@@ -145,4 +158,4 @@ def _write(path: Path, kept: dict[str, list[float]]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_whole(path, json.dumps(kept, indent=1) + "\n")
     except OSError:
-        pass  # measured again at the next start
+        pass  # measured again when the pair is opened again

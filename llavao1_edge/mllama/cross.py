@@ -231,7 +231,8 @@ class CrossLayers:
         copy(made.y, elsewhere)
 
     def arithmetic(self, n: int, states: CrossStates) -> Callable[[], None]:
-        """Computes all layers once over `n` rows of its own, for measuring what they cost."""
+        """Computes all layers once over at most `BLOCK_ROWS` rows of its own, for measuring."""
+        assert n <= BLOCK_ROWS
         visible = Visibility(states.n_valid, mlp=True)
         n_layers = self._shape.tensors.cross_layers
         made = [self._plan(layer, n, visible, states, None) for layer in range(n_layers)]
@@ -288,10 +289,12 @@ class CrossLayers:
         return _LayerPlan(plan, x, y)
 
     def _size_scratch(self, states: CrossStates) -> None:
-        """Sizes the scratch memory by the largest graph, so that no later one moves it."""
+        """Sizes the scratch memory by the largest graph, so that no later one moves it; and makes
+        what hides the cells that these states leave unused."""
+        for n_keys in (states.n_valid, states.n_tokens):
+            self._mask(n_keys)
         if not self._scratch.generation:
             largest = Visibility(states.n_tokens, mlp=True)
-            self._mask(states.n_valid)
             self._build(0, BLOCK_ROWS, largest, states, None).plan.close()
 
     def _mask(self, n_keys: int) -> Tensor | None:
@@ -313,7 +316,7 @@ class CrossLayers:
         visibility: Visibility,
         states: CrossStates,
     ) -> Tensor:
-        """Grouped-query attention as two products per key-value head, without a mask."""
+        """Grouped-query attention as two products per key-value head."""
         sizes, eps = self._shape.tensors, self._shape.cross_eps
         head, kv_heads = sizes.head_width, sizes.cross_kv_heads
         group = sizes.cross_heads // kv_heads

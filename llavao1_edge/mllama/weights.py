@@ -6,7 +6,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,7 +86,8 @@ class Weights:
         first = -(-info.offset // page) * page
         n = (info.offset + info.n_bytes) // page * page - first
         if n > 0 and hasattr(mmap, "MADV_DONTNEED"):
-            self._header.data.madvise(mmap.MADV_DONTNEED, first, n)
+            with suppress(OSError):  # locked in memory, say: it was a favour
+                self._header.data.madvise(mmap.MADV_DONTNEED, first, n)
 
     def _upload(self, backend: Backend) -> Buffer:
         buffer = backend.allocate(self._arena, purpose="the vision weights")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,9 +23,11 @@ from llavao1_edge import (
 from llavao1_edge.engine import step_costs
 from llavao1_edge.engine.lookup import Lookup
 from llavao1_edge.engine.runtime import Runtime
+from llavao1_edge.engine.turns import Turns
 from llavao1_edge.mllama.model import MllamaModel
-from llavao1_edge.search import Strategy
+from llavao1_edge.search import Budget, Strategy
 from llavao1_edge.search.answer import Answer
+from llavao1_edge.stages import STAGES
 from tests.native.test_search import nothing_left
 
 SAMPLE = demo.samples()[0]
@@ -235,10 +238,11 @@ def test_a_damaged_file_is_measured_anew(
     path = tmp_path / "kept" / "step-costs.json"
     with demo_engine(None) as engine:
         asked(engine, Staged(), 1)
-        (name,) = json.loads(path.read_bytes())
-        path.write_bytes(content.replace(b"%s", name.encode()))
+    (name,) = json.loads(path.read_bytes())
+    path.write_bytes(content.replace(b"%s", name.encode()))
+    with demo_engine(None) as engine:
         asked(engine, Staged(), 1)
-        (values,) = json.loads(path.read_bytes()).values()
+    (values,) = json.loads(path.read_bytes()).values()
     assert len(values) == len(step_costs.SIZES)
     assert min(values) > 0
 
@@ -258,4 +262,66 @@ def test_short_steps_are_not_worth_it() -> None:
 
 def test_costs_between_what_was_measured() -> None:
     costs = step_costs.StepCosts([10, 11, 12, 13, 15, 17, 21, 25])
-    assert [costs(n) for n in (1, 4, 5, 7, 16, 20)] == [10, 13, 14, 16, 25, 29]
+    assert [costs(n) for n in (1, 4, 5, 7, 16, 20)] == [10, 13, 14, 16, 25, 25]
+
+
+def test_a_disturbed_measurement_makes_no_row_cheaper_than_nothing() -> None:
+    costs = step_costs.StepCosts([10, 10, 10, 10, 10, 30, 20, 19])
+    assert [costs(n) for n in (6, 8, 12, 16, 128)] == [10, 30, 30, 30, 30]
+    ends = [TEXT[:5]] * 8
+    found = guessed(costs, TEXT, *ends)
+    assert 8 + sum(map(len, found)) <= step_costs.MOST_ROWS
+
+
+def test_of_equal_guesses_only_those_that_pay_are_taken() -> None:
+    """Up to four rows cost hardly anything, the fifth one a lot."""
+    ends = [TEXT[:5]] * 3
+    found = guessed(lambda n: 1.0 if n <= 4 else 5.0, TEXT, *ends)
+    assert sum(map(len, found)) == 1
+
+
+def test_what_cannot_be_kept_is_measured_once_for_an_open_pair(
+    steps: list[int], tmp_path: Path
+) -> None:
+    (tmp_path / "kept").write_text("a file in the place of the folder")
+    with demo_engine(None) as engine:
+        asked(engine, Staged(), 1)
+        n = steps.count(12)
+        asked(engine, Staged(), 2)
+    assert steps.count(12) == n > 0
+
+
+def test_a_small_batch_is_not_measured(steps: list[int]) -> None:
+    settings = RuntimeSettings(gpu_layers=0, threads=1, batch=8)
+    with Engine.open(demo.text_path(), settings=settings) as engine:
+        assert asked(engine, Staged(), 1).stages
+    assert max(steps) <= 8
+
+
+def test_another_answer_meanwhile_ends_the_measurement(
+    steps: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Turns, "alone", property(lambda _: len(steps) < 6))
+    with demo_engine(None) as engine:
+        asked(engine, Staged(), 1)
+    assert not (tmp_path / "kept").exists()
+
+
+def test_measuring_is_not_paid_by_the_time_budget(
+    steps: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock that only measuring moves, beyond the whole budget."""
+    now = [0.0]
+    measure = step_costs._measured
+
+    def slow(*given: Any) -> Any:
+        now[0] += 1000
+        return measure(*given)
+
+    monkeypatch.setattr(step_costs, "_measured", slow)
+    monkeypatch.setattr(Budget.__init__, "__defaults__", (None, None, lambda: now[0], 0))
+    with demo_engine(None) as engine:
+        told = asked(engine, StageBeam(candidates=2), 1, budget=BudgetSettings(time_budget=100))
+    assert now[0] == 1000
+    assert told.trace.ended is None
+    assert len(told.trace.nodes) == 2 * len(STAGES)

@@ -2554,6 +2554,10 @@
         <translation>매핑된 파일</translation>
     </message>
     <message>
+        <source>a trial</source>
+        <translation>시험</translation>
+    </message>
+    <message>
         <source>Close other programs, use a smaller quantisation or fewer GPU layers.</source>
         <translation>다른 프로그램을 닫거나, 더 작은 양자화나 더 적은 GPU 층을 쓰세요.</translation>
     </message>
@@ -2982,6 +2986,10 @@
         <translation>그림의 키와 값</translation>
     </message>
     <message>
+        <source>a mask</source>
+        <translation>마스크</translation>
+    </message>
+    <message>
         <source>the vision tower</source>
         <translation>비전 타워</translation>
     </message>
@@ -3048,6 +3056,10 @@
     <message>
         <source>the projected picture</source>
         <translation>투영된 그림</translation>
+    </message>
+    <message>
+        <source>the cross layers&apos; weights</source>
+        <translation>교차 레이어의 가중치</translation>
     </message>
     <message>
         <source>the vision weights</source>

@@ -153,6 +153,13 @@ class SearchSettings(_Validated):
 
     candidates: int | None = setting(None, "candidates side by side", low=1, high=64)
     keep: int | None = setting(None, "branches kept at each stage (stage-beam)", low=1, high=16)
+    enough: float | None = setting(
+        None,
+        "draw no more candidates of a stage where the first has this probability; with 0.5 none "
+        "can be likelier, 0 draws all at once (stage-beam)",
+        low=0,
+        high=1,
+    )
     returns: int | None = setting(None, "most returns to the caption (retrace)", low=0, high=16)
     threshold: float | None = setting(
         None, "go back while the second-best reasoning is not likelier than this (retrace)", high=0

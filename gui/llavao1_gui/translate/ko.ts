@@ -1465,6 +1465,10 @@
         <translation>후보</translation>
     </message>
     <message>
+        <source>First candidate is enough</source>
+        <translation>첫 후보로 충분함</translation>
+    </message>
+    <message>
         <source>Branches kept</source>
         <translation>남길 가지</translation>
     </message>
@@ -1575,6 +1579,10 @@
     <message>
         <source>branches kept at each stage (stage-beam)</source>
         <translation>단계마다 남기는 가지 수 (stage-beam)</translation>
+    </message>
+    <message>
+        <source>draw no more candidates of a stage where the first has this probability; with 0.5 none can be likelier, 0 draws all at once (stage-beam)</source>
+        <translation>첫 후보의 확률이 이 값 이상이면 그 단계의 후보를 더 뽑지 않음. 0.5이면 더 그럴듯한 것이 있을 수 없음. 0이면 한꺼번에 모두 뽑음 (stage-beam)</translation>
     </message>
     <message>
         <source>most returns to the caption (retrace)</source>

@@ -6,6 +6,7 @@ from PySide6.QtCore import QT_TRANSLATE_NOOP, QCoreApplication
 
 NAMES: dict[str, object] = {
     "candidates": QT_TRANSLATE_NOOP("Settings", "Candidates"),
+    "enough": QT_TRANSLATE_NOOP("Settings", "First candidate is enough"),
     "keep": QT_TRANSLATE_NOOP("Settings", "Branches kept"),
     "returns": QT_TRANSLATE_NOOP("Settings", "Returns"),
     "threshold": QT_TRANSLATE_NOOP("Settings", "Threshold"),
@@ -36,6 +37,11 @@ NAMES: dict[str, object] = {
 HELP = (
     QT_TRANSLATE_NOOP("Settings", "candidates side by side"),
     QT_TRANSLATE_NOOP("Settings", "branches kept at each stage (stage-beam)"),
+    QT_TRANSLATE_NOOP(
+        "Settings",
+        "draw no more candidates of a stage where the first has this probability; with 0.5 none "
+        "can be likelier, 0 draws all at once (stage-beam)",
+    ),
     QT_TRANSLATE_NOOP("Settings", "most returns to the caption (retrace)"),
     QT_TRANSLATE_NOOP(
         "Settings", "go back while the second-best reasoning is not likelier than this (retrace)"

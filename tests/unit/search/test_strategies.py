@@ -95,6 +95,44 @@ def test_free_forces_nothing() -> None:
     assert done.of(StageKept)[0].candidate.text == SCRIPT["free"][0]
 
 
+def test_where_the_first_has_half_of_the_probability_no_more_are_drawn() -> None:
+    likely = {SCRIPT["caption"][0]: -0.3, SCRIPT["conclusion"][0]: -0.70}
+    likely |= {SCRIPT["summary"][0]: -3.0, SCRIPT["reasoning"][0]: -0.1}
+    drafter = ScriptedDrafter(SCRIPT, likely)
+    done = run("stage-beam", drafter, candidates=6, enough=0.5, scorer="logprob")
+    assert done.drafter.drafted == [
+        ("summary", 1),
+        ("summary", 5),
+        ("caption", 1),
+        ("reasoning", 1),
+        ("conclusion", 1),
+        ("conclusion", 5),
+    ]
+    assert done.drafter.live == {done.branch.key}
+
+
+def test_one_that_was_cut_off_is_not_enough() -> None:
+    likely = {text: -0.01 for texts in SCRIPT.values() for text in texts}
+    drafter = ScriptedDrafter(SCRIPT, likely, endings={SCRIPT["caption"][0]: Ending.LENGTH})
+    done = run("stage-beam", drafter, candidates=3, enough=0.5, scorer="logprob")
+    assert [pair for pair in done.drafter.drafted if pair[0] == "caption"] == [
+        ("caption", 1),
+        ("caption", 2),
+    ]
+
+
+def test_those_that_are_drawn_later_are_those_of_one_round() -> None:
+    """By their numbers: where none is likely enough, nothing else changes."""
+    script = {name: ["a b c", "a b", "a", "a b c d", "a c"] for name in NAMES}
+    unlikely = {text: -2.0 - i for i, text in enumerate(script["summary"])}
+    found = []
+    for enough in (0, 0.5):
+        done = run("stage-beam", ScriptedDrafter(script, unlikely), candidates=5, enough=enough)
+        numbers = [event.candidate.number for event in done.of(StageKept)]
+        found.append((done.texts, numbers))
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_only_the_chosen_branch_is_left(name: str) -> None:
     done = run(name)
@@ -281,6 +319,7 @@ def test_options_are_checked_by_name() -> None:
         "candidates": 4,
         "scorer": "combined",
         "keep": 2,
+        "enough": 0.0,
     }
     with pytest.raises(UsageError, match=r"candidates is 0"):
         make_strategy("stage-beam", {"candidates": 0})

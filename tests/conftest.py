@@ -90,7 +90,9 @@ def open_tiny(pair_of: Callable[..., tuple[Path, Path]]) -> Iterator[Callable[..
 
     def make(name: str = "base", quantisation: str = "F32", **settings: object) -> Engine:
         text, mmproj = pair_of(name, quantisation)
-        chosen = RuntimeSettings(gpu_layers=0, **settings)  # type: ignore[arg-type]
+        # What pays is measured, and no count may depend on how fast the machine is today.
+        given = {"draft_max": 0, **settings}
+        chosen = RuntimeSettings(gpu_layers=0, **given)  # type: ignore[arg-type]
         engine = Engine.open(text=text, mmproj=mmproj, settings=chosen)
         opened.append(engine)
         return engine

@@ -50,7 +50,6 @@ class BatchDrafter:
         judge: JudgeRunner | None = None,
         form: str = "",
         top_logprobs: int = 0,
-        lookup: Lookup | None = None,
     ) -> None:
         self.cache, self._runtime = cache, cache.runtime
         self.batch_sampler = BatchSampler(sampling, self._runtime.banned, n_top=top_logprobs)
@@ -58,7 +57,7 @@ class BatchDrafter:
         self.max_tokens, self.stage_tokens = max_tokens, stage_tokens or max_tokens
         self.budget, self.stop, self._judge = budget, stop, judge
         self._form = form
-        self.lookup = lookup or Lookup()
+        self.lookup = Lookup(most=0)
         self.remarks: list[str] = []
 
     # --- branches ---------------------------------------------------------------------------

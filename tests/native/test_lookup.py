@@ -255,9 +255,16 @@ def test_a_folder_that_cannot_be_written_costs_nothing_but_time(
         assert asked(engine, Staged(), 1).stages
 
 
-def test_short_steps_are_not_worth_it() -> None:
+@pytest.mark.parametrize(("milliseconds", "guesses"), [(4.9, False), (5.1, True)])
+def test_short_steps_are_not_worth_it(
+    milliseconds: float, guesses: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    costs = [milliseconds] * len(step_costs.SIZES)
+    monkeypatch.setattr(step_costs, "_measured", lambda *_: costs)
+    monkeypatch.setattr(step_costs, "_path", lambda: tmp_path / "step-costs.json")
     with demo_engine(None) as engine:
-        assert asked(engine, Staged(), 1).trace.counters.draft_n == 0
+        counters = asked(engine, Staged(), 1).trace.counters
+    assert (counters.draft_n > 0) is guesses
 
 
 def test_costs_between_what_was_measured() -> None:

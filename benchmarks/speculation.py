@@ -14,7 +14,6 @@ All else is as always: every logit is computed, drawn from and checked. The demo
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import random
 import re
@@ -52,16 +51,22 @@ class Text:
     stages: dict[str, str]
 
 
-def shapes(n: int) -> list[Text]:
+def scenes(n: int) -> Iterator[tuple[Any, Any]]:
+    """Held-out pictures of the demo model's kind, each with a question."""
     from train.questions import KINDS, draw_task
     from train.scene import draw_scene, scene_rng
 
-    texts = []
     for i in range(n):
         scene = draw_scene(scene_rng(SEED, i), tile_size=56)
-        task = draw_task(random.Random(f"{SEED}-{i}"), scene, kind=KINDS[i % len(KINDS)])
-        texts.append(Text(task.question, {stage.name: task.stage(stage.name) for stage in STAGES}))
-    return texts
+        yield scene, draw_task(random.Random(f"{SEED}-{i}"), scene, kind=KINDS[i % len(KINDS)])
+
+
+def told(task: Any) -> Text:
+    return Text(task.question, {stage.name: task.stage(stage.name) for stage in STAGES})
+
+
+def shapes(n: int) -> list[Text]:
+    return [told(task) for _, task in scenes(n)]
 
 
 def world(n: int) -> list[Text]:
@@ -71,7 +76,7 @@ def world(n: int) -> list[Text]:
     for i in range(n):
         family = ("chart", "geometry", "table")[i % 3]
         task = scene_at(SEED, i, family=family).draw_task(random.Random(f"{SEED}-{i}"))
-        texts.append(Text(task.question, {stage.name: task.stage(stage.name) for stage in STAGES}))
+        texts.append(told(task))
     return texts
 
 
@@ -163,17 +168,9 @@ def compare(
 
 
 def demo_questions(n: int) -> list[tuple[Picture, str]]:
-    from train.questions import KINDS, draw_task
-    from train.scene import draw_scene, render, scene_rng
+    from train.scene import render
 
-    questions = []
-    for i in range(n):
-        scene = draw_scene(scene_rng(SEED, i), tile_size=56)
-        task = draw_task(random.Random(f"{SEED}-{i}"), scene, kind=KINDS[i % len(KINDS)])
-        data = io.BytesIO()
-        render(scene).save(data, "png")
-        questions.append((open_picture(data.getvalue()), task.question))
-    return questions
+    return [(open_picture(render(scene)), task.question) for scene, task in scenes(n)]
 
 
 def main() -> None:

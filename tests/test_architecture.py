@@ -26,6 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "files": set(),
     "phrases": set(),
     "state_cache": set(),
+    "measured": set(),
     "system": set(),
     "program": set(),
     "settings": set(),
@@ -35,7 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "stages": set(),
     "prompt": set(),
     "llama": {"ggml"},
-    "mllama": {"state_cache", "ggml", "llama", "images", "contract", "vision"},
+    "mllama": {"measured", "state_cache", "ggml", "llama", "images", "contract", "vision"},
     "native": {"state_cache", "ggml", "llama", "images", "contract", "vision"},
     "vision": {"ggml", "images", "llama"},
     "scoring": {"stages"},
@@ -45,7 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "engine": {
         *("backend", "devices", "vision"),
         *("settings", "contract", "images", "stages", "prompt", "llama", "mllama", "native"),
-        *("scoring", "search", "demo", "remote", "state_cache"),
+        *("scoring", "search", "demo", "remote", "state_cache", "measured"),
     },
     "bench": {
         *("engine", "search", "settings", "stages", "contract"),

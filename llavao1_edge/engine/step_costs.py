@@ -6,10 +6,7 @@ tomorrow: the number of rows that are computed together can move the last bits o
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
 import itertools
-import json
 import math
 import time
 from bisect import bisect_left
@@ -17,17 +14,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from llavao1_edge import measured
 from llavao1_edge.engine.branches import BranchCache
 from llavao1_edge.engine.runtime import Runtime
 from llavao1_edge.engine.sizes import MOST_ROWS
 from llavao1_edge.errors import BackendError, Cancelled, ContextFullError
-from llavao1_edge.files import write_whole
 from llavao1_edge.llama.context import Row
 from llavao1_edge.search import Work
 
 SIZES = (1, 2, 3, 4, 6, 8, 12, MOST_ROWS)
 REPEATS, LONG_S = 3, 0.25  # steps longer than this are measured once
-MOST_KEPT = 256
 LEAST_MS = 5.0  # of a step; on shorter ones looking up takes longer than it saves
 
 
@@ -61,16 +57,15 @@ def step_costs(cache: BranchCache, sequence: int, start: int) -> StepCosts | Non
     runtime = cache.runtime
     has_picture = cache.sight is not None
     if has_picture not in runtime.step_costs:
-        path, name = _path(), _name(runtime, has_picture=has_picture)
-        kept = _read(path)
-        if name not in kept:
+        path, key = _path(), _key(runtime, has_picture=has_picture)
+        found: Any = measured.read(path).get(key)
+        if not _is_usable(found):
             found = _measured(cache, sequence, start)
             if found is None:
                 return None
-            kept = dict(list(kept.items())[1 - MOST_KEPT :])
-            kept[name] = [round(value, 4) for value in found]
-            _write(path, kept)
-        runtime.step_costs[has_picture] = kept[name]
+            found = [round(value, 4) for value in found]
+            measured.keep(path, key, found)
+        runtime.step_costs[has_picture] = found
     return StepCosts(runtime.step_costs[has_picture])
 
 
@@ -111,53 +106,21 @@ def _measured(cache: BranchCache, source: int, start: int) -> list[float] | None
 
 
 def _path() -> Path:
-    import platformdirs
-
-    folder = Path(platformdirs.user_cache_dir("llavao1-edge", appauthor=False))
-    return folder / "step-costs.json"
+    return measured.file_of("step-costs.json")
 
 
-def _name(runtime: Runtime, *, has_picture: bool) -> str:
-    """Changes with all that a step's cost depends on."""
+def _key(runtime: Runtime, *, has_picture: bool) -> str:
     devices = [device.name for device in runtime.chosen.devices] if runtime.gpu_layers else []
-    settings = runtime.settings
-    about: list[Any] = [
-        *(runtime.identity, runtime.text_header.n_bytes, runtime.mmproj_header.n_bytes),
-        *(
-            runtime.chosen.cpu.description,
-            runtime.n_threads,
-            runtime.gpu_layers,
-            devices,
-            settings.rpc,
-        ),
-        *(settings.rpc, *SIZES, runtime.f32_cache, runtime.vision.device.name, has_picture),
-        importlib.metadata.version("llama-cpp-python"),
-    ]
-    return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:32]
-
-
-def _read(path: Path) -> dict[str, list[float]]:
-    """What is not as it was written is measured again."""
-    try:
-        kept = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    if not isinstance(kept, dict):
-        return {}
-    return {name: values for name, values in kept.items() if _is_usable(values)}
+    pair = (runtime.text_header.n_bytes, runtime.mmproj_header.n_bytes, runtime.f32_cache)
+    machine = (runtime.chosen.cpu.description, runtime.n_threads, runtime.vision.device.name)
+    offload = (runtime.gpu_layers, devices, runtime.settings.rpc)
+    return measured.key_of(runtime.identity, *pair, *machine, *offload, has_picture, SIZES)
 
 
 def _is_usable(values: object) -> bool:
+    """Whether they are as they were written."""
     return (
         isinstance(values, list)
         and len(values) == len(SIZES)
         and all(isinstance(value, float | int) and 0 < value < 1e9 for value in values)
     )
-
-
-def _write(path: Path, kept: dict[str, list[float]]) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_whole(path, json.dumps(kept, indent=1) + "\n")
-    except OSError:
-        pass  # measured again when the pair is opened again

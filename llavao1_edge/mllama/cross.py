@@ -299,7 +299,7 @@ class CrossLayers:
 
     def _mask(self, n_keys: int) -> Tensor | None:
         """Hides the cells behind the first `n_keys`, for as many rows as are computed at a time."""
-        if not -n_keys % 16:
+        if in_sixteens(n_keys) == n_keys:
             return None
         if n_keys not in self._masks:
             sizes = self._shape.tensors

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import statistics
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,10 +17,11 @@ import pytest
 from llavao1_edge import demo
 from llavao1_gui.state import preferences
 from tests import qt
+from tests.patience import PATIENCE_S
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 if TYPE_CHECKING or not qt.problem():
-    from PySide6.QtCore import QElapsedTimer, QMimeData, QPoint, QPointF, Qt, QTimer, QUrl
+    from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QTimer, QUrl
     from PySide6.QtGui import QDragEnterEvent, QDropEvent
     from PySide6.QtWidgets import QApplication
     from pytestqt.qtbot import QtBot
@@ -36,7 +39,7 @@ class Window:
         self.app, self.qtbot = app, qtbot
         self.window, self.talk, self.pictures = app.window, app.conversations, app.pictures
 
-    def wait(self, until: Callable[[], bool], seconds: float = 30) -> None:
+    def wait(self, until: Callable[[], bool], seconds: float = PATIENCE_S) -> None:
         self.qtbot.waitUntil(until, timeout=int(seconds * 1000))
 
     def open(self, *paths: Path) -> None:
@@ -59,30 +62,35 @@ class Window:
         self.wait(lambda: bool(self.talk.exchanges) and not self.talk.busy)
         return self.talk.exchanges[-1]
 
-    def longest_gap(self, about: str, *, enough: float, least: int = 1) -> float:
-        """Milliseconds between beats of a timer during a whole answer, the best of at most eight:
-        other programs on the machine make gaps too, but not in every one. At least `least` answers;
-        then the first gap below `enough` ends it."""
-        beat = QElapsedTimer()
-        gaps: list[float] = []
-
-        def tick() -> None:
-            gaps[-1] = max(gaps[-1], beat.nsecsElapsed() / 1e6)
-            beat.restart()
-
+    def turns(self, question: str, told: Callable[[], None]) -> None:
+        """Asks and waits for the answer; `told` is called once in every turn of the event loop."""
         timer = QTimer()
         timer.setInterval(0)
-        timer.timeout.connect(tick)
-        while len(gaps) < 8 and (len(gaps) < least or min(gaps) >= enough):
-            question = f"{about}, take {len(gaps)}?"
-            gaps.append(0.0)
-            beat.start()
-            timer.start()
-            self.talk.ask(question)
-            self.wait(lambda: not self.talk.busy)
-            timer.stop()
-        print(f"longest gaps in ms: {gaps}")
-        return min(gaps)
+        timer.timeout.connect(told)
+        timer.start()
+        self.talk.ask(question)
+        self.wait(lambda: not self.talk.busy)
+        timer.stop()
+
+    def longest_turn(self, question: str) -> float:
+        """Of the event loop during a whole answer, in drawings of the whole window. Processor time
+        of this thread: what other programs do to the machine is in neither."""
+        longest, drawings = 0.0, []
+        for _ in range(9):
+            began = time.thread_time()
+            self.window.grab()
+            drawings.append(time.thread_time() - began)
+        last = time.thread_time()
+
+        def tick() -> None:
+            nonlocal longest, last
+            now = time.thread_time()
+            longest, last = max(longest, now - last), now
+
+        self.turns(question, tick)
+        drawing = statistics.median(drawings)
+        print(f"longest turn: {1000 * longest:.1f} ms, one drawing: {1000 * drawing:.1f} ms")
+        return longest / drawing
 
     @property
     def cards(self) -> list[Any]:

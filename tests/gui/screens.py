@@ -29,6 +29,7 @@ from llavao1_gui import dialogs
 from llavao1_gui.app import start
 from llavao1_gui.state import preferences
 from llavao1_gui.widgets.tree_view import TreeView
+from tests.patience import PATIENCE_S
 
 CONTROLS = (QAbstractButton, QComboBox, QLineEdit, QPlainTextEdit)
 
@@ -77,7 +78,7 @@ def main() -> None:
     found: dict[str, list[str]] = {}
 
     def wait(until: Callable[[], bool]) -> None:
-        end = time.monotonic() + 60
+        end = time.monotonic() + PATIENCE_S
         while not until():
             assert time.monotonic() < end, "it did not come"
             app.application.processEvents()

@@ -19,6 +19,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.patience import PATIENCE_S
+
 VARIANTS = (("light", "en", 1), ("dark", "en", 1), ("light", "ko", 1), ("dark", "ko", 2))
 
 
@@ -46,7 +48,7 @@ def take(folder: Path, theme: str, language: str, scale: int) -> None:
     suffix = "" if (theme, language, scale) == ("light", "en", 1) else f"-{theme}-{language}"
     suffix += f"-{100 * scale}" if scale > 1 else ""
 
-    def wait(until: Callable[[], bool], seconds: float = 60) -> None:
+    def wait(until: Callable[[], bool], seconds: float = PATIENCE_S) -> None:
         end = time.monotonic() + seconds
         while not until():
             assert time.monotonic() < end, "it did not come"

@@ -8,6 +8,8 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +20,14 @@ from PySide6.QtWidgets import QFileDialog, QMessageBox
 
 from llavao1_gui import dialogs
 from llavao1_gui.state import messages as m
-from llavao1_gui.state.history import CANNOT_WRITE, History
+from llavao1_gui.state.history import BUSY_S, CANNOT_WRITE, History, HistoryError
 from llavao1_gui.state.tips import tip
 from llavao1_gui.widgets.region import RegionChooser
 from llavao1_gui.widgets.rich_text import RichText
 from llavao1_gui.work.formulas import Drawer
 from llavao1_gui.work.pictures import PictureLoader
 from tests.gui.conftest import OTHER, SHAPES, Window, locked
+from tests.patience import PATIENCE_S
 
 Make = Callable[..., Window]
 
@@ -36,7 +39,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     event.set()
 
     def wait(self: PictureLoader, *given: Any) -> Any:
-        event.wait(30)
+        event.wait(PATIENCE_S)
         return load(self, *given)
 
     monkeypatch.setattr(PictureLoader, "_load", wait)
@@ -189,14 +192,39 @@ def test_asking_again_is_told_what_was_said_before_and_not_the_answer_itself(
 
 
 # --- the history ----------------------------------------------------------------------------------
-def test_the_window_does_not_wait_for_a_locked_history(make_window: Make, tmp_path: Path) -> None:
+def test_the_window_does_not_wait_for_a_locked_history(
+    make_window: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It finds it locked at most once in a turn of the event loop, and stands still for `BUSY_S`
+    then; the answer comes to its end all the same."""
     window = make_window({"token_s": 0.002})
+    history = window.app.history
     window.open(SHAPES)
     window.ask("Warm?")
+    found_locked: list[HistoryError] = []
+    explained = history._explained
+
+    @contextmanager
+    def counted(cannot: str) -> Iterator[None]:
+        try:
+            with explained(cannot):
+                yield
+        except HistoryError as error:
+            if error.locked and error not in found_locked:
+                found_locked.append(error)
+            raise
+
+    monkeypatch.setattr(history, "_explained", counted)
+    in_turns = [0]
     with locked(tmp_path / "home"):
-        assert window.longest_gap("Locked", enough=75) < 75
+        window.turns("Locked?", lambda: in_turns.append(len(found_locked)))
+        assert window.talk.exchanges[-1].status == "answered"
+    most = max(after - before for before, after in pairwise(in_turns))
+    assert 0 < most <= 2, in_turns
+    ((patience_ms,),) = history._db.execute("PRAGMA busy_timeout").fetchall()
+    assert patience_ms == 1000 * BUSY_S
     window.wait(lambda: all(one.id for one in window.talk.exchanges))
-    assert window.app.history.exchanges(1)[-1].conclusion == "3"
+    assert history.exchanges(1)[-1].conclusion == "3"
 
 
 def test_what_could_not_be_deleted_is_still_there(make_window: Make, tmp_path: Path) -> None:

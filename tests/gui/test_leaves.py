@@ -22,6 +22,7 @@ from llavao1_gui.work import page
 from llavao1_gui.work.leaves import Leaf, Turned, first
 from tests.documents import FORM, LOCKED
 from tests.gui.conftest import OTHER, SHAPES, Window
+from tests.patience import PATIENCE_S
 
 Make = Callable[..., Window]
 RED, GREEN, BLUE = (220, 0, 0), (0, 160, 0), (0, 0, 220)
@@ -172,7 +173,7 @@ def test_a_page_whose_window_is_gone_ends_by_itself(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", child],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == page.DAMAGED
 
@@ -207,7 +208,7 @@ class Gate:
         data = Leaf.data
 
         def held(leaf: Leaf, wanted: Callable[[], bool]) -> bytes:
-            self.open.wait(30)
+            self.open.wait(PATIENCE_S)
             if not wanted():
                 raise Cancelled("stopped")
             self.made.append(leaf.at)
@@ -418,7 +419,7 @@ def test_progress_is_told_on_the_sessions_bus(tmp_path: Path) -> None:
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = ["dbus-run-session", "--", "sh", "-c", listen]
-    subprocess.run(command, env=environment, timeout=60, check=True, capture_output=True)
+    subprocess.run(command, env=environment, timeout=PATIENCE_S, check=True, capture_output=True)
     text = said.read_text()
     assert text.count("member=Update") == 5  # what changed by less than a hundredth is not told
     assert [line.split()[-1] for line in text.splitlines() if "double" in line] == [

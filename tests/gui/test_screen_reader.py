@@ -22,6 +22,8 @@ jeepney = pytest.importorskip("jeepney", reason="pip install jeepney")
 from jeepney import DBusAddress, new_method_call  # noqa: E402
 from jeepney.io.blocking import DBusConnection, open_dbus_connection  # noqa: E402
 
+from tests.patience import PATIENCE_S  # noqa: E402
+
 LAUNCHER = "/usr/libexec/at-spi-bus-launcher"
 NEEDED = ("dbus-daemon", "Xvfb", LAUNCHER)
 pytestmark = pytest.mark.skipif(
@@ -29,7 +31,6 @@ pytestmark = pytest.mark.skipif(
 )
 Node = tuple[str, str]  # a program's name on the bus, and an object of it
 ROOT: Node = ("org.a11y.atspi.Registry", "/org/a11y/atspi/accessible/root")
-PATIENCE_S = 60
 LIFELESS = {"filler", "panel", "splitter", "grip", "separator", "status bar", "menu bar", "frame",
             "popup menu", "layered pane", "scroll bar", "scroll pane", "viewport", "list",
             "application", "label", "tool tip", "dialog"}  # fmt: skip

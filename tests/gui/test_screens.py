@@ -15,6 +15,7 @@ from PySide6.QtCore import QPoint, QRect, QSize, Qt
 from llavao1_gui.state import preferences
 from llavao1_gui.widgets.placing import inside
 from tests.gui.conftest import SHAPES, Window
+from tests.patience import PATIENCE_S
 
 Make = Callable[..., Window]
 SCREENS = ((640, 480, 1.0), (1366, 768, 1.0), (1920, 1080, 1.0), (1920, 1080, 1.5),
@@ -37,7 +38,7 @@ def run_on(screen: tuple[int, int, float], home: Path) -> dict[str, list[str]]:
         capture_output=True,
         text=True,
         env=environment,
-        timeout=180,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -508,7 +508,7 @@ def test_asking_elsewhere_waits_its_turn(make_window: Make) -> None:
     assert box.ask_button.isVisible()
     window.type("Elsewhere?")
     second = window.talk.current
-    window.qtbot.waitUntil(lambda: "Waiting for another answer" in window.cards[0].status.text())
+    window.wait(lambda: "Waiting for another answer" in window.cards[0].status.text())
     assert window.talk.running == {first.id, second.id}
     assert [model.data(model.index(row), RUNNING) for row in range(2)] == [True, True]
     window.talk.open(first.id)

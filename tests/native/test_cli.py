@@ -15,6 +15,7 @@ import pytest
 
 from llavao1_edge import demo
 from llavao1_edge.cli.main import main
+from tests.patience import PATIENCE_S
 
 SAMPLE = demo.samples()[0]
 GREEDY = ["--temperature", "0"]
@@ -153,7 +154,7 @@ def test_a_cold_start_costs_a_few_times_what_its_libraries_cost() -> None:
         libraries.append(time.monotonic() - started)
         started = time.monotonic()
         process = start("ask", str(SAMPLE.picture), SAMPLE.question, *GREEDY)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=PATIENCE_S)
         times.append(time.monotonic() - started)
         assert (process.returncode, out, err) == (0, f"{SAMPLE.answer}\n", "")
     assert min(times) < 8 * min(libraries)

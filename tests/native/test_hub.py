@@ -26,6 +26,7 @@ from llavao1_edge.store.pull import RemotePair, choose_pair, pull_pair, ready_pa
 from tests import native_models
 from tests.configurations import CONFIGURATIONS
 from tests.hub import COMMIT, BadDay, Hub
+from tests.patience import PATIENCE_S
 from tests.tiny import save, save_safetensors, weights
 
 BASE = CONFIGURATIONS["base"]
@@ -358,7 +359,7 @@ def test_two_processes_pull_at_once(hub: Hub, tmp_path: Path) -> None:
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    done = [process.communicate(timeout=120) for process in running]
+    done = [process.communicate(timeout=PATIENCE_S) for process in running]
     assert [process.returncode for process in running] == [0, 0], done
     assert [out for out, _ in done] == ["Tiny-Q8_0\n"] * 2
     assert len(Store().entries()) == 1
@@ -375,7 +376,7 @@ def test_a_killed_pull_goes_on(hub: Hub) -> None:
     while hub.sent.get(name, 0) < size // 2:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130
     assert errors == b"stopped; the same command resumes\n"
     assert Store().entries() == []

@@ -31,6 +31,7 @@ from llavao1_edge import (
 from llavao1_edge.cli.main import main
 from llavao1_edge.search import Strategy
 from tests.native_models import TRAINED, pair
+from tests.patience import PATIENCE_S
 from tests.remote.test_remote import questions
 from tests.serve.running import PICTURE, Running, serving
 
@@ -94,7 +95,7 @@ def llama_server() -> Iterator[str]:
     )  # fmt: skip
     url = f"http://127.0.0.1:{port}"
     try:
-        until = time.monotonic() + 120
+        until = time.monotonic() + PATIENCE_S
         while True:
             try:
                 if httpx.get(f"{url}/health", trust_env=False).status_code == 200:
@@ -155,7 +156,7 @@ def test_a_stop_frees_the_slots(llama_server: str) -> None:
         for _ in range(6):
             next(stream)
         stream.close()
-    until = time.monotonic() + 60
+    until = time.monotonic() + PATIENCE_S
     while any(slot["is_processing"] for slot in _slots(llama_server)):
         assert time.monotonic() < until
         time.sleep(0.05)

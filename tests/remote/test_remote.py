@@ -35,6 +35,7 @@ from llavao1_edge.remote.requests import plain
 from llavao1_edge.search import CandidateFinished, Strategy, Token
 from llavao1_edge.stages import answer_kind, choices
 from llavao1_edge.stages.gbnf import check_gbnf, renamed
+from tests.patience import PATIENCE_S
 from tests.remote.scripted import Script, scripted
 
 PICTURE = demo.samples()[0].picture
@@ -154,7 +155,7 @@ def test_the_first_request_goes_alone_until_its_first_token(script: Script) -> N
                 break
         assert len(script.answers) == 1
         next(event for event in stream if isinstance(event, CandidateFinished))
-        until = time.monotonic() + 60
+        until = time.monotonic() + PATIENCE_S
         while len(script.answers) < 4:
             assert time.monotonic() < until
             time.sleep(0.02)
@@ -234,7 +235,7 @@ def test_a_stop_hangs_up(script: Script) -> None:
                 session.cancel()
         assert event.answer.cancelled  # type: ignore[union-attr]
         assert event.answer.stages["caption"]  # type: ignore[union-attr]
-        until = time.monotonic() + 60
+        until = time.monotonic() + PATIENCE_S
         while not script.hung_up:
             assert time.monotonic() < until
             time.sleep(0.02)
@@ -377,7 +378,7 @@ def test_closing_an_engine_whose_server_is_silent(script: Script, url: str) -> N
 
     thread = threading.Thread(target=answer)
     thread.start()
-    until = time.monotonic() + 60
+    until = time.monotonic() + PATIENCE_S
     while not script.answers:
         assert time.monotonic() < until
         time.sleep(0.02)

@@ -17,10 +17,10 @@ import httpx
 
 from llavao1_edge import demo
 from llavao1_edge.program import command
+from tests.patience import PATIENCE_S
 
 PICTURE = demo.samples()[0].picture
 QUESTION = demo.samples()[0].question
-PATIENCE_S = 120.0  # machines that run tests may be busy
 
 
 def data_url(path: Path = PICTURE) -> str:

@@ -14,6 +14,7 @@ import pytest
 from llavao1_edge.cli.main import main
 from llavao1_edge.errors import Cancelled, LlavaError, ModelFileError, PairError, UsageError
 from llavao1_edge.store.catalogue import Store, StoreError, default_root
+from tests.patience import PATIENCE_S
 
 Pairs = Callable[..., tuple[Path, Path]]
 
@@ -215,7 +216,7 @@ def test_many_processes_take_in_the_same_pair(store: Store, pair_of: Pairs) -> N
     command = [sys.executable, "-m", "llavao1_edge.cli.main", "models", "import", str(text)]
     command += ["--mmproj", str(mmproj), "--name", "A"]
     running = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(4)]
-    assert [process.wait(timeout=60) for process in running] == [0] * 4
+    assert [process.wait(timeout=PATIENCE_S) for process in running] == [0] * 4
     store.check(store.find("A"))
     assert len([n for n in everything(store.root) if n.startswith("blobs")]) == 2
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 import re
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +19,11 @@ pytest.importorskip("matplotlib", reason="charts are drawn with it")
 import numpy as np
 import torch
 
-from train.world import learn
+from llavao1_edge import demo
+from llavao1_edge.contract.gguf import read_header
+from llavao1_edge.stages import STAGES
+from train.world import judge, learn
+from train.world.evaluate import Outcome, summarise
 from train.world.families import FAMILIES, SHARES, scene_at
 from train.world.icons import draw_icons, icon
 from train.world.material import HELD_OUT_PHOTOGRAPHS, HERE, SETS
@@ -136,6 +144,20 @@ def test_a_pool_gives_back_what_was_drawn(small: tuple[Path, Pool]) -> None:
         Pool(pool.folder, seed=2, n=25)
 
 
+def pairs_of_two(
+    model: Path, path: Path, *, questions: Sequence[tuple[int, Task]], **_: object
+) -> bool:
+    """The truth and one wrong word, instead of what an untrained model says."""
+    assert read_header(model).architecture == "mllama"
+    lines = []
+    for index, task in questions:
+        truth = tuple(task.stage(stage.name) for stage in STAGES)
+        pairs = judge.pairs_of(task, [truth, (*truth[:3], "wrong")], index)
+        lines += [json.dumps(asdict(pair)) for pair in pairs]
+    path.write_bytes(gzip.compress("\n".join(lines).encode()))
+    return True
+
+
 def test_an_interrupted_run_is_the_same_run(
     small: tuple[Path, Pool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,9 +170,12 @@ def test_an_interrupted_run_is_the_same_run(
     monkeypatch.setattr(learn, "ANSWERS_AT_ONCE", 3)
     monkeypatch.setattr(learn, "LOOK_EVERY", 10**9)
     monkeypatch.setattr(learn, "LEG", 3)
-    phases = {"eye": 4, "answers": 3, "joint": 4}
+    monkeypatch.setattr(learn, "BESIDE_VERDICTS", 2)
+    monkeypatch.setattr(learn, "VERDICTS_AT_ONCE", 2)
+    monkeypatch.setattr(learn, "draw_pairs", pairs_of_two)
+    phases = {"eye": 4, "answers": 3, "joint": 2, "judge": 4}
     weights = []
-    for stops, lost in (((), False), ((2, 4, 8), False), ((2, 4, 8), True)):
+    for stops, lost in (((), False), ((2, 4, 6), False), ((2, 4, 6), True)):
         home = tmp_path / f"run {len(weights)}"
         home.mkdir()
         (home / "tokenizer.json").write_bytes((folder / "tokenizer.json").read_bytes())
@@ -160,7 +185,7 @@ def test_an_interrupted_run_is_the_same_run(
             if lost:
                 (home / "state.pt").unlink()
         weights.append({k: v.numpy().copy() for k, v in learner.model.state_dict().items()})
-        assert (learner.phase, learner.step) == ("joint", 4)
+        assert (learner.phase, learner.step) == ("judge", 4)
     torch.set_num_threads(threads)
     for others in weights[1:]:
         assert weights[0].keys() == others.keys()
@@ -183,3 +208,86 @@ def test_a_look_scores_every_family(
     learner.log(**scores)
     line = json.loads((folder / "log.jsonl").read_text().splitlines()[-1])
     assert line["phase"] == "joint"
+
+
+# --- what the judge learns from -------------------------------------------------------------------
+
+
+def test_pairs_say_which_is_better_only_where_the_truth_does() -> None:
+    task = Task("count", "How many?", "Count.", "one dog; two cats", "1 + 2 = 3", "3")
+    truth = ("Count.", "one dog; two cats", "1 + 2 = 3", "3")
+    other_eye = ("Count.", "one dog; two cows", "1 + 2 = 3", "3")
+    worse_eye = ("Count.", "six dogs; no cows", "6 + 0 = 6", "6")
+    slip = ("Count.", "one dog; two cats", "1 + 2 = 4", "4")
+    deaf = ("Count.", "one dog; two cats", "1 + 2 = 3", "4")
+
+    def found(*answers: judge.Answer) -> list[tuple[int, int]]:
+        return [(len(pair.answers[0]), pair.better) for pair in judge.pairs_of(task, answers, 7)]
+
+    assert found(truth, truth) == []
+    assert found(truth, other_eye) == [(2, 0)]  # both conclusions are right: no pair of wholes
+    assert found(worse_eye, truth) == [(2, 1), (4, 1)]
+    assert found(worse_eye, other_eye) == [(2, 1), (4, 1)]
+    assert found(truth, slip) == [(3, 0), (4, 0)]
+    assert found(deaf, truth) == [(4, 1)]
+    assert found(slip, ("Count.", "one dog; two cats", "1 + 2 = 5", "5")) == []
+    same_eye = ("Count.", worse_eye[1], "6 + 0 = 3", "3")
+    assert found(worse_eye, same_eye) == [(4, 1)]  # nothing is said of steps from a false caption
+
+
+def test_a_verdict_is_asked_for_as_a_search_does(small: tuple[Path, Pool]) -> None:
+    """The only trained token is the number of the better one, in both orders."""
+    writer = learn.Learner(small[0], seed=1).writer
+    task = scene_at(3, 1, family="chart").draw_task(random.Random(1))
+    truth = tuple(task.stage(stage.name) for stage in STAGES)
+    (pair,) = judge.pairs_of(task, [truth, (*truth[:3], "wrong")], 1)
+    for swapped, number in ((False, "1"), (True, "2")):
+        tokens = judge.written(writer, pair, swapped=swapped)
+        assert tokens.trained == [False] * (len(tokens.ids) - 1) + [True]
+        assert tokens.ids[-1:] == writer.plain(f" {number}")
+        text = writer._tokenizer.decode(tokens.ids, skip_special_tokens=False)
+        assert pair.ask(swapped=swapped).text in text
+        assert text.endswith(f"The better one is response {number}")
+
+
+def test_pairs_are_drawn_by_the_runtime(tmp_path: Path) -> None:
+    """By the shipped model, which errs about most of this world; and told to stop it writes
+    nothing."""
+    questions = [(index, scene_at(9, index).draw_task(random.Random(index))) for index in range(24)]
+    path = tmp_path / "pairs.jsonl.gz"
+
+    def draw(told: Callable[[], bool]) -> bool:
+        return judge.draw_pairs(
+            demo.text_path(), path, seed=9, questions=questions, workers=1, told=told
+        )
+
+    assert not draw(lambda: True)
+    assert list(tmp_path.iterdir()) == []
+    assert draw(lambda: False)
+    pairs = judge.read_pairs(path)
+    assert pairs
+    for pair in pairs:
+        assert pair.question == questions[pair.index][1].question
+        assert pair.answers[0] != pair.answers[1]
+        assert pair.ask(swapped=False).opening
+
+
+def test_what_is_measured_is_told_apart() -> None:
+    def one(stream: str, family: str, *, right: bool, unknown: bool, n: int = 0) -> Outcome:
+        return Outcome(stream, family, family, right, right, False, unknown, (True, False)[:n])
+
+    rows = [
+        one("world", "chart", right=True, unknown=False, n=2),
+        one("world", "icons", right=False, unknown=True, n=1),
+        one("world", "strange", right=True, unknown=True),
+        one("unseen kinds", "strange", right=False, unknown=False),
+        one("another hand", "icons", right=True, unknown=False),
+    ]
+    report: Any = summarise(rows)
+    assert report["staged, greedy"]["share"] == 0.5
+    assert report["staged, greedy"]["n"] == 2
+    assert report["staged by family"]["strange"]["share"] == 1
+    assert report["any of eight samples right"]["share"] == 1
+    assert report["one sample at 0.7"]["n"] == 3
+    assert [one["share"] for one in report["says so"].values()] == [0.5, 1, 0]
+    assert report["icons by another hand"]["n"] == 1

@@ -3,24 +3,27 @@
     python -m train.world.learn --out runs/world
 
 Phases, each a number of steps: `eye` (the tower from dense labels), `answers` (the text model, the
-tower as it is), `joint` (everything). State is saved every five minutes and when the process is
-told to stop; the same command goes on where it was. What a step sees follows from the seed, the
+tower as it is), `joint` (everything), `judge` (everything, and comparisons of the model's own
+candidates, which are drawn when it begins). State is saved every five minutes and when the process
+is told to stop; the same command goes on where it was. What a step sees follows from the seed, the
 phase and the number of the step alone, so an interrupted run is the same run.
 
 A phase is made of legs of 500 steps. Each begins from weights in half precision and with fresh
-optimisers, so that its beginning is all a run needs to go on elsewhere: 10 MB (`leg.safetensors`).
+optimisers, so that its beginning is all a run needs to go on elsewhere: 10 MB (`leg.safetensors`),
+in the last phase with what was drawn for it (`pairs.jsonl.gz`).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import random
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -39,21 +42,27 @@ from train.answers import (
     optimise,
     stage_spans,
 )
-from train.data import AnswerBatch, Tokens, Turn, Writer, collate
+from train.data import AnswerBatch, Turn, Writer, collate
 from train.export import export_checkpoint
 from train.model import build_model, demo_config, is_tower
 from train.tower import see
+from train.world.batches import Batches
 from train.world.eye import Heads
 from train.world.families import FAMILIES
+from train.world.judge import Pair, draw_pairs, read_pairs
 from train.world.material import PHOTOGRAPHS
 from train.world.model import TILE_SIZE, WORLD, world_tokenizer
 from train.world.pool import Pool
 
-PHASES = {"eye": 3000, "answers": 3500, "joint": 7000}
+PHASES = {"eye": 3000, "answers": 2000, "joint": 2500, "judge": 2000}
+FALLING = {"eye": 0.4, "judge": 0.6}  # the last share of the phase, in which rates go to zero
 DENSE = 0.3  # weight of the labels of patches while all learn together
+VERDICTS = 0.15  # weight of the verdicts
 SEED, PICTURES, HELD_OUT = 41, 32_000, 1024
 LEG, WARM_UP, REWARM = 500, 100, 20  # steps
-EYES_AT_ONCE, ANSWERS_AT_ONCE, BLOCK = 48, 24, 10
+EYES_AT_ONCE, ANSWERS_AT_ONCE = 48, 24
+BESIDE_VERDICTS, VERDICTS_AT_ONCE = 16, 8  # in phase `judge`
+ASKED_FOR_PAIRS = 4000  # questions whose candidates become pairs
 SAVE_EVERY, LOOK_EVERY = 300.0, 250  # seconds, steps
 LOOKED_AT = 384  # held-out pictures
 
@@ -156,12 +165,11 @@ class Learner:
 
 
 def rate(phase: str, step: int, steps: int) -> float:
-    """Share of the full rate: a short warm-up, shorter in later legs; to zero over the last 40 % of
-    `eye` and `joint`."""
+    """Share of the full rate: a short warm-up, shorter in later legs; to zero as `FALLING` says."""
     leg, at = divmod(step, LEG)
     factor = min(1.0, (at + 1) / (REWARM if leg else WARM_UP))
-    if phase != "answers":
-        factor *= min(1.0, max(0.01, (1 - step / steps) / 0.4))
+    if phase in FALLING:
+        factor *= min(1.0, max(0.01, (1 - step / steps) / FALLING[phase]))
     return factor
 
 
@@ -169,66 +177,6 @@ def set_rates(optimisers: Optimisers, factor: float) -> None:
     for one, full in zip(optimisers, RATES, strict=True):
         for group in one.param_groups:
             group["lr"] = full * factor
-
-
-# --- batches: functions of the seed and the step ------------------------------------------------
-
-
-def draw_turns(rng: random.Random, pool: Pool, index: int, *, alone: bool) -> list[Turn]:
-    tasks = pool.tasks(index)
-    luck = rng.random()
-    n = 1 if alone or luck > 0.12 else 2 + (luck < 0.03)
-    turns = []
-    for task in rng.sample(tasks, n):
-        form = rng.random()
-        if alone or form >= 0.14:
-            turns.append(Turn(task))
-        elif form < 0.10:
-            turns.append(Turn(task, "direct", announced=rng.random() < 0.5))
-        else:
-            turns.append(Turn(task, "untagged"))
-    return turns
-
-
-def block_of(
-    writer: Writer, pool: Pool, *, seed: str, picture: bool, size: int, n: int
-) -> list[AnswerBatch]:
-    """`n` batches of similar lengths, the same ones for the same seed."""
-    rng = random.Random(seed)
-    items: list[tuple[int, Tokens]] = []
-    for _ in range(size * n):
-        index = rng.randrange(len(pool))
-        turns = draw_turns(rng, pool, index, alone=not picture)
-        items.append((index, writer.conversation(turns, picture=picture)))
-    items.sort(key=lambda item: len(item[1].ids))
-    chunks = [items[start : start + size] for start in range(0, len(items), size)]
-    rng.shuffle(chunks)
-    pad = writer.special["<|finetune_right_pad_id|>"]
-    return [collate(chunk, pad=pad) for chunk in chunks]
-
-
-class Batches:
-    """Answer batches by the number of the step; one step in eight has no picture."""
-
-    def __init__(self, learner: Learner, pool: Pool) -> None:
-        self._learner, self._pool = learner, pool
-        self._held: dict[tuple[str, int, bool], list[AnswerBatch]] = {}
-
-    def __getitem__(self, step: int) -> tuple[AnswerBatch, bool]:
-        picture = step % 8 != 7
-        block, at = divmod(step, BLOCK)
-        key = (self._learner.phase, block, picture)
-        if key not in self._held:
-            self._held = {k: v for k, v in self._held.items() if k[1] == block}
-            self._held[key] = block_of(
-                self._learner.writer,
-                self._pool,
-                seed=f"{self._learner.seed}-{key}",
-                picture=picture,
-                size=ANSWERS_AT_ONCE,
-                n=BLOCK,
-            )
-        return self._held[key][at], picture
 
 
 # --- steps --------------------------------------------------------------------------------------
@@ -251,9 +199,16 @@ def _logits(learner: Learner, batch: AnswerBatch, states: Tensor | None, pool: P
 
 
 def answer_step(
-    learner: Learner, pool: Pool, batch: AnswerBatch, *, picture: bool, joint: bool
+    learner: Learner,
+    pool: Pool,
+    batch: AnswerBatch,
+    *,
+    picture: bool,
+    verdicts: AnswerBatch | None = None,
 ) -> dict[str, float]:
-    states, dense = None, torch.zeros(())
+    """The tower learns too, except in phase `answers`."""
+    states, dense, judged = None, torch.zeros(()), torch.zeros(())
+    joint = learner.phase != "answers"
     if picture:
         pictures = pool.pictures(batch.pictures)
         with torch.set_grad_enabled(joint):
@@ -261,11 +216,15 @@ def answer_step(
         if joint:
             dense, _ = learner.heads.loss(states, pictures)
     told = loss_of(_logits(learner, batch, states, pool), batch.targets)
+    if verdicts is not None:
+        with torch.no_grad():
+            seen = see(learner.model, pool.pictures(verdicts.pictures))
+        judged = loss_of(_logits(learner, verdicts, seen, pool), verdicts.targets)
     optimisers = learner.optimisers["telling"]
     if joint and picture:
         optimisers = (*optimisers, *learner.optimisers["seeing"])
-    descend(learner.model, told + DENSE * dense, optimisers)
-    return {"loss": told.item(), "dense": dense.item()}
+    descend(learner.model, told + DENSE * dense + VERDICTS * judged, optimisers)
+    return {"loss": told.item(), "dense": dense.item(), "verdicts": judged.item()}
 
 
 @torch.no_grad()
@@ -308,12 +267,41 @@ def _teacher_forced(learner: Learner, held_out: Pool, n: int) -> dict[str, float
 # --- the run ------------------------------------------------------------------------------------
 
 
-def _step(learner: Learner, pool: Pool, batches: Batches) -> dict[str, float]:
-    if learner.phase == "eye":
+def own_pairs(learner: Learner, pool: Pool, told: Callable[[], bool]) -> list[Pair] | None:
+    """Comparisons of candidates that the model draws as it is, drawn once; None where `told` ended
+    it before."""
+    path = learner.folder / "pairs.jsonl.gz"
+    if not path.exists():
+        if learner.step:
+            raise SystemExit(f"{path} is missing: this phase cannot go on without it")
+        checkpoint, files = learner.folder / "so-far", learner.folder / "so-far-gguf"
+        model = build_model(learner.model.config, seed=0)
+        model.load_state_dict(learner.model.state_dict())
+        export_checkpoint(model, learner.tokenizer, checkpoint, tile_size=TILE_SIZE)
+        converted = [sys.executable, "-m", "llavao1_edge.cli.main", "convert", str(checkpoint)]
+        converted += ["--out", str(files), "--quant", "F16", "--vision-quant", "F16"]
+        shutil.rmtree(files, ignore_errors=True)
+        subprocess.run(converted, check=True)
+        text = next(one for one in files.glob("*.gguf") if not one.name.startswith("mmproj"))
+        n = min(len(pool), ASKED_FOR_PAIRS)
+        questions = [(index, pool.tasks(index)[0]) for index in range(n)]
+        if not draw_pairs(text, path, seed=learner.seed, questions=questions, told=told):
+            return None
+    return read_pairs(path)
+
+
+def _step(
+    learner: Learner, pool: Pool, batches: Batches, pairs: Sequence[Pair]
+) -> dict[str, float]:
+    phase, step = learner.phase, learner.step
+    if phase == "eye":
         return eye_step(learner, pool)
-    batch, picture = batches[learner.step]
-    joint = learner.phase == "joint"
-    return answer_step(learner, pool, batch, picture=picture, joint=joint)
+    verdicts, size = None, ANSWERS_AT_ONCE
+    if pairs:
+        verdicts = batches.verdicts(phase, step, pairs, size=VERDICTS_AT_ONCE)
+        size = BESIDE_VERDICTS
+    batch, picture = batches.answers(phase, step, size=size)
+    return answer_step(learner, pool, batch, picture=picture, verdicts=verdicts)
 
 
 def run(
@@ -328,7 +316,8 @@ def run(
     """Learn until the last phase is done (True), or until something is in `told` or `at_most` steps
     were made (False); the state is saved then."""
     names = list(phases)
-    batches = Batches(learner, pool)
+    batches = Batches(learner.writer, pool, seed=learner.seed)
+    pairs: list[Pair] | None = []
     saved, made = learner.spent, 0
     while True:
         started = time.monotonic()
@@ -342,12 +331,17 @@ def run(
             continue
         if learner.step % LEG == 0:
             learner.begin_leg()
+        if learner.phase == "judge" and not pairs:
+            pairs = own_pairs(learner, pool, lambda: bool(told))
+            if pairs is None:
+                learner.save()
+                return False
         factor = rate(learner.phase, learner.step, steps)
         set_rates(learner.optimisers["telling"], factor)
         seeing = factor * (1.0 if learner.phase == "eye" else SEEING_RATE)
         set_rates(learner.optimisers["seeing"], seeing)
         with torch.autocast("cpu", torch.bfloat16):  # a fifth less time than float32, measured
-            scores = _step(learner, pool, batches)
+            scores = _step(learner, pool, batches, pairs)
         learner.step, made = learner.step + 1, made + 1
         learner.spent += time.monotonic() - started
         if learner.step % LOOK_EVERY == 0:
@@ -366,7 +360,9 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=PICTURES)
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--begin", type=Path, help="leg.safetensors of a run to go on with")
+    parser.add_argument(
+        "--begin", type=Path, help="folder with the last leg of a run to go on with"
+    )
     parser.add_argument("--shorter", type=float, default=1.0, help="share of the steps; to try it")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -374,7 +370,8 @@ def main() -> None:
         raise SystemExit(f"{PHOTOGRAPHS} is empty: run python -m train.world.material first")
     options.out.mkdir(parents=True, exist_ok=True)
     if options.begin is not None and not (options.out / "leg.safetensors").exists():
-        shutil.copyfile(options.begin, options.out / "leg.safetensors")
+        for path in options.begin.iterdir():
+            shutil.copyfile(path, options.out / path.name)
     learner = Learner(options.out, seed=options.seed)
     held_out = Pool(options.out / "held-out", seed=options.seed + 1, n=HELD_OUT)
     pool = Pool(options.out / "pictures", seed=options.seed, n=options.pictures)

@@ -148,7 +148,7 @@ def pairs_of_two(
     model: Path, path: Path, *, questions: Sequence[tuple[int, Task]], **_: object
 ) -> bool:
     """The truth and one wrong word, instead of what an untrained model says."""
-    assert read_header(model).architecture == "mllama"
+    assert read_header(model).text("general.architecture") == "llama"
     lines = []
     for index, task in questions:
         truth = tuple(task.stage(stage.name) for stage in STAGES)

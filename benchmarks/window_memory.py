@@ -23,7 +23,7 @@ from benchmarks.machine import header
 
 PHOTOGRAPH, LARGE = (4000, 3000), (12000, 9000)
 SETTLED_S = 1.0  # the last picture is drawn, and its pixels are given back
-CASES = ("60", "180", "jpg", "png")
+CASES = ("60", "180", "2000", "jpg", "png")
 
 
 def noise(size: tuple[int, int]) -> Image.Image:

@@ -17,7 +17,7 @@ from PySide6.QtGui import (
     QAccessibleAnnouncementEvent,
     QGuiApplication,
 )
-from PySide6.QtWidgets import QApplication, QFileDialog, QMessageBox
+from PySide6.QtWidgets import QApplication, QMessageBox
 
 from llavao1_edge.errors import LlavaError
 from llavao1_gui import dialogs
@@ -27,12 +27,13 @@ from llavao1_gui.conversations import Conversations
 from llavao1_gui.exporting import Exporter
 from llavao1_gui.instance import Door, hand_over
 from llavao1_gui.kept import Kept
+from llavao1_gui.opening import choose_pictures
 from llavao1_gui.options import CONFIG, DATA, build_parser, folder
 from llavao1_gui.picture_menu import PictureMenu
 from llavao1_gui.pictures import Pictures
+from llavao1_gui.replacing import Replacing
 from llavao1_gui.state import messages as m
 from llavao1_gui.state import preferences as stored
-from llavao1_gui.state.batch import ENDINGS
 from llavao1_gui.state.history import Exchange, History
 from llavao1_gui.taskbar import TaskbarIcon
 from llavao1_gui.telling import Teller, Topic
@@ -80,6 +81,7 @@ class App(QObject):
         self.teller = Teller(self.window.answers.banner, self)
         self.kept, self.exporter, self.taskbar = Kept(self), Exporter(self, self), TaskbarIcon()
         self.choice, self.picture_menu = ModelChoice(self, self), PictureMenu(self, self)
+        self.replacing = Replacing(self.conversations)
         self._connect()
         self._show_model()
         self.refresh_history()
@@ -151,6 +153,7 @@ class App(QObject):
             "question": window.answers.box.field.setFocus,
             "stop": talk.stop,
             "again": lambda: self._last(talk.again),
+            "instead": lambda: self._last(self.replacing.again),
             "edit": lambda: self._last(talk.edit),
             "copy": lambda: self._last(self.copy),
             "candidates": lambda: self._last(self.show_candidates),
@@ -171,15 +174,11 @@ class App(QObject):
 
     def open_pictures(self) -> None:
         """From the folder of last time."""
-        endings = " ".join(f"*{ending}" for ending in (*ENDINGS, ".pdf"))
-        kinds = self.tr("Pictures ({0})").format(endings) + ";;" + self.tr("All files (*)")
-        names, _ = QFileDialog.getOpenFileNames(
-            self.window, self.tr("Open pictures"), self.preferences.layout.get("folder", ""), kinds
-        )
-        if names:
-            layout = {**self.preferences.layout, "folder": str(Path(names[0]).parent)}
+        paths = choose_pictures(self.window, self.preferences.layout.get("folder", ""))
+        if paths:
+            layout = {**self.preferences.layout, "folder": str(paths[0].parent)}
             self.preferences = replace(self.preferences, layout=layout)
-        self.pictures.add([Path(name) for name in names])
+        self.pictures.add([*paths])
 
     def paste(self) -> None:
         """A picture; where there is none but text, the text goes into the question."""

@@ -29,7 +29,7 @@ TITLE = 80  # characters of a question that become a title
 
 class Conversations(QObject):
     """problem: a sentence and what to do. listed: the history changed. told: a message came.
-    copied, candidates: wanted of an exchange. answered: by an exchange, whole."""
+    copied, candidates, instead: wanted of an exchange. answered: by an exchange, whole."""
 
     problem = Signal(str, str)
     listed = Signal()
@@ -37,6 +37,7 @@ class Conversations(QObject):
     told = Signal(object)
     copied = Signal(object)
     candidates = Signal(object)
+    instead = Signal(object)
     answered = Signal(object)
 
     def __init__(
@@ -171,6 +172,7 @@ class Conversations(QObject):
 
     def _show(self, card: AnswerCard, job: Job | None = None) -> None:
         card.again.connect(self.again)
+        card.instead.connect(self.instead)
         card.copied.connect(self.copied)
         card.edited.connect(self.edit)
         card.candidates.connect(self.candidates)
@@ -209,14 +211,14 @@ class Conversations(QObject):
             self.link.send(m.Stop(job.message.number))
             self._tick()
 
-    def again(self, exchange: Exchange) -> None:
-        """The same question about the same part with the next seed, told what was said before."""
+    def again(self, exchange: Exchange) -> bool:
+        """The same question about the same part with the next seed; False if it cannot be asked."""
         turn = turn_of(exchange)
         asked = [e.request.get("seed", 0) for e in self.exchanges if turn_of(e) == turn]
         form = exchange.request.get("form")
-        self.ask(exchange.question, seed=max(asked, default=0) + 1,
-                 form=tuple(form) if form else None, turn=turn,
-                 part=part_of(exchange))  # fmt: skip
+        return self.ask(exchange.question, seed=max(asked, default=0) + 1,
+                        form=tuple(form) if form else None, turn=turn,
+                        part=part_of(exchange))  # fmt: skip
 
     def edit(self, exchange: Exchange) -> None:
         """The question again in the box, to be asked otherwise; about the same part."""
@@ -365,6 +367,13 @@ class Conversations(QObject):
         if self.current is not None and self.current.id == number:
             self.current.title = title
         self.listed.emit()
+
+    def remove(self, exchange: Exchange) -> None:
+        """One answer that is in the history, for good."""
+        if self._write(lambda: self.history.remove(exchange.id)):
+            for one in [one for one in self.exchanges if one.id == exchange.id]:
+                self.exchanges.remove(one)
+                self.window.answers.remove(one)
 
     # --- the end ------------------------------------------------------------------------------
     def _write(self, change: Callable[[], object]) -> bool:

@@ -77,6 +77,10 @@ class Saver(QObject):
         """What waits of these conversations is not written any more."""
         self._unsaved = [pair for pair in self._unsaved if not gone(pair[0])]
 
+    def drop(self, exchange: Exchange) -> None:
+        """It was deleted: what waits of it is not written any more."""
+        self._unsaved = [pair for pair in self._unsaved if pair[1] is not exchange]
+
     def save_for(self, seconds: float) -> bool:
         """Tries for so long; whether nothing waits any more."""
         end = time.monotonic() + seconds

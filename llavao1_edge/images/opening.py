@@ -12,7 +12,8 @@ import io
 import stat
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -31,7 +32,8 @@ MAX_PIXELS = 178_000_000  # just below where Pillow itself suspects an attack
 MAX_SIDE = 100_000  # longer ones are lines, and cost gigabytes to resize
 KEPT_PIXELS = 60_000_000  # of larger ones, fractions of the size are kept: the model sees 1.3
 MAX_FILE_BYTES = 512 << 20
-BAND_ROWS = 256
+BAND_ROWS = 64
+HEAD_BYTES = 2000  # of a file, to say what it is
 ORIENTATION = 0x0112  # of EXIF
 DEEP = ("I", "F")  # modes of deep grey
 MEMORY = "picture in memory"
@@ -69,10 +71,11 @@ def open_picture(source: Any, *, name: str = MEMORY) -> Picture:
         array = _checked(source, name)
         return _guarded(lambda: _finish(Image.fromarray(array), name), name)
     if isinstance(source, bytes | bytearray | memoryview):
-        return _decode(bytes(source), name)
+        return _decode(io.BytesIO(source), name)
     if hasattr(source, "read"):
-        return _decode(_read_open(source, name), name)
-    return _decode(read_picture(source), str(source))
+        return _decode(_from_start(source, name), name)
+    with _opened(source) as file:
+        return _decode(file, str(source))
 
 
 def _checked(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
@@ -90,19 +93,40 @@ def _checked(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
     return np.ascontiguousarray(array)
 
 
-def _read_open(file: IO[bytes], name: str) -> bytes:
-    data = file.read(MAX_FILE_BYTES + 1)
+def _read(file: IO[bytes], n: int, name: str) -> bytes:
+    try:
+        return file.read(n)
+    except OSError as error:
+        raise _unreadable(name, error) from error
+
+
+def _from_start(file: IO[bytes], name: str) -> IO[bytes]:
+    """The file itself, where a decoder can go back to its start: its bytes beside the pixels of a
+    large picture are much memory. Else all of it that is left."""
+    if isinstance(file, io.BufferedReader) and file.seekable() and file.tell() == 0:
+        n_bytes = file.seek(0, io.SEEK_END)
+        file.seek(0)
+        if n_bytes > MAX_FILE_BYTES:
+            raise _too_many_bytes(name, n_bytes)
+        return file
+    data = _read(file, MAX_FILE_BYTES + 1, name)
     if not isinstance(data, bytes):
         raise PictureError(
             Phrase("{name} was opened as text", name=name), hint='Open it with mode "rb".'
         )
     if len(data) > MAX_FILE_BYTES:
         raise _too_many_bytes(name, len(data))
-    return data
+    return io.BytesIO(data)
 
 
 def read_picture(path: Path | str) -> bytes:
     """The bytes of a picture's file. Raises PictureError: missing, no regular file, too large."""
+    with _opened(path) as file:
+        return file.read(MAX_FILE_BYTES)
+
+
+@contextmanager
+def _opened(path: Path | str) -> Iterator[IO[bytes]]:
     path = picture_path(path) if isinstance(path, str) else Path(path)
     try:
         about = path.stat()
@@ -115,16 +139,17 @@ def read_picture(path: Path | str) -> bytes:
         if about.st_size > MAX_FILE_BYTES:
             raise _too_many_bytes(str(path), about.st_size)
         with path.open("rb") as file:
-            return file.read(MAX_FILE_BYTES)
+            yield file
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL byte
-        raise PictureError(
-            Phrase(
-                "cannot read picture {path}: {reason}",
-                path=path,
-                reason=getattr(error, "strerror", None) or error,
-            ),
-            hint="Check the path and the permissions.",
-        ) from error
+        raise _unreadable(str(path), error) from error
+
+
+def _unreadable(name: str, error: Exception) -> PictureError:
+    reason = getattr(error, "strerror", None) or error
+    return PictureError(
+        Phrase("cannot read picture {path}: {reason}", path=name, reason=reason),
+        hint="Check the path and the permissions.",
+    )
 
 
 def _too_many_bytes(name: str, n: int) -> PictureError:
@@ -139,16 +164,19 @@ def _too_many_bytes(name: str, n: int) -> PictureError:
     )
 
 
-def _decode(data: bytes, name: str) -> Picture:
+def _decode(file: IO[bytes], name: str) -> Picture:
+    """file: at its start."""
+    head = _read(file, HEAD_BYTES, name)
     formats = list(FORMATS)
     if _register_heif():
         formats.append(HEIF)
 
-    if data[:18].lstrip(b"\0")[:1] and name.lower().endswith(".tga"):
+    if head[:18].lstrip(b"\0")[:1] and name.lower().endswith(".tga"):
         formats.append("TGA")  # it has no mark of its own: only where the name says so
 
     def decode() -> Picture:
-        with Image.open(io.BytesIO(data), formats=formats) as image:
+        file.seek(0)
+        with Image.open(file, formats=formats) as image:
             _check_size(image.width, image.height, name)
             image.seek(0)
             note = _load(image)
@@ -157,7 +185,7 @@ def _decode(data: bytes, name: str) -> Picture:
     try:
         return _guarded(decode, name)
     except UnidentifiedImageError:
-        kind = _other_kind(name, data)
+        kind = _other_kind(name, head)
         if kind:
             raise PictureError(kind[0], hint=kind[1]) from None
         listed = ", ".join(formats) + (
@@ -203,10 +231,10 @@ def _n_missing_rows(image: Image.Image) -> int:
     return int(np.argmin(same[::-1])) if not same.all() else len(values)
 
 
-def _other_kind(name: str, data: bytes) -> tuple[Phrase, Phrase] | None:
+def _other_kind(name: str, head: bytes) -> tuple[Phrase, Phrase] | None:
     """What a file is instead of a picture, and what to do."""
-    start = data[:2000].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if not data:
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if not head:
         return Phrase("{name} is empty", name=name), Phrase("Save the picture again.")
     if start.startswith(b"%pdf"):
         return Phrase("{name} is a PDF document", name=name), Phrase(
@@ -239,6 +267,8 @@ def _guarded(decode: Callable[[], Picture], name: str) -> Picture:
     except Image.DecompressionBombError:
         raise _too_large(name) from None
     except Exception as error:
+        if isinstance(error, OSError) and error.errno:  # the disk failed, not the decoder
+            raise _unreadable(name, error) from error
         raise PictureError(
             Phrase("{name} is damaged: {error}", name=name, error=error),
             hint="Open and save it in another program.",
@@ -319,7 +349,9 @@ def _reduced(image: Image.Image, factor: int) -> Image.Image:
     made, span = Image.new("RGB", (wide, high)), _span(image)
     for top in range(0, image.height, BAND_ROWS * factor):
         bottom = min(image.height, top + BAND_ROWS * factor)
-        band = to_rgb(image.crop((0, top, image.width, bottom)), span=span)
+        band = image.crop((0, top, image.width, bottom))
+        if not _is_plain(band):
+            band = to_rgb(band, span=span)
         made.paste(band.reduce(factor), (0, top // factor))
     return made
 

@@ -24,6 +24,7 @@ from PySide6.QtWidgets import QApplication, QFileDialog, QKeySequenceEdit, QLabe
 from llavao1_gui import dialogs
 from llavao1_gui.instance import hand_over
 from llavao1_gui.models.history import GROUP, SEARCHED, day_text
+from llavao1_gui.opening import Preview
 from llavao1_gui.state.compare import compare
 from llavao1_gui.widgets import theme
 from llavao1_gui.widgets.help_dialogs import ShortcutsDialog
@@ -279,22 +280,94 @@ def test_the_keys_are_a_sheet_to_read_first(make_window: Make) -> None:
 def test_pictures_are_opened_where_the_last_ones_were(
     make_window: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[tuple[str, str]] = []
+    asked: list[tuple[Path, list[str]]] = []
 
-    def choose(_: object, __: str, folder: str, kinds: str) -> tuple[list[str], str]:
-        asked.append((folder, kinds))
-        return [str(SHAPES)], kinds
+    def choose(dialog: QFileDialog) -> int:
+        asked.append((Path(dialog.directory().absolutePath()), dialog.nameFilters()))
+        dialog.selectFile(str(SHAPES))
+        dialog.accept()
+        return dialog.result()
 
-    monkeypatch.setattr(QFileDialog, "getOpenFileNames", choose)
+    monkeypatch.setattr(QFileDialog, "exec", choose)
     window = make_window()
     for _ in range(2):
         window.app.act("open")
         window.wait(lambda: len(window.pictures.pictures) == 1)
-    assert [folder for folder, _ in asked] == ["", str(SHAPES.parent)]
-    assert "*.heic" in asked[0][1]
+    assert [folder for folder, _ in asked] == [Path.cwd(), SHAPES.parent]
+    assert "*.heic" in asked[0][1][0]
     window.window.close()
     make_window().app.act("open")
-    assert asked[-1][0] == str(SHAPES.parent)
+    assert asked[-1][0] == SHAPES.parent
+
+
+def test_the_open_dialog_shows_what_is_chosen(
+    make_window: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Qt's own dialog; the last one chosen counts, and what is no picture shows nothing."""
+    Image.new("RGB", (400, 100), "red").save(tmp_path / "red.png")
+    Image.new("RGB", (100, 400), "blue").save(tmp_path / "blue.png")
+    (tmp_path / "words.png").write_text("no picture")
+    (tmp_path / "many.png").mkdir()
+    seen: list[object] = []
+    window = make_window()
+
+    def colour(preview: Preview) -> object:
+        image = preview.pixmap().toImage()
+        size = (image.width(), image.height())
+        return None if image.isNull() else (size, image.pixelColor(5, 5).name())
+
+    def choose(dialog: QFileDialog) -> int:
+        (preview,) = dialog.findChildren(Preview)
+        dialog.show()
+        for name in ("red", "blue", "words", "blue", "many"):
+            dialog.currentChanged.emit(str(tmp_path / f"{name}.png"))
+            preview.background.wait()
+            QApplication.processEvents()
+            seen.append(colour(preview))
+        dialog.currentChanged.emit(str(tmp_path / "red.png"))
+        dialog.reject()
+        assert preview.background.closed
+        return dialog.result()
+
+    monkeypatch.setattr(QFileDialog, "exec", choose)
+    window.app.act("open")
+    blue = ((55, 220), "#0000ff")
+    assert seen == [((220, 55), "#ff0000"), blue, None, blue, None]
+    assert not window.pictures.pictures
+
+
+def test_asked_again_in_place_of_an_answer(make_window: Make, tmp_path: Path) -> None:
+    """The old one goes when the new one is there: from the window and from the history."""
+    window = make_window()
+    window.open(SHAPES)
+    first, second = window.ask("One?"), window.ask("Two?")
+    card = next(card for card in window.cards if card.exchange is first)
+    (action,) = card.again_button.actions()
+    action.trigger()
+    assert len(window.talk.exchanges) == 3  # until then both are kept
+    window.wait(lambda: not window.talk.busy)
+    kept = [second, window.talk.exchanges[-1]]
+    assert window.talk.exchanges == kept
+    assert [one.request["seed"] for one in kept] == [0, 1]
+    window.app.act("instead")
+    window.wait(lambda: not window.talk.busy)
+    assert [one.request["seed"] for one in window.talk.exchanges] == [0, 2]
+    assert [card.exchange for card in window.cards] == window.talk.exchanges
+    assert window.talk.current is not None
+    found = window.app.history.exchanges(window.talk.current.id)
+    assert [one.id for one in found] == [one.id for one in window.talk.exchanges]
+
+
+def test_a_replacement_that_is_stopped_replaces_nothing(make_window: Make) -> None:
+    window = make_window({"token_s": 0.01})
+    window.open(SHAPES)
+    first = window.ask("One?")
+    window.app.act("instead")
+    window.wait(lambda: window.talk.live is not None and window.talk.live.tokens > 2)
+    window.app.act("stop")
+    window.wait(lambda: not window.talk.busy)
+    assert [one.status for one in window.talk.exchanges] == ["answered", "stopped"]
+    assert window.talk.exchanges[0] is first
 
 
 # --- the picture itself, and a second start -------------------------------------------------------

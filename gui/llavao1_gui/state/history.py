@@ -281,6 +281,10 @@ class History(Closing):
         for one in conversations:
             self._write("UPDATE conversations SET deleted=NULL WHERE id=?", one)
 
+    def remove(self, exchange: int) -> None:
+        """One question with its answer, for good; pictures that only it had go with the close."""
+        self._write("DELETE FROM exchanges WHERE id=?", exchange)
+
     def erase(self, numbers: Collection[int] | None, *, shown: Collection[str] = ()) -> None:
         """For good, with the pictures that nothing else refers to. numbers: None for everything.
         shown: pictures that are open in the window stay until it is closed."""

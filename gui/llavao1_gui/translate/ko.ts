@@ -115,6 +115,10 @@
         <translation>다른 시드로 다시 묻기</translation>
     </message>
     <message>
+        <source>Ask again in place of the answer</source>
+        <translation>이 답 대신 다시 질문</translation>
+    </message>
+    <message>
         <source>Copy the answer</source>
         <translation>답 복사</translation>
     </message>
@@ -196,6 +200,10 @@
     <message>
         <source>Ask again with another seed</source>
         <translation>다른 시드로 다시 묻기</translation>
+    </message>
+    <message>
+        <source>Ask again in place of this answer</source>
+        <translation>이 답을 대신하여 다시 질문</translation>
     </message>
     <message>
         <source>Ask the question otherwise</source>
@@ -318,18 +326,6 @@
     <message>
         <source>The history could not be read and was set aside as {0}.</source>
         <translation>기록을 읽을 수 없어 {0}(으)로 따로 보관했습니다.</translation>
-    </message>
-    <message>
-        <source>Pictures ({0})</source>
-        <translation>사진 ({0})</translation>
-    </message>
-    <message>
-        <source>All files (*)</source>
-        <translation>모든 파일 (*)</translation>
-    </message>
-    <message>
-        <source>Open pictures</source>
-        <translation>그림 열기</translation>
     </message>
     <message>
         <source>There is no picture in the clipboard.</source>
@@ -1051,6 +1047,25 @@
     <message>
         <source>{0} left</source>
         <translation>{0} 남음</translation>
+    </message>
+</context>
+<context>
+    <name>OpenDialog</name>
+    <message>
+        <source>Pictures ({0})</source>
+        <translation>그림 ({0})</translation>
+    </message>
+    <message>
+        <source>All files (*)</source>
+        <translation>모든 파일 (*)</translation>
+    </message>
+    <message>
+        <source>Open pictures</source>
+        <translation>그림 열기</translation>
+    </message>
+    <message>
+        <source>Preview</source>
+        <translation>미리 보기</translation>
     </message>
 </context>
 <context>

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Signal
-from PySide6.QtGui import QImage
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QAction, QImage
 from PySide6.QtWidgets import QFrame, QLabel, QProgressBar, QSizePolicy, QVBoxLayout, QWidget
 
 from llavao1_gui.state.history import Exchange
@@ -46,11 +46,12 @@ class StageSection(QWidget):
 
 
 class AnswerCard(Retranslated):
-    """copied, candidates, again, edited: what the user wants of this answer."""
+    """copied, candidates, again, instead, edited: what the user wants of this answer."""
 
     copied = Signal(object)
     candidates = Signal(object)
     again = Signal(object)
+    instead = Signal(object)
     edited = Signal(object)
 
     def __init__(self, exchange: Exchange, parent: QWidget | None = None) -> None:
@@ -104,6 +105,10 @@ class AnswerCard(Retranslated):
         self.fold.toggled.connect(self.refresh)
         self.tree_button.clicked.connect(lambda: self.candidates.emit(self.exchange))
         self.again_button.clicked.connect(lambda: self.again.emit(self.exchange))
+        self.instead_action = QAction(self)  # in the menu of the button
+        self.instead_action.triggered.connect(lambda: self.instead.emit(self.exchange))
+        self.again_button.addAction(self.instead_action)
+        self.again_button.setContextMenuPolicy(Qt.ContextMenuPolicy.ActionsContextMenu)
         self.edit_button.clicked.connect(lambda: self.edited.emit(self.exchange))
         self.copy_button.clicked.connect(lambda: self.copied.emit(self.exchange))
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
@@ -128,6 +133,7 @@ class AnswerCard(Retranslated):
         self.whole_question.name(self.tr("The whole question"))
         self.tree_button.name(self.tr("Candidates"), more=self.tr("What was weighed, and why"))
         self.again_button.name(self.tr("Ask again with another seed"))
+        self.instead_action.setText(self.tr("Ask again in place of this answer"))
         self.edit_button.name(self.tr("Ask the question otherwise"))
         self.copy_button.name(self.tr("Copy the answer"))
         self.part.setAccessibleName(self.tr("The part that was asked about"))

@@ -100,6 +100,14 @@ class AnswerPane(Retranslated):
         self._show_hint()
         return card
 
+    def remove(self, exchange: Exchange) -> None:
+        for card in self.all_cards():
+            if card.exchange is exchange:
+                self.cards.removeWidget(card)
+                card.hide()
+                card.deleteLater()
+        self._show_hint()
+
     def all_cards(self) -> list[AnswerCard]:
         items = (self.cards.itemAt(at) for at in range(self.cards.count()))
         found = [item.widget() for item in items if item is not None]

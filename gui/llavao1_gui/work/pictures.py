@@ -12,7 +12,7 @@ from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QImage
 
 from llavao1_edge.errors import Cancelled, LlavaError, PictureError
-from llavao1_edge.images import open_picture
+from llavao1_edge.images import open_picture, read_picture
 from llavao1_gui.state.demo_world import is_of_demo_world
 from llavao1_gui.state.history import History
 from llavao1_gui.state.messages import unexpected
@@ -22,6 +22,8 @@ from llavao1_gui.work.page import Wanted
 
 SHOWN = 2048  # pixels: the longer side of what is drawn; questions use the original
 THUMBNAIL = 112  # pixels of a picture that is only in the strip
+PREVIEWED = 512  # pixels: the longer side in the dialog that opens pictures
+LARGE_BYTES = 32_000_000  # of a file
 LONGEST_RATIO = 4  # of a thumbnail's sides
 Part = tuple[int, int, int, int]
 Source = Path | bytes | Leaf | Turned
@@ -111,7 +113,13 @@ class PictureLoader(QObject):
             else:
                 data, leaf = first(source, wanted)
                 origin = source.absolute() if isinstance(source, Path) else None
-            opened = open_picture(data, name=name)
+            if isinstance(source, Path) and leaf is None and len(data) > LARGE_BYTES:
+                data = b""  # not beside all its pixels
+                with source.open("rb") as file:
+                    opened = open_picture(file, name=name)
+                data = read_picture(source)
+            else:
+                opened = open_picture(data, name=name)
             digest = self._history.keep_picture(data)
             image = to_qimage(opened.image, longest=SHOWN)
             small = _reduced(_not_too_long(opened.image), THUMBNAIL)
@@ -126,6 +134,15 @@ class PictureLoader(QObject):
             return error
         except Exception as error:  # too little memory, say: the window goes on
             return PictureError(unexpected(error))
+
+
+def previewed(path: Path, wanted: Wanted) -> QImage:
+    """A file's first picture, small; nothing where there is none."""
+    try:
+        image = open_picture(first(path, wanted)[0]).image
+        return to_qimage(_not_too_long(image), longest=PREVIEWED)
+    except Exception:
+        return QImage()
 
 
 def _looked(path: Path, part: Part | None) -> QImage:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -136,3 +138,80 @@ def test_a_format_that_is_not_on_the_list_is_refused() -> None:
     Image.new("RGB", (4, 4)).save(buffer, "PCX")
     with pytest.raises(PictureError, match="not a picture"):
         open_picture(buffer.getvalue())
+
+
+def test_an_open_file_is_read_from_where_it_is(tmp_path: Path) -> None:
+    """From its start in place, from any other position and from a pipe as bytes."""
+    red = picture_bytes("red")
+    path = tmp_path / "two.bin"
+    path.write_bytes(picture_bytes("blue") + red)
+    with path.open("rb") as file:
+        assert open_picture(file).image.getpixel((0, 0)) == (0, 0, 255)
+    with path.open("rb") as file:
+        file.seek(path.stat().st_size - len(red))
+        assert open_picture(file).image.getpixel((0, 0)) == (255, 0, 0)
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "wb") as file:
+        file.write(red)
+    with os.fdopen(reading, "rb") as file:
+        assert open_picture(file).image.getpixel((0, 0)) == (255, 0, 0)
+
+
+def picture_bytes(colour: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (40, 30), colour).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+class Failing(io.FileIO):
+    """A disk that gives its first bytes and fails then."""
+
+    def __init__(self, path: Path, *, after: int) -> None:
+        super().__init__(path)
+        self.left = after
+
+    def readinto(self, buffer: object) -> int:
+        if self.left <= 0:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        n = super().readinto(buffer)  # type: ignore[arg-type]
+        self.left -= n or 0
+        return n or 0
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF"])
+def test_a_disk_that_fails_is_not_called_a_damaged_picture(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "noise"
+    noise = np.random.default_rng(1).integers(0, 255, (300, 300, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path, kind)
+    for after in (1, path.stat().st_size // 2):
+        with io.BufferedReader(Failing(path, after=after), 512) as file:
+            with pytest.raises(PictureError, match="cannot read picture it: Input/output") as told:
+                open_picture(file, name="it")
+        assert "permissions" in str(told.value.hint)
+
+
+def test_a_file_is_not_held_in_memory_beside_its_pixels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever opens a path asks for no read of all of it."""
+    path = tmp_path / "noise.png"
+    noise = np.random.default_rng(1).integers(0, 255, (700, 700, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path)
+    largest = 0
+    opened = Path.open
+
+    class Counted(io.FileIO):
+        def readinto(self, buffer: object) -> int:
+            nonlocal largest
+            largest = max(largest, len(buffer))  # type: ignore[arg-type]
+            return super().readinto(buffer) or 0  # type: ignore[arg-type]
+
+        def readall(self) -> bytes:
+            raise AssertionError("all of it")
+
+    def counted(self: Path, *how: str) -> object:
+        return io.BufferedReader(Counted(self)) if self == path else opened(self, *how)
+
+    monkeypatch.setattr(Path, "open", counted)
+    assert open_picture(path).width == 700
+    assert 0 < largest < path.stat().st_size / 4

@@ -170,6 +170,7 @@ def test_an_interrupted_run_is_the_same_run(
     monkeypatch.setattr(learn, "ANSWERS_AT_ONCE", 3)
     monkeypatch.setattr(learn, "LOOK_EVERY", 10**9)
     monkeypatch.setattr(learn, "LEG", 3)
+    monkeypatch.setattr(learn, "TEXTS_AT_ONCE", 2)
     monkeypatch.setattr(learn, "BESIDE_VERDICTS", 2)
     monkeypatch.setattr(learn, "VERDICTS_AT_ONCE", 2)
     monkeypatch.setattr(learn, "draw_pairs", pairs_of_two)

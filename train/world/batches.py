@@ -47,16 +47,15 @@ class Batches:
         self._writer, self._pool, self._seed = writer, pool, seed
         self._held: dict[tuple[str, int, bool | str], list[AnswerBatch]] = {}
 
-    def answers(self, phase: str, step: int, *, size: int) -> tuple[AnswerBatch, bool]:
-        """Answers, and whether they have pictures: one step in eight has none."""
-        picture = step % 8 != 7
+    def answers(self, phase: str, step: int, *, picture: bool, size: int) -> AnswerBatch:
+        """About pictures, or with nothing but the true caption to go by."""
 
         def draw(rng: random.Random) -> tuple[int, Tokens]:
             index = rng.randrange(len(self._pool))
             turns = draw_turns(rng, self._pool, index, alone=not picture)
             return index, self._writer.conversation(turns, picture=picture)
 
-        return self._at(phase, step, picture, draw, size), picture
+        return self._at(phase, step, picture, draw, size)
 
     def verdicts(self, phase: str, step: int, pairs: Sequence[Pair], *, size: int) -> AnswerBatch:
         """Comparisons of `pairs`, in either order."""

@@ -54,13 +54,13 @@ from train.world.material import PHOTOGRAPHS
 from train.world.model import TILE_SIZE, WORLD, world_tokenizer
 from train.world.pool import Pool
 
-PHASES = {"eye": 3000, "answers": 2000, "joint": 2500, "judge": 2000}
+PHASES = {"eye": 3000, "answers": 2000, "joint": 4500, "judge": 3500}
 FALLING = {"eye": 0.4, "judge": 0.6}  # the last share of the phase, in which rates go to zero
 DENSE = 0.3  # weight of the labels of patches while all learn together
 VERDICTS = 0.15  # weight of the verdicts
 SEED, PICTURES, HELD_OUT = 41, 32_000, 1024
 LEG, WARM_UP, REWARM = 500, 100, 20  # steps
-EYES_AT_ONCE, ANSWERS_AT_ONCE = 48, 24
+EYES_AT_ONCE, ANSWERS_AT_ONCE, TEXTS_AT_ONCE = 48, 24, 48
 BESIDE_VERDICTS, VERDICTS_AT_ONCE = 16, 8  # in phase `judge`
 ASKED_FOR_PAIRS = 4000  # questions whose candidates become pairs
 SAVE_EVERY, LOOK_EVERY = 300.0, 250  # seconds, steps
@@ -296,12 +296,21 @@ def _step(
     phase, step = learner.phase, learner.step
     if phase == "eye":
         return eye_step(learner, pool)
-    verdicts, size = None, ANSWERS_AT_ONCE
-    if pairs:
-        verdicts = batches.verdicts(phase, step, pairs, size=VERDICTS_AT_ONCE)
-        size = BESIDE_VERDICTS
-    batch, picture = batches.answers(phase, step, size=size)
-    return answer_step(learner, pool, batch, picture=picture, verdicts=verdicts)
+    if phase == "answers":
+        picture = step % 8 != 7
+        batch = batches.answers(phase, step, picture=picture, size=ANSWERS_AT_ONCE)
+        return answer_step(learner, pool, batch, picture=picture)
+    # Looking up and reckoning need no picture, and cost half without.
+    step, text = divmod(step, 2)
+    if text:
+        batch = batches.answers(phase, step, picture=False, size=TEXTS_AT_ONCE)
+        return answer_step(learner, pool, batch, picture=False)
+    if not pairs:
+        batch = batches.answers(phase, step, picture=True, size=ANSWERS_AT_ONCE)
+        return answer_step(learner, pool, batch, picture=True)
+    verdicts = batches.verdicts(phase, step, pairs, size=VERDICTS_AT_ONCE)
+    batch = batches.answers(phase, step, picture=True, size=BESIDE_VERDICTS)
+    return answer_step(learner, pool, batch, picture=True, verdicts=verdicts)
 
 
 def run(

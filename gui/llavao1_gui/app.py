@@ -25,6 +25,7 @@ from llavao1_gui.application import make_application, samples, show_failure
 from llavao1_gui.choosing import ModelChoice
 from llavao1_gui.conversations import Conversations
 from llavao1_gui.exporting import Exporter
+from llavao1_gui.impossible import impossible
 from llavao1_gui.instance import Door, hand_over
 from llavao1_gui.kept import Kept
 from llavao1_gui.opening import choose_pictures
@@ -99,6 +100,7 @@ class App(QObject):
         window.refused.connect(self._refuse)
         window.folder_dropped.connect(lambda folder: dialogs.batch(self).offer(folder))
         window.may_close = self.may_close
+        window.impossible = lambda: impossible(self)
         window.closing.connect(self.close)
         window.picture.opened.connect(self.open_pictures)
         window.picture.pasted.connect(self.paste)

@@ -51,6 +51,7 @@ class ModelChoice(QObject):
         window.model_label.setText(f"{long} · {known.device}" if known else long)
         set_tip(window.model_label, "\n".join(map(said, known.memory)) if known else "")
         short = self.tr("Demo: shapes only") if name == DEMO else _long_name(name)
+        window.picture.empty.set_private(not is_server(name))
         window.answers.box.set_model(short, known.device if known else "")
         self.tell_limits()
 

@@ -369,11 +369,11 @@ class Conversations(QObject):
         self.listed.emit()
 
     def remove(self, exchange: Exchange) -> None:
-        """One answer that is in the history, for good."""
-        if self._write(lambda: self.history.remove(exchange.id)):
-            for one in [one for one in self.exchanges if one.id == exchange.id]:
-                self.exchanges.remove(one)
-                self.window.answers.remove(one)
+        """One answer, for good. Raises HistoryError; it is all there then."""
+        self.history.remove(exchange.id)
+        for one in [one for one in self.exchanges if one is exchange or one.id == exchange.id > 0]:
+            self.exchanges.remove(one)
+            self.window.answers.remove(one)
 
     # --- the end ------------------------------------------------------------------------------
     def _write(self, change: Callable[[], object]) -> bool:

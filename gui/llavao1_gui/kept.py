@@ -49,11 +49,19 @@ class Kept:
             text = translate("Kept", "The conversation was deleted.")
             self.app.tell(text, action=translate("Kept", "Undo"), acted=self.undo)
 
+    @property
+    def can_undo(self) -> bool:
+        return bool(self._deleted)
+
     def undo(self) -> None:
-        """Brings back what was deleted last; again, what was deleted before that."""
-        if self._deleted and self.app.conversations.restore(self._deleted[-1]):
-            self._deleted.pop()
+        """Brings back what was deleted last; again, what was deleted before that. Where nothing is
+        open it is shown."""
+        talk = self.app.conversations
+        if self._deleted and talk.restore(self._deleted[-1]):
+            number = self._deleted.pop()
             self.app.window.answers.banner.hide()
+            if talk.current is None:
+                talk.open(number)
 
     def show(self) -> KeptDialog:
         self.dialog = KeptDialog(self.app.window)

@@ -6,9 +6,11 @@ from pathlib import Path
 
 from PySide6.QtCore import QCoreApplication, Qt
 from PySide6.QtGui import QImage, QPixmap
-from PySide6.QtWidgets import QFileDialog, QGridLayout, QLabel, QWidget
+from PySide6.QtWidgets import QFileDialog, QGridLayout, QLabel, QToolButton, QWidget
 
 from llavao1_gui.state.batch import ENDINGS
+from llavao1_gui.widgets.icons import icon
+from llavao1_gui.widgets.layouts import set_role
 from llavao1_gui.work.background import Background
 from llavao1_gui.work.pictures import previewed
 
@@ -24,16 +26,36 @@ def choose_pictures(parent: QWidget, folder: str) -> list[Path]:
     title = translate("OpenDialog", "Open pictures")
     dialog = QFileDialog(parent, title, folder, kinds)  # a subclass would never be the system's own
     dialog.setFileMode(QFileDialog.FileMode.ExistingFiles)
+    dialog.setSupportedSchemes(["file"])
+    dialog.setOption(QFileDialog.Option.HideNameFilterDetails)
     layout = dialog.layout()
     if isinstance(layout, QGridLayout):  # Qt's own
+        _dress(dialog)
         preview = Preview()
         layout.addWidget(preview, 1, layout.columnCount())
         dialog.currentChanged.connect(preview.show_file)
         dialog.finished.connect(preview.close_down)
-        dialog.resize(dialog.width() + PREVIEW, dialog.height())
+        dialog.resize(dialog.width() + PREVIEW + 130, dialog.height() + 40)
     chosen = dialog.selectedFiles() if dialog.exec() else []
     dialog.deleteLater()
     return [Path(name) for name in chosen]
+
+
+def _dress(dialog: QFileDialog) -> None:
+    """Qt's own words are English, and its arrows black on any ground."""
+    translate, label = QCoreApplication.translate, QFileDialog.DialogLabel
+    dialog.setLabelText(label.LookIn, translate("OpenDialog", "Look in:"))
+    dialog.setLabelText(label.FileName, translate("OpenDialog", "File name:"))
+    dialog.setLabelText(label.FileType, translate("OpenDialog", "Files of type:"))
+    dialog.setLabelText(label.Accept, translate("OpenDialog", "Open"))
+    dialog.setLabelText(label.Reject, translate("OpenDialog", "Cancel"))
+    drawn = {
+        "backButton": "before", "forwardButton": "folded", "toParentButton": "up",
+        "newFolderButton": "open", "listModeButton": "batch", "detailModeButton": "list",
+    }  # fmt: skip
+    for button in dialog.findChildren(QToolButton):
+        if button.objectName() in drawn:
+            button.setIcon(icon(drawn[button.objectName()]))
 
 
 class Preview(QLabel):
@@ -46,13 +68,17 @@ class Preview(QLabel):
         self.background.done.connect(self._show)
         self.setFixedWidth(PREVIEW + 12)
         self.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.setAccessibleName(QCoreApplication.translate("OpenDialog", "Preview"))
+        set_role(self, "faint")
+        self._say_nothing()
+        self.setAccessibleName(self.text())
+
+    def _say_nothing(self) -> None:
+        self.setText(QCoreApplication.translate("OpenDialog", "Preview"))
 
     def show_file(self, name: str) -> None:
-        self.clear()
+        self._say_nothing()
         path = self.path = Path(name)
-        if not path.is_dir():
-            self.background.start(path, lambda: self._looked(path))
+        self.background.start(path, lambda: self._looked(path))
 
     def _looked(self, path: Path) -> QImage:
         """Nothing, where another file was chosen by now."""

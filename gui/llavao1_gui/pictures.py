@@ -368,10 +368,13 @@ class Pictures(QObject):
         seen = sight(right - left, bottom - top, tile=self.tiling[0], max_tiles=self.tiling[1])
         canvas = seen.canvas
         pane.view.set_sight(seen)
-        text = self.tr(
-            "{0} × {1} tiles of {2} pixels. The picture becomes {3} × {4} pixels ({5} %); "
-            "the hatched rest stays empty."
-        )
+        text = self.tr("{0} × {1} tiles of {2} pixels.") + " "
+        if self.part is None:
+            text += self.tr("The picture becomes {3} × {4} pixels ({5} %).")
+        else:
+            text += self.tr("The part becomes {3} × {4} pixels ({5} %).")
+        if (canvas.width, canvas.height) != (canvas.columns * seen.tile, canvas.rows * seen.tile):
+            text += " " + self.tr("The hatched rest stays empty.")
         pane.show_sight_text(
             text.format(
                 canvas.columns, canvas.rows, seen.tile, canvas.width, canvas.height,

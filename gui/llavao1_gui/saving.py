@@ -36,7 +36,7 @@ class Saver(QObject):
 
     def save(self, conversation: Conversation, exchange: Exchange) -> None:
         """Now, or with the next change."""
-        if not any(waiting is exchange for _, waiting in self._unsaved):
+        if not self.holds(exchange):
             self._unsaved.append((conversation, exchange))
         self._save_unsaved()
 
@@ -76,6 +76,10 @@ class Saver(QObject):
     def forget(self, gone: Callable[[Conversation], bool]) -> None:
         """What waits of these conversations is not written any more."""
         self._unsaved = [pair for pair in self._unsaved if not gone(pair[0])]
+
+    def holds(self, exchange: Exchange) -> bool:
+        """Whether something of it is not written yet."""
+        return any(waiting is exchange for _, waiting in self._unsaved)
 
     def drop(self, exchange: Exchange) -> None:
         """It was deleted: what waits of it is not written any more."""

@@ -286,9 +286,9 @@ def describe(text_path: Path, mmproj_path: Path) -> dict[str, Any]:
     ]
     return {
         "architecture": _architecture(text, mmproj),
-        "weights": Phrase("{weights:.2f} billion", weights=weights / 1e9)
+        "weights": Phrase("{weights:.2f} billion weights", weights=weights / 1e9)
         if weights >= 1e8
-        else Phrase("{weights:.1f} million", weights=weights / 1e6),
+        else Phrase("{weights:.1f} million weights", weights=weights / 1e6),
         "quantisation": Phrase(
             "text {text}, vision {vision}",
             text=quantisation,

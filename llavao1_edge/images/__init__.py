@@ -1,6 +1,13 @@
 """Pictures: opened safely, turned upright and RGB, cut into tiles. Knows no model weights."""
 
-from llavao1_edge.images.opening import FORMATS, Picture, open_picture, read_picture, to_rgb
+from llavao1_edge.images.opening import (
+    FORMATS,
+    Picture,
+    open_and_read,
+    open_picture,
+    read_picture,
+)
+from llavao1_edge.images.pixels import to_rgb
 from llavao1_edge.images.tiling import (
     Canvas,
     TiledPicture,
@@ -18,6 +25,7 @@ __all__ = [
     "TilingRules",
     "arrangements",
     "choose_canvas",
+    "open_and_read",
     "open_picture",
     "read_picture",
     "tile_picture",

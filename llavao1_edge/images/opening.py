@@ -7,13 +7,13 @@ picture and was mended is said in its `note`.
 
 from __future__ import annotations
 
-import hashlib
 import io
+import os
 import stat
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -24,6 +24,7 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from llavao1_edge.errors import OutOfMemory, PictureError
 from llavao1_edge.images.finding import picture_path
+from llavao1_edge.images.pixels import is_plain, key_of, reduced, to_rgb
 from llavao1_edge.phrases import Phrase
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "ICO", "JPEG2000", "PSD")
@@ -32,10 +33,9 @@ MAX_PIXELS = 178_000_000  # just below where Pillow itself suspects an attack
 MAX_SIDE = 100_000  # longer ones are lines, and cost gigabytes to resize
 KEPT_PIXELS = 60_000_000  # of larger ones, fractions of the size are kept: the model sees 1.3
 MAX_FILE_BYTES = 512 << 20
-BAND_ROWS = 64
 HEAD_BYTES = 2000  # of a file, to say what it is
+PNG = b"\x89PNG\r\n"
 ORIENTATION = 0x0112  # of EXIF
-DEEP = ("I", "F")  # modes of deep grey
 MEMORY = "picture in memory"
 CUT_OFF = ("truncated", "broken", "not enough", "Truncated")  # what decoders say of half a file
 
@@ -71,7 +71,7 @@ def open_picture(source: Any, *, name: str = MEMORY) -> Picture:
         array = _checked(source, name)
         return _guarded(lambda: _finish(Image.fromarray(array), name), name)
     if isinstance(source, bytes | bytearray | memoryview):
-        return _decode(io.BytesIO(source), name)
+        return _decode(io.BytesIO(bytes(source)), name)
     if hasattr(source, "read"):
         return _decode(_from_start(source, name), name)
     with _opened(source) as file:
@@ -93,30 +93,51 @@ def _checked(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
     return np.ascontiguousarray(array)
 
 
+def _opened_as_text(name: str) -> PictureError:
+    return PictureError(
+        Phrase("{name} was opened as text", name=name), hint='Open it with mode "rb".'
+    )
+
+
 def _read(file: IO[bytes], n: int, name: str) -> bytes:
     try:
-        return file.read(n)
-    except OSError as error:
+        return file.read(n) or b""
+    except UnicodeDecodeError:
+        raise _opened_as_text(name) from None
+    except (OSError, ValueError) as error:  # ValueError: it is closed
         raise _unreadable(name, error) from error
 
 
 def _from_start(file: IO[bytes], name: str) -> IO[bytes]:
-    """The file itself, where a decoder can go back to its start: its bytes beside the pixels of a
-    large picture are much memory. Else all of it that is left."""
-    if isinstance(file, io.BufferedReader) and file.seekable() and file.tell() == 0:
-        n_bytes = file.seek(0, io.SEEK_END)
-        file.seek(0)
-        if n_bytes > MAX_FILE_BYTES:
-            raise _too_many_bytes(name, n_bytes)
-        return file
+    """The file itself, where it is a file on a disk, at its start. Else all that is left of it."""
+    if isinstance(getattr(file, "raw", None), io.FileIO):
+        with suppress(OSError, ValueError):  # a pipe, or a file that nobody can look ahead in
+            if file.tell() == 0:
+                n_bytes = file.seek(0, io.SEEK_END)
+                file.seek(0)
+                if n_bytes > MAX_FILE_BYTES:
+                    raise _too_many_bytes(name, n_bytes)
+                return file
     data = _read(file, MAX_FILE_BYTES + 1, name)
     if not isinstance(data, bytes):
-        raise PictureError(
-            Phrase("{name} was opened as text", name=name), hint='Open it with mode "rb".'
-        )
+        raise _opened_as_text(name)
     if len(data) > MAX_FILE_BYTES:
         raise _too_many_bytes(name, len(data))
     return io.BytesIO(data)
+
+
+def open_and_read(path: Path, *, name: str) -> tuple[Picture, bytes]:
+    """A picture and the bytes of its file, which are read when it is decoded: they are not held
+    beside all its pixels. Raises as `open_picture` does, with `name`."""
+    with _opened(path) as file:
+        before = os.fstat(file.fileno())
+        picture = _decode(file, name)
+        file.seek(0)
+        data = _read(file, MAX_FILE_BYTES, name)
+        after = os.fstat(file.fileno())
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        picture = open_picture(data, name=name)  # somebody saved over it
+    return picture, data
 
 
 def read_picture(path: Path | str) -> bytes:
@@ -165,8 +186,12 @@ def _too_many_bytes(name: str, n: int) -> PictureError:
 
 
 def _decode(file: IO[bytes], name: str) -> Picture:
-    """file: at its start."""
+    """file: at its start. A PNG is decoded from it: all of its pixels are in memory then, and its
+    bytes would be beside them. Other decoders map a file into memory, which kills the process
+    where it shrinks meanwhile, or call a disk that fails a bad picture; they are given bytes."""
     head = _read(file, HEAD_BYTES, name)
+    if not head.startswith(PNG):
+        file = io.BytesIO(head + _read(file, MAX_FILE_BYTES, name))
     formats = list(FORMATS)
     if _register_heif():
         formats.append(HEIF)
@@ -322,80 +347,13 @@ def _finish(image: Image.Image, name: str, note: str = "") -> Picture:
         factor += 1
     orientation = image.getexif().get(ORIENTATION)
     if factor > 1:
-        image = _reduced(image, factor)
+        image = reduced(image, factor)
         note = note or Phrase("it is large and was read at 1/{factor} of its size", factor=factor)
     turned = orientation not in (None, 1)
     if turned:
         image.getexif()[ORIENTATION] = orientation
     # What was made here is ours: a copy of a large picture would be another 100 MB.
     upright = ImageOps.exif_transpose(image) if turned or factor == 1 else image
-    if not _is_plain(upright):
+    if not is_plain(upright):
         upright = to_rgb(upright)
-    return Picture(upright, _key(upright), name, note)
-
-
-def _key(image: Image.Image) -> str:
-    """A hash of size and pixels, a band of rows at a time: all at once would be another copy."""
-    digest = hashlib.sha256(f"{image.width}x{image.height}".encode())
-    for top in range(0, image.height, BAND_ROWS):
-        bottom = min(image.height, top + BAND_ROWS)
-        digest.update(image.crop((0, top, image.width, bottom)).tobytes())
-    return digest.hexdigest()
-
-
-def _reduced(image: Image.Image, factor: int) -> Image.Image:
-    """RGB at a fraction of the size, a band of rows at a time: no copy of every pixel is made."""
-    wide, high = -(-image.width // factor), -(-image.height // factor)
-    made, span = Image.new("RGB", (wide, high)), _span(image)
-    for top in range(0, image.height, BAND_ROWS * factor):
-        bottom = min(image.height, top + BAND_ROWS * factor)
-        band = image.crop((0, top, image.width, bottom))
-        if not _is_plain(band):
-            band = to_rgb(band, span=span)
-        made.paste(band.reduce(factor), (0, top // factor))
-    return made
-
-
-def to_rgb(image: Image.Image, *, span: tuple[float, float] | None = None) -> Image.Image:
-    """Over white where transparent, as the oracle does; deep grey is scaled, not clipped.
-
-    span: the smallest and largest value of the whole picture, where `image` is a part of it.
-    """
-    if _is_plain(image):
-        return image.copy()
-    if image.mode.startswith(DEEP):
-        image = _eight_bits(image, span or _span(image))
-    rgba = image.convert("RGBA")
-    white = Image.new("RGBA", rgba.size, (255, 255, 255))
-    return Image.alpha_composite(white, rgba).convert("RGB")
-
-
-def _is_plain(image: Image.Image) -> bool:
-    return image.mode == "RGB" and "transparency" not in image.info
-
-
-def _span(image: Image.Image) -> tuple[float, float]:
-    """Smallest and largest value of deep grey, without what is no number."""
-    if not image.mode.startswith(DEEP):
-        return 0.0, 255.0
-    values = np.asarray(image)
-    if image.mode == "F":
-        values = values[np.isfinite(values)]
-    return (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
-
-
-def _eight_bits(image: Image.Image, span: tuple[float, float]) -> Image.Image:
-    """Grey of 16 or 32 bits or of fractions as 8 bits; Pillow would clip it, often to black.
-
-    Fractions count from 0 to 1, whole numbers up to 255 as they are, up to 65,535 as 16 bits;
-    anything else from its smallest to its largest value.
-    """
-    low, high = span
-    deep = np.nan_to_num(np.asarray(image).astype(np.float64), nan=low, posinf=high, neginf=low)
-    if image.mode == "F" and low >= 0 and high <= 1:
-        deep = np.round(deep * 255)
-    elif low < 0 or high > 65535:
-        deep = (deep - low) * (255 / ((high - low) or 1.0))
-    elif high > 255:
-        deep = deep / 257
-    return Image.fromarray(np.clip(deep, 0, 255).astype(np.uint8))
+    return Picture(upright, key_of(upright), name, note)

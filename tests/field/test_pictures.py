@@ -15,7 +15,7 @@ from PIL import Image
 
 from llavao1_edge import demo
 from llavao1_edge.errors import PictureError
-from llavao1_edge.images import open_picture, opening
+from llavao1_edge.images import open_picture, opening, pixels, to_rgb
 from llavao1_edge.images.finding import picture_path
 
 SAMPLE = demo.samples()[0].picture
@@ -152,12 +152,12 @@ def test_a_hundred_megapixels_take_no_gigabytes(mode: str, kind: str) -> None:
 
 def test_a_large_picture_looks_as_it_is_and_stands_upright(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opening, "KEPT_PIXELS", 10_000)
-    monkeypatch.setattr(opening, "BAND_ROWS", 8)
+    monkeypatch.setattr(pixels, "BAND_ROWS", 8)
     wide = Image.linear_gradient("L").resize((300, 100)).convert("RGBA")
     wide.putalpha(128)
     exif = Image.Exif()
     exif[0x0112] = 6  # turned by a quarter
-    whole = opening.to_rgb(wide).rotate(-90, expand=True)
+    whole = to_rgb(wide).rotate(-90, expand=True)
     picture = open_picture(saved(wide, "PNG", exif=exif))
     assert (picture.width, picture.height) == (50, 150)
     wanted = np.asarray(whole.reduce(2)).astype(int)

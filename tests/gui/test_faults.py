@@ -20,7 +20,7 @@ from PySide6.QtWidgets import QFileDialog, QMessageBox
 
 from llavao1_gui import dialogs
 from llavao1_gui.state import messages as m
-from llavao1_gui.state.history import BUSY_S, CANNOT_WRITE, History, HistoryError
+from llavao1_gui.state.history import CANNOT_WRITE, History, HistoryError
 from llavao1_gui.state.tips import tip
 from llavao1_gui.widgets.region import RegionChooser
 from llavao1_gui.widgets.rich_text import RichText
@@ -222,7 +222,7 @@ def test_the_window_does_not_wait_for_a_locked_history(
     most = max(after - before for before, after in pairwise(in_turns))
     assert 0 < most <= 2, in_turns
     ((patience_ms,),) = history._db.execute("PRAGMA busy_timeout").fetchall()
-    assert patience_ms == 1000 * BUSY_S
+    assert patience_ms <= 50, "the window stands still so long"
     window.wait(lambda: all(one.id for one in window.talk.exchanges))
     assert history.exchanges(1)[-1].conclusion == "3"
 

@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -25,10 +26,11 @@ from llavao1_gui import dialogs
 from llavao1_gui.instance import hand_over
 from llavao1_gui.models.history import GROUP, SEARCHED, day_text
 from llavao1_gui.opening import Preview
+from llavao1_gui.saving import SOON_MS
 from llavao1_gui.state.compare import compare
 from llavao1_gui.widgets import theme
 from llavao1_gui.widgets.help_dialogs import ShortcutsDialog
-from tests.gui.conftest import OTHER, SHAPES, Window, drag, drop, urls
+from tests.gui.conftest import OTHER, SHAPES, Window, drag, drop, locked, urls
 
 Make = Callable[..., Window]
 needs_sockets = pytest.mark.skipif(
@@ -100,7 +102,7 @@ def test_the_demo_says_what_it_does_not_know(make_window: Make, tmp_path: Path) 
     window.pictures.activate(1)
     assert "does not look like coloured shapes" in window.banner
     window.ask("What is this?")
-    assert "knows shapes only" in window.cards[0].facts.text()
+    assert "demo model" in window.cards[0].facts.text()
     assert "does not look like" in window.banner
     window.pictures.activate(0)
     assert window.banner == ""
@@ -342,8 +344,9 @@ def test_asked_again_in_place_of_an_answer(make_window: Make, tmp_path: Path) ->
     window.open(SHAPES)
     first, second = window.ask("One?"), window.ask("Two?")
     card = next(card for card in window.cards if card.exchange is first)
-    (action,) = card.again_button.actions()
-    action.trigger()
+    again, instead = card.again_button.actions()
+    assert "another seed" in again.text()
+    instead.trigger()
     assert len(window.talk.exchanges) == 3  # until then both are kept
     window.wait(lambda: not window.talk.busy)
     kept = [second, window.talk.exchanges[-1]]
@@ -368,6 +371,64 @@ def test_a_replacement_that_is_stopped_replaces_nothing(make_window: Make) -> No
     window.wait(lambda: not window.talk.busy)
     assert [one.status for one in window.talk.exchanges] == ["answered", "stopped"]
     assert window.talk.exchanges[0] is first
+
+
+def test_an_answer_is_replaced_only_when_the_new_one_is_kept(
+    make_window: Make, tmp_path: Path
+) -> None:
+    """While another window writes nothing is lost, and nothing is forgotten afterwards."""
+    window = make_window()
+    window.open(SHAPES)
+    first = window.ask("One?")
+    with locked(tmp_path / "home"):
+        window.app.act("instead")
+        window.wait(lambda: not window.talk.busy)
+        window.qtbot.wait(3 * SOON_MS)
+        assert len(window.talk.exchanges) == 2
+    window.wait(lambda: len(window.talk.exchanges) == 1)
+    assert window.talk.exchanges[0] is not first
+    assert window.talk.current is not None
+
+    def on_disk() -> list[tuple[int, str]]:
+        found = window.app.history.exchanges(window.talk.current.id)  # type: ignore[union-attr]
+        return [(one.request["seed"], one.status) for one in found]
+
+    window.wait(lambda: on_disk() == [(1, "answered")])
+
+
+def test_an_answer_that_could_not_be_saved_yet_is_replaced_too(
+    make_window: Make, tmp_path: Path
+) -> None:
+    window = make_window()
+    window.open(SHAPES)
+    window.ask("Warm?")
+    with locked(tmp_path / "home"):
+        unsaved = window.ask("One?")
+        window.app.act("instead")
+        window.wait(lambda: not window.talk.busy)
+        assert unsaved.id == 0
+    window.wait(lambda: len(window.talk.exchanges) == 2)
+    assert [one.request["seed"] for one in window.talk.exchanges] == [0, 1]
+    assert window.talk.current is not None
+    found = window.app.history.exchanges(window.talk.current.id)
+    assert [one.question for one in found] == ["Warm?", "One?"]
+
+
+def test_dialogs_that_are_gone_leave_no_threads(
+    make_window: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = make_window()
+
+    def choose(dialog: QFileDialog) -> int:
+        dialog.currentChanged.emit(str(SHAPES))
+        dialog.reject()
+        return dialog.result()
+
+    monkeypatch.setattr(QFileDialog, "exec", choose)
+    before = threading.active_count()
+    for _ in range(5):
+        window.app.act("open")
+    window.wait(lambda: threading.active_count() <= before)
 
 
 # --- the picture itself, and a second start -------------------------------------------------------

@@ -228,7 +228,7 @@ def test_a_question_is_answered_and_the_next_one_reuses_the_picture(make_window:
     assert "three shapes" in window.cards[0].sections["caption"].text.toPlainText()
     second = window.ask("And now?")
     assert second.request["reused"] is True
-    assert "picture already read" in window.cards[1].facts.text()
+    assert "picture known" in window.cards[1].facts.text()
     assert second.trace["strategy"] == "stage-beam"
     assert window.window.answers.box.field.toPlainText() == ""
 

@@ -252,8 +252,8 @@ def test_a_verdict_is_asked_for_as_a_search_does(small: tuple[Path, Pool]) -> No
 
 
 def test_pairs_are_drawn_by_the_runtime(tmp_path: Path) -> None:
-    """By the shipped model, which errs about most of this world; and told to stop it writes
-    nothing."""
+    """By the shipped model, which errs about most of this world; told to stop it goes on later from
+    where it was."""
     questions = [(index, scene_at(9, index).draw_task(random.Random(index))) for index in range(24)]
     path = tmp_path / "pairs.jsonl.gz"
 
@@ -262,11 +262,18 @@ def test_pairs_are_drawn_by_the_runtime(tmp_path: Path) -> None:
             demo.text_path(), path, seed=9, questions=questions, workers=1, told=told
         )
 
-    assert not draw(lambda: True)
-    assert list(tmp_path.iterdir()) == []
     assert draw(lambda: False)
     pairs = judge.read_pairs(path)
     assert pairs
+    path.unlink()
+    parts = path.with_suffix(".parts")
+    assert not draw(lambda: bool(parts.read_text()))  # told to stop after the first part
+    assert not path.exists()
+    with parts.open("a") as file:
+        file.write('[{"half": ')  # killed while it wrote
+    assert draw(lambda: False)
+    assert judge.read_pairs(path) == pairs
+    assert list(tmp_path.iterdir()) == [path]
     for pair in pairs:
         assert pair.question == questions[pair.index][1].question
         assert pair.answers[0] != pair.answers[1]

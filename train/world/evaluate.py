@@ -69,7 +69,7 @@ def question(stream: str, index: int) -> tuple[Scene, Task]:
 
 def outcomes(job: tuple[Path, str, int, int, int]) -> list[Outcome]:
     model, stream, start, stop, n_sampled = job
-    settings = RuntimeSettings(gpu_layers=0, threads=1, context=CONTEXT)
+    settings = RuntimeSettings(gpu_layers=0, threads=1, context=CONTEXT, draft_max=0)
     with Engine.open(model, settings=settings) as engine:
         return [
             _outcome(engine, stream, index, sampled=index < n_sampled)

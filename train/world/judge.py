@@ -12,8 +12,11 @@ import gzip
 import json
 import multiprocessing
 import random
+import signal
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from difflib import SequenceMatcher
 from itertools import combinations
@@ -94,7 +97,8 @@ Job = tuple[Path, int, list[tuple[int, Task]]]
 def drawn(job: Job) -> list[Pair]:
     """The pairs of some questions."""
     model, seed, questions = job
-    settings = RuntimeSettings(gpu_layers=0, threads=1, context=4096)
+    # Guessing ahead depends on what steps cost on a machine, and the order of candidates on it.
+    settings = RuntimeSettings(gpu_layers=0, threads=1, context=4096, draft_max=0)
     found: list[Pair] = []
     with Engine.open(model, settings=settings) as engine:
         for index, task in questions:
@@ -115,16 +119,18 @@ def drawn(job: Job) -> list[Pair]:
 
 
 def _branches(nodes: Sequence[Node]) -> list[Answer]:
-    """The whole answers of a best-of-N trace."""
+    """The whole answers of a best-of-N trace; those that were cut off are not compared."""
     by_key = {node.key: node for node in nodes}
     answers = []
     for node in nodes:
         texts: list[str] = []
         at: Node | None = node
+        whole = True
         while at is not None:
+            whole = whole and not at.candidate.truncated
             texts.insert(0, at.candidate.text)
             at = by_key.get(at.parent)
-        if len(texts) == len(STAGES):
+        if len(texts) == len(STAGES) and whole:
             answers.append(tuple(texts))
     return answers
 
@@ -145,21 +151,53 @@ def draw_pairs(
     told: Callable[[], bool] = lambda: False,
 ) -> bool:
     """Writes the pairs of `questions` about pictures of the stream `seed` into `path` (JSON Lines,
-    gzip); False where `told` ended it before, with nothing written."""
+    gzip); False where `told` ended it before: what was drawn by then is kept beside it, and the
+    same call goes on from there."""
     jobs = [
         (model, seed, list(questions[start : start + CHUNK]))
         for start in range(0, len(questions), CHUNK)
     ]
-    lines: list[str] = []
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        for part in pool.imap(drawn, jobs):
-            lines += [json.dumps(asdict(pair)) for pair in part]
-            if told():
-                return False
-    text = "".join(f"{line}\n" for line in lines)
+    parts = path.with_suffix(".parts")  # a line for each job, in their order
+    done = _whole_lines(parts)
+    context = multiprocessing.get_context("spawn")
+    with (
+        ProcessPoolExecutor(workers, mp_context=context, initializer=_let_the_parent_stop) as pool,
+        parts.open("a", encoding="utf-8") as file,
+    ):
+        running = deque(pool.submit(drawn, job) for job in jobs[len(done) :])
+        while running and not told():
+            with suppress(TimeoutError):
+                found = running[0].result(timeout=1)
+                running.popleft()
+                done.append(json.dumps([asdict(pair) for pair in found]))
+                file.write(f"{done[-1]}\n")
+                file.flush()
+        if running:
+            pool.shutdown(cancel_futures=True)
+            return False
+    pairs = [pair for line in done for pair in json.loads(line)]
+    text = "".join(f"{json.dumps(pair)}\n" for pair in pairs)
     path.with_suffix(".tmp").write_bytes(gzip.compress(text.encode(), mtime=0))
     path.with_suffix(".tmp").replace(path)
+    parts.unlink()
     return True
+
+
+def _whole_lines(path: Path) -> list[str]:
+    """What was written to its end; half a line that a killed process left is cut off."""
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    if lines and not lines[-1].endswith("\n"):
+        path.write_text("".join(lines[:-1]), encoding="utf-8")
+        lines.pop()
+    return [line.rstrip("\n") for line in lines]
+
+
+def _let_the_parent_stop() -> None:
+    """A Ctrl-C reaches all processes of a terminal."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def read_pairs(path: Path) -> list[Pair]:

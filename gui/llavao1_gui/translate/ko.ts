@@ -12,8 +12,8 @@
         <translation>내 컴퓨터의 LLaVA-o1: 그림을 보고 네 단계로 추론하며, 어떻게 답에 이르렀는지 보여 줍니다.</translation>
     </message>
     <message>
-        <source>**No telemetry, no network.** Pictures, questions and answers stay on this computer. Only fetching a model, when you ask for it, uses the network.</source>
-        <translation>**원격 수집도 네트워크도 없습니다.** 그림과 질문, 답은 이 컴퓨터에만 남습니다. 요청했을 때 모델을 내려받는 경우에만 네트워크를 씁니다.</translation>
+        <source>**No telemetry.** Pictures, questions and answers stay on this computer. Only fetching a model, when you ask for it, and a server that you chose use the network.</source>
+        <translation>**사용 정보를 보내지 않습니다.** 그림과 질문과 답은 이 컴퓨터에만 있습니다. 직접 요청한 모델 내려받기와 직접 고른 서버만 네트워크를 씁니다.</translation>
     </message>
     <message>
         <source>Licences:</source>
@@ -100,7 +100,7 @@
     </message>
     <message>
         <source>Put all pictures away</source>
-        <translation>사진 모두 치우기</translation>
+        <translation>그림 모두 치우기</translation>
     </message>
     <message>
         <source>Go to the question</source>
@@ -115,8 +115,8 @@
         <translation>다른 시드로 다시 묻기</translation>
     </message>
     <message>
-        <source>Ask again in place of the answer</source>
-        <translation>이 답 대신 다시 질문</translation>
+        <source>Ask again in place of this answer</source>
+        <translation>이 답 대신 다시 묻기</translation>
     </message>
     <message>
         <source>Copy the answer</source>
@@ -200,6 +200,10 @@
     <message>
         <source>Ask again with another seed</source>
         <translation>다른 시드로 다시 묻기</translation>
+    </message>
+    <message>
+        <source>Right-click: ask again in place of this answer</source>
+        <translation>오른쪽 단추: 이 답 대신 다시 묻기</translation>
     </message>
     <message>
         <source>Ask again in place of this answer</source>
@@ -286,12 +290,12 @@
         <translation>{0}토큰</translation>
     </message>
     <message>
-        <source>demo model: knows shapes only</source>
-        <translation>데모 모델: 도형만 압니다</translation>
+        <source>picture known</source>
+        <translation>이미 읽은 그림</translation>
     </message>
     <message>
-        <source>picture already read</source>
-        <translation>이미 읽은 그림</translation>
+        <source>demo model</source>
+        <translation>데모 모델</translation>
     </message>
     <message>
         <source>seed {0}</source>
@@ -345,7 +349,7 @@
     </message>
     <message>
         <source>Nothing came with that. Save the picture, or copy and paste it.</source>
-        <translation>아무것도 오지 않았습니다. 사진을 저장하거나 복사해서 붙여넣으세요.</translation>
+        <translation>아무것도 오지 않았습니다. 그림을 저장하거나 복사해서 붙여넣으세요.</translation>
     </message>
     <message>
         <source>Ready</source>
@@ -383,24 +387,12 @@
         <translation>폴더 또는 표</translation>
     </message>
     <message>
-        <source>a folder of pictures, or a .csv with the columns picture and question</source>
-        <translation>그림 폴더, 또는 picture와 question 열이 있는 .csv</translation>
-    </message>
-    <message>
         <source>Question</source>
         <translation>질문</translation>
     </message>
     <message>
-        <source>the question to every picture</source>
-        <translation>모든 그림에 할 질문</translation>
-    </message>
-    <message>
         <source>File of results</source>
         <translation>결과 파일</translation>
-    </message>
-    <message>
-        <source>where results go (.jsonl, and a .csv beside it)</source>
-        <translation>결과를 둘 곳 (.jsonl, 옆에 .csv도)</translation>
     </message>
     <message>
         <source>Start</source>
@@ -433,6 +425,18 @@
     <message>
         <source>Folder…</source>
         <translation>폴더…</translation>
+    </message>
+    <message>
+        <source>A folder of pictures, or a .csv with the columns picture and question</source>
+        <translation>그림 폴더, 또는 picture와 question 열이 있는 .csv</translation>
+    </message>
+    <message>
+        <source>The question to every picture</source>
+        <translation>모든 그림에 할 질문</translation>
+    </message>
+    <message>
+        <source>Where results go (.jsonl, and a .csv beside it)</source>
+        <translation>결과를 둘 곳(.jsonl, 그 옆에 .csv)</translation>
     </message>
     <message>
         <source>Table…</source>
@@ -657,7 +661,7 @@
     </message>
     <message>
         <source>A server: pictures are sent to {0}.</source>
-        <translation>서버입니다. 사진을 {0}(으)로 보냅니다.</translation>
+        <translation>서버입니다. 그림을 {0}(으)로 보냅니다.</translation>
     </message>
     <message>
         <source>This computer could not be measured: {0}</source>
@@ -677,6 +681,10 @@
     <message>
         <source>Drop a picture here</source>
         <translation>여기에 그림을 놓으세요</translation>
+    </message>
+    <message>
+        <source>The built-in demo model knows coloured shapes like these and nothing else.</source>
+        <translation>내장된 데모 모델은 이런 색깔 도형만 압니다.</translation>
     </message>
     <message>
         <source>Then ask about it. Everything stays on this computer.</source>
@@ -699,8 +707,8 @@
         <translation>또는 예제로 해 보기</translation>
     </message>
     <message>
-        <source>The built-in demo model answers: it knows coloured shapes like these and nothing else.</source>
-        <translation>내장된 데모 모델이 답합니다. 이런 색 도형만 알고 다른 것은 모릅니다.</translation>
+        <source>Then ask about it.</source>
+        <translation>그런 다음 질문하세요.</translation>
     </message>
     <message>
         <source>Get the real model…</source>
@@ -750,7 +758,7 @@
     </message>
     <message>
         <source>Conversations and their pictures take {0}.</source>
-        <translation>대화와 사진이 {0}을(를) 차지합니다.</translation>
+        <translation>대화와 그림이 {0}을(를) 차지합니다.</translation>
     </message>
     <message>
         <source>{0}
@@ -760,7 +768,7 @@
     </message>
     <message>
         <source>Delete for good, with the pictures that nothing else refers to?</source>
-        <translation>다른 곳에서 쓰지 않는 사진까지 완전히 삭제할까요?</translation>
+        <translation>다른 곳에서 쓰지 않는 그림까지 완전히 삭제할까요?</translation>
     </message>
     <message>
         <source>Delete now</source>
@@ -768,7 +776,7 @@
     </message>
     <message>
         <source>Delete all conversations and their pictures for good?</source>
-        <translation>모든 대화와 사진을 완전히 삭제할까요?</translation>
+        <translation>모든 대화와 그림을 완전히 삭제할까요?</translation>
     </message>
     <message>
         <source>Clear the history</source>
@@ -799,11 +807,11 @@
     </message>
     <message>
         <source>Zoom the picture</source>
-        <translation>사진 확대·축소</translation>
+        <translation>그림 확대·축소</translation>
     </message>
     <message>
         <source>Choose a part of the picture</source>
-        <translation>사진의 일부 고르기</translation>
+        <translation>그림의 일부 고르기</translation>
     </message>
 </context>
 <context>
@@ -848,15 +856,15 @@
     </message>
     <message>
         <source>Drop the folder to ask one question about all its pictures</source>
-        <translation>폴더를 놓으면 모든 사진에 같은 질문을 합니다</translation>
+        <translation>폴더를 놓으면 모든 그림에 같은 질문을 합니다</translation>
     </message>
     <message>
         <source>Drop to open {0} pictures</source>
-        <translation>놓으면 사진 {0}장을 엽니다</translation>
+        <translation>놓으면 그림 {0}장을 엽니다</translation>
     </message>
     <message>
         <source>Drop to open the picture</source>
-        <translation>놓으면 사진을 엽니다</translation>
+        <translation>놓으면 그림을 엽니다</translation>
     </message>
 </context>
 <context>
@@ -879,7 +887,7 @@
     </message>
     <message>
         <source>Pictures are sent to {0}</source>
-        <translation>사진을 {0}(으)로 보냅니다</translation>
+        <translation>그림을 {0}(으)로 보냅니다</translation>
     </message>
     <message>
         <source>Demo model</source>
@@ -890,7 +898,7 @@
     <name>ModelsDialog</name>
     <message>
         <source>LLaVA-o1 11B: for any picture</source>
-        <translation>LLaVA-o1 11B: 어떤 사진이든</translation>
+        <translation>LLaVA-o1 11B: 어떤 그림이든</translation>
     </message>
     <message>
         <source>Get the real model</source>
@@ -931,10 +939,6 @@
     <message>
         <source>Name on the hub</source>
         <translation>허브 이름</translation>
-    </message>
-    <message>
-        <source>automatic</source>
-        <translation>자동</translation>
     </message>
     <message>
         <source>Quantisation</source>
@@ -978,7 +982,7 @@
     </message>
     <message>
         <source>Your pictures and questions will be sent to {0}.</source>
-        <translation>사진과 질문을 {0}(으)로 보내게 됩니다.</translation>
+        <translation>그림과 질문을 {0}(으)로 보내게 됩니다.</translation>
     </message>
     <message>
         <source>Needs {0} of memory; {1} are free.</source>
@@ -986,7 +990,7 @@
     </message>
     <message>
         <source>Expect about {0} to read a picture on this processor, then {1} tokens a second.</source>
-        <translation>이 프로세서에서 사진을 읽는 데 약 {0}, 그다음 초당 {1}토큰으로 예상됩니다.</translation>
+        <translation>이 프로세서에서 그림을 읽는 데 약 {0}, 그다음 초당 {1}토큰으로 예상됩니다.</translation>
     </message>
     <message>
         <source>Another model, or files that I have</source>
@@ -999,6 +1003,10 @@
     <message>
         <source>Details</source>
         <translation>자세히</translation>
+    </message>
+    <message>
+        <source>Automatic</source>
+        <translation>자동</translation>
     </message>
     <message>
         <source>Only fetching and a server use the network. The 11B model takes about 8 GB on disk (Q4_K_M) and as much memory.</source>
@@ -1064,6 +1072,26 @@
         <translation>그림 열기</translation>
     </message>
     <message>
+        <source>Look in:</source>
+        <translation>위치:</translation>
+    </message>
+    <message>
+        <source>File name:</source>
+        <translation>파일 이름:</translation>
+    </message>
+    <message>
+        <source>Files of type:</source>
+        <translation>파일 형식:</translation>
+    </message>
+    <message>
+        <source>Open</source>
+        <translation>열기</translation>
+    </message>
+    <message>
+        <source>Cancel</source>
+        <translation>취소</translation>
+    </message>
+    <message>
         <source>Preview</source>
         <translation>미리 보기</translation>
     </message>
@@ -1072,11 +1100,11 @@
     <name>PictureMenu</name>
     <message>
         <source>Copy the picture</source>
-        <translation>사진 복사</translation>
+        <translation>그림 복사</translation>
     </message>
     <message>
         <source>Save the picture…</source>
-        <translation>사진 저장…</translation>
+        <translation>그림 저장…</translation>
     </message>
     <message>
         <source>Show in its folder</source>
@@ -1096,7 +1124,7 @@
     </message>
     <message>
         <source>Fit the picture</source>
-        <translation>사진을 창에 맞추기</translation>
+        <translation>그림을 창에 맞추기</translation>
     </message>
     <message>
         <source>Ask about a part</source>
@@ -1112,7 +1140,7 @@
     </message>
     <message>
         <source>Save the picture</source>
-        <translation>사진 저장</translation>
+        <translation>그림 저장</translation>
     </message>
     <message>
         <source>It cannot be saved: {0}</source>
@@ -1195,7 +1223,7 @@
     </message>
     <message>
         <source>Picture {0}, {1} × {2}</source>
-        <translation>사진 {0}, {1} × {2}</translation>
+        <translation>그림 {0}, {1} × {2}</translation>
     </message>
 </context>
 <context>
@@ -1225,8 +1253,20 @@
         <translation>모델이 그림을 {0} × {1}픽셀로 읽습니다: 토큰 {2}개.</translation>
     </message>
     <message>
-        <source>{0} × {1} tiles of {2} pixels. The picture becomes {3} × {4} pixels ({5} %); the hatched rest stays empty.</source>
-        <translation>{2}픽셀 타일 {0} × {1}. 그림은 {3} × {4}픽셀({5} %)이 되고 빗금 부분은 비어 있습니다.</translation>
+        <source>{0} × {1} tiles of {2} pixels.</source>
+        <translation>{2}픽셀 타일 {0} × {1}개.</translation>
+    </message>
+    <message>
+        <source>The picture becomes {3} × {4} pixels ({5} %).</source>
+        <translation>그림은 {3} × {4}픽셀({5} %)이 됩니다.</translation>
+    </message>
+    <message>
+        <source>The part becomes {3} × {4} pixels ({5} %).</source>
+        <translation>이 부분은 {3} × {4}픽셀({5} %)이 됩니다.</translation>
+    </message>
+    <message>
+        <source>The hatched rest stays empty.</source>
+        <translation>빗금 친 나머지는 비어 있습니다.</translation>
     </message>
     <message>
         <source>screenshot</source>
@@ -1458,6 +1498,10 @@
         <translation>, 그중 {0}개 유지</translation>
     </message>
     <message>
+        <source>{0}, compared by the model</source>
+        <translation>{0}, 모델이 비교</translation>
+    </message>
+    <message>
         <source>{0}, by {1}</source>
         <translation>{0}, 기준: {1}</translation>
     </message>
@@ -1541,7 +1585,7 @@
     </message>
     <message>
         <source>Device for pictures</source>
-        <translation>사진을 읽을 장치</translation>
+        <translation>그림을 읽을 장치</translation>
     </message>
     <message>
         <source>Other computers</source>
@@ -1653,7 +1697,7 @@
     </message>
     <message>
         <source>the device that reads pictures, or cpu; default: by the room there is</source>
-        <translation>사진을 읽는 장치 또는 cpu, 기본값: 메모리 여유에 따라</translation>
+        <translation>그림을 읽는 장치 또는 cpu, 기본값: 메모리 여유에 따라</translation>
     </message>
     <message>
         <source>computers that run `devices serve`, on a network you trust</source>
@@ -1727,15 +1771,15 @@
         <translation>기기</translation>
     </message>
     <message>
-        <source>as the system</source>
-        <translation>시스템 설정대로</translation>
+        <source>As the system</source>
+        <translation>시스템에 맞춤</translation>
     </message>
     <message>
-        <source>light</source>
+        <source>Light</source>
         <translation>밝게</translation>
     </message>
     <message>
-        <source>dark</source>
+        <source>Dark</source>
         <translation>어둡게</translation>
     </message>
     <message>
@@ -2429,14 +2473,6 @@
         <translation>문맥 토큰 {context}개 대신 {n_ctx}개</translation>
     </message>
     <message>
-        <source>{weights:.2f} billion</source>
-        <translation>{weights:.2f}십억 개</translation>
-    </message>
-    <message>
-        <source>{weights:.1f} million</source>
-        <translation>{weights:.1f}백만 개</translation>
-    </message>
-    <message>
         <source>mapped besides, needed only while loading: {mapped:.2f} GB</source>
         <translation>그 밖에 불러올 때만 매핑: {mapped:.2f} GB</translation>
     </message>
@@ -2851,6 +2887,14 @@
     <message>
         <source>cannot read picture {path}: {reason}</source>
         <translation>그림 {path}을(를) 읽을 수 없습니다: {reason}</translation>
+    </message>
+    <message>
+        <source>{weights:.2f} billion weights</source>
+        <translation>가중치 {weights:.2f}×10억 개</translation>
+    </message>
+    <message>
+        <source>{weights:.1f} million weights</source>
+        <translation>가중치 {weights:.1f}×백만 개</translation>
     </message>
     <message>
         <source>{name} is not a picture this program can read</source>

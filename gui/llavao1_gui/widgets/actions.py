@@ -92,7 +92,7 @@ def action_text(name: str) -> str:
         "question": translate("Actions", "Go to the question"),
         "stop": translate("Actions", "Stop"),
         "again": translate("Actions", "Ask again with another seed"),
-        "instead": translate("Actions", "Ask again in place of the answer"),
+        "instead": translate("Actions", "Ask again in place of this answer"),
         "copy": translate("Actions", "Copy the answer"),
         "candidates": translate("Actions", "Show the candidates"),
         "compare": translate("Actions", "Compare answers…"),

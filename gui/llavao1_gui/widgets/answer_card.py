@@ -10,7 +10,6 @@ from llavao1_gui.state.history import Exchange
 from llavao1_gui.state.live import NAMES, LiveAnswer
 from llavao1_gui.widgets.fading_text import FadingText
 from llavao1_gui.widgets.layouts import (
-    ElidedLabel,
     Fold,
     IconButton,
     Retranslated,
@@ -77,7 +76,7 @@ class AnswerCard(Retranslated):
         self.fold = self.how.button
         self.tree_button, self.again_button = IconButton("tree"), IconButton("again")
         self.copy_button = IconButton("copy")
-        self.facts = ElidedLabel(role="faint")
+        self.facts = label(role="faint", wrap=True)
         self.edit_button = IconButton("edit")
         actions = row(
             self.facts, self.edit_button, self.tree_button, self.again_button, self.copy_button,
@@ -105,9 +104,10 @@ class AnswerCard(Retranslated):
         self.fold.toggled.connect(self.refresh)
         self.tree_button.clicked.connect(lambda: self.candidates.emit(self.exchange))
         self.again_button.clicked.connect(lambda: self.again.emit(self.exchange))
-        self.instead_action = QAction(self)  # in the menu of the button
+        self.again_action, self.instead_action = QAction(self), QAction(self)  # of its menu
+        self.again_action.triggered.connect(lambda: self.again.emit(self.exchange))
         self.instead_action.triggered.connect(lambda: self.instead.emit(self.exchange))
-        self.again_button.addAction(self.instead_action)
+        self.again_button.addActions([self.again_action, self.instead_action])
         self.again_button.setContextMenuPolicy(Qt.ContextMenuPolicy.ActionsContextMenu)
         self.edit_button.clicked.connect(lambda: self.edited.emit(self.exchange))
         self.copy_button.clicked.connect(lambda: self.copied.emit(self.exchange))
@@ -132,7 +132,10 @@ class AnswerCard(Retranslated):
         self.fold.setStyleSheet("padding-left: 0")
         self.whole_question.name(self.tr("The whole question"))
         self.tree_button.name(self.tr("Candidates"), more=self.tr("What was weighed, and why"))
-        self.again_button.name(self.tr("Ask again with another seed"))
+        again = self.tr("Ask again with another seed")
+        more = self.tr("Right-click: ask again in place of this answer")
+        self.again_button.name(again, more=f"{again}\n{more}")
+        self.again_action.setText(again)
         self.instead_action.setText(self.tr("Ask again in place of this answer"))
         self.edit_button.name(self.tr("Ask the question otherwise"))
         self.copy_button.name(self.tr("Copy the answer"))
@@ -189,6 +192,7 @@ class AnswerCard(Retranslated):
         self.copy_button.setEnabled(bool(exchange.conclusion or exchange.stages))
         self.tree_button.setEnabled(exchange.trace is not None)
         self.facts.setText("" if running else self._facts())
+        self.facts.setVisible(not running)
         thinking = live.stages.get(live.stage, "") if running and live is not None else ""
         self.thought.setVisible(bool(thinking) and not self.fold.isChecked() and not answer)
         if running and live is not None:
@@ -259,12 +263,12 @@ class AnswerCard(Retranslated):
         counters = (exchange.trace or {}).get("counters", {})
         if counters.get("sampled_tokens"):
             parts.append(self.tr("{0} tokens").format(counters["sampled_tokens"]))
-        if exchange.request.get("model") == "demo":
-            parts.append(self.tr("demo model: knows shapes only"))
-        if exchange.request.get("reused"):
-            parts.append(self.tr("picture already read"))
         if exchange.request.get("seed"):
             parts.append(self.tr("seed {0}").format(exchange.request["seed"]))
         if exchange.status == "stopped" and exchange.conclusion:  # else `problem` says it
             parts.append(self.tr("stopped"))
+        if exchange.request.get("reused"):
+            parts.append(self.tr("picture known"))
+        if exchange.request.get("model") == "demo":
+            parts.append(self.tr("demo model"))
         return " · ".join(parts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
     QFileDialog,
     QHeaderView,
@@ -53,8 +53,12 @@ class BatchDialog(RetranslatedDialog):
         self.table.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
         self.table.setSelectionBehavior(QTableWidget.SelectionBehavior.SelectRows)
         header = self.table.horizontalHeader()
-        header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
-        header.setSectionResizeMode(2, QHeaderView.ResizeMode.Stretch)
+        header.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+        for at in range(4):
+            texts = QHeaderView.ResizeMode.Stretch
+            header.setSectionResizeMode(
+                at, texts if at in (1, 2) else QHeaderView.ResizeMode.ResizeToContents
+            )
         self.setLayout(
             column(
                 row(self.source, self.folder_button, self.table_button),
@@ -73,12 +77,12 @@ class BatchDialog(RetranslatedDialog):
         self.setWindowTitle(self.tr("Many pictures at once"))
         self.source.setAccessibleName(self.tr("Folder or table"))
         self.source.setPlaceholderText(
-            self.tr("a folder of pictures, or a .csv with the columns picture and question")
+            self.tr("A folder of pictures, or a .csv with the columns picture and question")
         )
         self.question.setAccessibleName(self.tr("Question"))
-        self.question.setPlaceholderText(self.tr("the question to every picture"))
+        self.question.setPlaceholderText(self.tr("The question to every picture"))
         self.out.setAccessibleName(self.tr("File of results"))
-        self.out.setPlaceholderText(self.tr("where results go (.jsonl, and a .csv beside it)"))
+        self.out.setPlaceholderText(self.tr("Where results go (.jsonl, and a .csv beside it)"))
         self.folder_button.setText(self.tr("Folder…"))
         self.table_button.setText(self.tr("Table…"))
         self.out_button.setText(self.tr("Results…"))

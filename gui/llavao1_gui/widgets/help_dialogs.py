@@ -11,6 +11,7 @@ from PySide6.QtWidgets import (
     QDialogButtonBox,
     QFormLayout,
     QKeySequenceEdit,
+    QLabel,
     QVBoxLayout,
     QWidget,
 )
@@ -40,7 +41,7 @@ class KeysDialog(QDialog):
                 if entry.menu == menu and (keys := changed.get(entry.name, entry.keys))
             ]
             if entries:
-                form.addRow(label(plain_menu_text(menu), role="section"))
+                form.addRow(_heading(plain_menu_text(menu)))
             for entry, keys in entries:
                 shown = QKeySequence(keys).toString(QKeySequence.SequenceFormat.NativeText)
                 form.addRow(action_text(entry.name), label(shown, role="faint"))
@@ -61,9 +62,15 @@ class KeysDialog(QDialog):
         self.change_wanted.emit()
 
 
+def _heading(text: str) -> QLabel:
+    made = label(text, role="section")
+    made.setContentsMargins(0, 10, 0, 2)
+    return made
+
+
 def _add_fixed(form: QFormLayout) -> None:
     translate = QCoreApplication.translate
-    form.addRow(label(translate("Keys", "Always the same"), role="section"))
+    form.addRow(_heading(translate("Keys", "Always the same")))
     for what, keys in (
         (translate("Keys", "Ask"), "Return"),
         (translate("Keys", "New line in the question"), "Shift+Return"),
@@ -84,7 +91,7 @@ class ShortcutsDialog(QDialog):
         form = QFormLayout()
         form.setContentsMargins(16, 12, 16, 12)
         for menu in MENUS:
-            form.addRow(label(plain_menu_text(menu), role="section"))
+            form.addRow(_heading(plain_menu_text(menu)))
             for entry in ACTIONS:
                 if entry.menu == menu:
                     keys = changed.get(entry.name, entry.keys)
@@ -158,8 +165,9 @@ class AboutDialog(QDialog):
             )
             + "\n\n"
             + self.tr(
-                "**No telemetry, no network.** Pictures, questions and answers stay on this "
-                "computer. Only fetching a model, when you ask for it, uses the network."
+                "**No telemetry.** Pictures, questions and answers stay on this computer. Only "
+                "fetching a model, when you ask for it, and a server that you chose use the "
+                "network."
             )
             + "\n\n"
             + self.tr("Licences:")

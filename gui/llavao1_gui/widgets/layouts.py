@@ -253,6 +253,7 @@ class Fold(QWidget):
     def __init__(self, inside: QWidget, *, gap: int = 4) -> None:
         super().__init__()
         self.button = IconButton("folded", checkable=True)
+        set_role(self.button, "fold")
         self.inside = inside
         inside.hide()
         self.setLayout(column(row(self.button, None, gap=0), inside, gap=gap))

@@ -205,7 +205,7 @@ class ModelsDialog(RetranslatedDialog):
         self.elsewhere.name(self.tr("A model on a server"))
         self.more.name(self.tr("Details"))
         self.repo.setAccessibleName(self.tr("Name on the hub"))
-        self.quant.setItemText(0, self.tr("automatic"))
+        self.quant.setItemText(0, self.tr("Automatic"))
         name_choice(self.quant, self.tr("Quantisation"))
         self.pull_button.setText(self.tr("Fetch from the hub"))
         self.folder_button.setText(self.tr("Convert a checkpoint folder…"))

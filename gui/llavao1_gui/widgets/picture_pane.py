@@ -42,6 +42,7 @@ class EmptyState(Retranslated):
 
     def __init__(self, samples: list[tuple[QImage, str]], parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._private = True
         self.heading = label(role="heading", wrap=True)
         self.heading.setAlignment(Qt.AlignmentFlag.AlignHCenter)
         self.about = label(role="faint", wrap=True)
@@ -79,18 +80,24 @@ class EmptyState(Retranslated):
 
     def retranslate(self) -> None:
         self.heading.setText(self.tr("Drop a picture here"))
-        self.about.setText(self.tr("Then ask about it. Everything stays on this computer."))
+        self._tell_about()
         self.open_button.setText(self.tr("Open…"))
         self.paste_button.setText(self.tr("Paste"))
         self.screen_button.setText(self.tr("Screenshot"))
         self.try_label.setText(self.tr("Or try one of these"))
         self.demo.setText(
-            self.tr(
-                "The built-in demo model answers: it knows coloured shapes like these and nothing "
-                "else."
-            )
+            self.tr("The built-in demo model knows coloured shapes like these and nothing else.")
         )
         self.models_button.setText(self.tr("Get the real model…"))
+
+    def set_private(self, private: bool) -> None:
+        """Whether pictures stay on this computer."""
+        self._private = private
+        self._tell_about()
+
+    def _tell_about(self) -> None:
+        text = self.tr("Then ask about it. Everything stays on this computer.")
+        self.about.setText(text if self._private else self.tr("Then ask about it."))
 
 
 class Leaves(Protocol):

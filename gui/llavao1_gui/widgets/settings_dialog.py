@@ -104,9 +104,9 @@ class SettingsDialog(QDialog):
         return combo
 
     def _general(self) -> QWidget:
-        system = self.tr("as the system")
+        system = self.tr("As the system")
         languages = {"system": system, "en": "English", "ko": "한국어"}
-        themes = {"system": system, "light": self.tr("light"), "dark": self.tr("dark")}
+        themes = {"system": system, "light": self.tr("Light"), "dark": self.tr("Dark")}
         presets = {name: preset_name(name) for name in CHOICES["preset"]}
         self.remember = QCheckBox(self.tr("The model knows the earlier questions on a picture"))
         self.remember.setChecked(self.preferences.remember)

@@ -95,4 +95,6 @@ def setting_name(name: str) -> str:
 
 
 def setting_help(text: str) -> str:
-    return QCoreApplication.translate("Settings", text)
+    """As a sentence begins, and without the marks of code that the command line's help has."""
+    found = QCoreApplication.translate("Settings", text).replace("`", "")
+    return found[:1].upper() + found[1:]

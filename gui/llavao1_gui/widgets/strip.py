@@ -86,6 +86,11 @@ class Crosses(QStyledItemDelegate):
     removed = Signal(int)
     _pressed: QPersistentModelIndex | None = None
 
+    def initStyleOption(self, option: QStyleOptionViewItem, index: Index) -> None:  # noqa: N802
+        """Frames of one size, the picture in their middle, whatever its shape."""
+        super().initStyleOption(option, index)
+        option.decorationSize = QSize(THUMBNAIL, THUMBNAIL)
+
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
         super().paint(painter, option, index)
         if option.state & QStyle.StateFlag.State_MouseOver:

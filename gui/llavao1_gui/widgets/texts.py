@@ -124,5 +124,8 @@ def search_text(strategy: str, options: Mapping[str, Any]) -> str:
     if options.get("keep", 1) != 1:
         said += translate("Searches", ", {0} of them kept").format(options["keep"])
     scorer = options.get("scorer")
-    by = translate("Searches", "{0}, by {1}")
-    return by.format(said, scorer_name(str(scorer))) if scorer else said
+    if not scorer:
+        return said
+    if str(scorer).startswith("judge"):
+        return translate("Searches", "{0}, compared by the model").format(said)
+    return translate("Searches", "{0}, by {1}").format(said, scorer_name(str(scorer)))

@@ -75,7 +75,7 @@ QComboBox:focus, QListView:focus, QTableView:focus, QKeySequenceEdit:focus {{
   border: 1px solid {accent}; }}
 #question:focus {{ border: none; }}
 QHeaderView::section {{ background: {back}; color: {faint}; border: none;
-  border-bottom: 1px solid {line}; padding: 4px 6px; }}
+  border-bottom: 1px solid {line}; padding: 4px 6px; text-align: left; }}
 QTableView {{ gridline-color: {line}; padding: 0; }}
 QPushButton {{ background: {surface}; border: 1px solid {line}; border-radius: 6px;
   padding: 5px 12px; }}
@@ -92,8 +92,17 @@ QToolButton {{ background: transparent; border: 1px solid transparent; border-ra
   padding: 4px 6px; }}
 QToolButton:hover {{ background: {raised}; }}
 QToolButton:checked {{ background: {note_back}; border-color: {accent}; }}
+QToolButton[role="fold"] {{ padding: 4px 6px 4px 0; }}
+QToolButton[role="fold"]:checked {{ background: transparent; border-color: transparent; }}
+QToolButton[role="fold"]:checked:hover {{ background: {raised}; }}
+QToolButton[role="fold"]:focus {{ border-color: {accent}; }}
 QToolButton::menu-indicator {{ image: none; }}
 QCheckBox {{ border: 1px solid transparent; border-radius: 4px; padding: 2px; }}
+QCheckBox::indicator {{ width: 14px; height: 14px; border: 1px solid {faint};
+  border-radius: 4px; background: {surface}; }}
+QCheckBox::indicator:checked {{ background: {accent}; border-color: {accent};
+  image: url({check}); }}
+QCheckBox::indicator:disabled {{ border-color: {line}; }}
 QDialogButtonBox {{ dialogbuttonbox-buttons-have-icons: 0; }}
 QProgressBar {{ background: {raised}; border: none; border-radius: 3px; max-height: 6px; }}
 QProgressBar::chunk {{ background: {accent}; border-radius: 3px; }}
@@ -104,7 +113,7 @@ QComboBox::down-arrow {{ image: url({arrow}); width: 12px; height: 12px; }}
 QComboBox QAbstractItemView {{ background: {surface}; border: 1px solid {line};
   selection-background-color: {note_back}; selection-color: {text}; }}
 QStatusBar::item {{ border: none; }}
-QTabWidget::pane {{ border: 1px solid {line}; border-radius: 6px; background: {surface}; }}
+QTabWidget::pane {{ border: 1px solid {line}; background: {back}; }}
 QTabBar::tab {{ background: transparent; color: {faint}; padding: 7px 14px;
   border-bottom: 2px solid transparent; }}
 QTabBar::tab:selected {{ color: {text}; border-bottom: 2px solid {accent}; }}
@@ -118,7 +127,7 @@ QScrollBar::handle:horizontal {{ background: {line}; border-radius: 4px; min-wid
   margin: 1px; }}
 QScrollBar::add-line, QScrollBar::sub-line {{ width: 0; height: 0; }}
 QMenu {{ background: {surface}; border: 1px solid {line}; padding: 4px; }}
-QMenu::item {{ padding: 5px 24px 5px 12px; border-radius: 4px; }}
+QMenu::item {{ padding: 5px 40px 5px 12px; border-radius: 4px; }}
 QMenu::item:selected {{ background: {note_back}; color: {text}; }}
 QMenu::separator {{ height: 1px; background: {line}; margin: 4px 8px; }}
 QMenuBar {{ background: {back}; }}
@@ -148,8 +157,10 @@ def apply(choice: str) -> Theme:
     assert isinstance(application, QApplication)
     application.setPalette(_palette(_current))
     colours = {entry.name: getattr(_current, entry.name) for entry in fields(_current)}
-    arrow = (RESOURCES / f"arrow-{_current.name}.svg").as_posix()
-    application.setStyleSheet(SHEET.format(arrow=arrow, **colours))
+    drawn = {
+        what: (RESOURCES / f"{what}-{_current.name}.svg").as_posix() for what in ("arrow", "check")
+    }
+    application.setStyleSheet(SHEET.format(**drawn, **colours))
     return _current
 
 

@@ -50,15 +50,24 @@ class BoxButton(QAbstractButton):
         painter.drawRoundedRect(QRectF(self.rect()).adjusted(1.5, 1.5, -1.5, -1.5), 7, 7)
         metrics = QFontMetricsF(self.font())
         painter.setPen(QColor(colours.text))
-        room = QRectF(10, 7, WIDTH - 20, metrics.lineSpacing() * 2)
-        text = " ".join(self.box.text.split()) or "–"
-        shown = metrics.elidedText(text, Qt.TextElideMode.ElideRight, WIDTH * 1.75)
-        painter.drawText(room, int(Qt.TextFlag.TextWordWrap), shown)
+        lines = two_lines(" ".join(self.box.text.split()) or "–", metrics, WIDTH - 20)
+        for at, line in enumerate(lines):
+            painter.drawText(QPointF(10, 7 + metrics.ascent() + at * metrics.lineSpacing()), line)
         painter.setPen(QColor(colours.accent if chosen else colours.faint))
         mark = "✓ " if chosen else ""
         note = metrics.elidedText(mark + self.note, Qt.TextElideMode.ElideRight, WIDTH - 20)
         painter.drawText(QPointF(10, HEIGHT - 10), note)
         painter.end()
+
+
+def two_lines(text: str, metrics: QFontMetricsF, width: float) -> list[str]:
+    """As many words as fit into the first line; what is left, with … where it does not fit."""
+    words = text.split(" ")
+    n = 1
+    while n < len(words) and metrics.horizontalAdvance(" ".join(words[: n + 1])) <= width:
+        n += 1
+    lines = [" ".join(words[:n]), " ".join(words[n:])]
+    return [metrics.elidedText(line, Qt.TextElideMode.ElideRight, width) for line in lines if line]
 
 
 class Canvas(QWidget):

@@ -61,6 +61,7 @@ class MainWindow(Translated, QMainWindow):
         self.actions_by_name: dict[str, QAction] = {}
         self.menus: dict[str, QMenu] = {}
         self.may_close: Callable[[], bool] = lambda: True
+        self.impossible: Callable[[], set[str]] = set  # actions that have nothing to act on now
         self._make_actions()
         self.set_shortcuts(shortcuts)
         self.retranslate()
@@ -83,7 +84,9 @@ class MainWindow(Translated, QMainWindow):
 
     def _make_actions(self) -> None:
         for name in MENUS:
-            self.menus[name] = self.menuBar().addMenu("")
+            menu = self.menus[name] = self.menuBar().addMenu("")
+            menu.aboutToShow.connect(self._show_possible)
+            menu.aboutToHide.connect(self._allow_all)
         for entry in ACTIONS:
             action = QAction(self)
             action.triggered.connect(lambda _=False, name=entry.name: self.triggered.emit(name))
@@ -94,6 +97,16 @@ class MainWindow(Translated, QMainWindow):
         for name in ("sight", "sidebar"):
             self.actions_by_name[name].setCheckable(True)
         self.actions_by_name["sidebar"].setChecked(True)
+
+    def _show_possible(self) -> None:
+        impossible = self.impossible()
+        for name, action in self.actions_by_name.items():
+            action.setEnabled(name not in impossible)
+
+    def _allow_all(self) -> None:
+        """Keys act at any time, and say what is missing."""
+        for action in self.actions_by_name.values():
+            action.setEnabled(True)
 
     def set_shortcuts(self, changed: Mapping[str, str]) -> None:
         """changed: action → keys; the table's own for the others."""
@@ -119,7 +132,9 @@ class MainWindow(Translated, QMainWindow):
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
         super().resizeEvent(event)
-        self.sidebar.setVisible(self._sidebar_wanted and self.width() >= NARROW)
+        shown = self._sidebar_wanted and self.width() >= NARROW
+        self.sidebar.setVisible(shown)
+        self.actions_by_name["sidebar"].setChecked(shown)
         slim = self.width() < SLIM
         wanted = Qt.Orientation.Vertical if slim else Qt.Orientation.Horizontal
         if self.panes.orientation() is not wanted:

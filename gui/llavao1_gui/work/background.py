@@ -21,7 +21,7 @@ class Background(QObject):
 
     def __init__(self, parent: QObject) -> None:
         super().__init__(parent)
-        self._jobs: queue.Queue[tuple[Any, Callable[[], Any]]] = queue.Queue()
+        self._jobs: queue.Queue[tuple[Any, Callable[[], Any]] | None] = queue.Queue()
         self._thread: threading.Thread | None = None
         self.closed = False
         self._telling = threading.Lock()  # held while somebody is told, who must live so long
@@ -34,8 +34,8 @@ class Background(QObject):
             self._thread.start()
 
     def _run(self) -> None:
-        while True:
-            purpose, work = self._jobs.get()
+        while (job := self._jobs.get()) is not None:
+            purpose, work = job
             if not self.closed:
                 try:
                     found = work()
@@ -47,6 +47,8 @@ class Background(QObject):
                     if not self.closed:
                         self.done.emit(purpose, found)
             self._jobs.task_done()
+            del job, purpose, work
+        self._jobs.task_done()
 
     def wait(self) -> None:
         """Until all work is done (for tests)."""
@@ -56,3 +58,4 @@ class Background(QObject):
         """What has not begun is left, and nothing is told any more: this may be deleted then."""
         with self._telling:
             self.closed = True
+        self._jobs.put(None)  # the thread ends

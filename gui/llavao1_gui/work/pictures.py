@@ -12,7 +12,7 @@ from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QImage
 
 from llavao1_edge.errors import Cancelled, LlavaError, PictureError
-from llavao1_edge.images import open_picture, read_picture
+from llavao1_edge.images import open_and_read, open_picture
 from llavao1_gui.state.demo_world import is_of_demo_world
 from llavao1_gui.state.history import History
 from llavao1_gui.state.messages import unexpected
@@ -114,17 +114,18 @@ class PictureLoader(QObject):
                 data, leaf = first(source, wanted)
                 origin = source.absolute() if isinstance(source, Path) else None
             if isinstance(source, Path) and leaf is None and len(data) > LARGE_BYTES:
-                data = b""  # not beside all its pixels
-                with source.open("rb") as file:
-                    opened = open_picture(file, name=name)
-                data = read_picture(source)
+                data = b""
+                opened, data = open_and_read(source, name=name)
             else:
                 opened = open_picture(data, name=name)
             digest = self._history.keep_picture(data)
             image = to_qimage(opened.image, longest=SHOWN)
             small = _reduced(_not_too_long(opened.image), THUMBNAIL)
             known = is_of_demo_world(np.asarray(small))
-            thumbnail = to_qimage(small, longest=THUMBNAIL)
+            # As the strip draws it: both then share one copy.
+            thumbnail = to_qimage(small, longest=THUMBNAIL).convertToFormat(
+                QImage.Format.Format_RGB32
+            )
             buffer = io.BytesIO()
             small.save(buffer, format="PNG")
             self._history.shelf.keep_thumbnail(digest, buffer.getvalue())
@@ -139,7 +140,7 @@ class PictureLoader(QObject):
 def previewed(path: Path, wanted: Wanted) -> QImage:
     """A file's first picture, small; nothing where there is none."""
     try:
-        image = open_picture(first(path, wanted)[0]).image
+        image = open_picture(first(path, wanted)[0], name=str(path)).image
         return to_qimage(_not_too_long(image), longest=PREVIEWED)
     except Exception:
         return QImage()

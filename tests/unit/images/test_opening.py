@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import io
 import os
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ import pytest
 from PIL import Image
 
 from llavao1_edge.errors import PictureError
-from llavao1_edge.images import open_picture
+from llavao1_edge.images import open_and_read, open_picture
 from llavao1_edge.images import opening as module
 
 # What orientation 1..8 does to an upright picture before it is stored.
@@ -157,6 +159,57 @@ def test_an_open_file_is_read_from_where_it_is(tmp_path: Path) -> None:
         assert open_picture(file).image.getpixel((0, 0)) == (255, 0, 0)
 
 
+def test_whatever_can_be_read_is_read(tmp_path: Path) -> None:
+    """Members of archives, slices of memory, and files that are no pictures at all."""
+    red = picture_bytes("red")
+    archive = tmp_path / "x.tar"
+    with tarfile.open(archive, "w") as tar:
+        about = tarfile.TarInfo("red.png")
+        about.size = len(red)
+        tar.addfile(about, io.BytesIO(red))
+    with tarfile.open(archive, "r|") as tar:
+        for member in tar:
+            file = tar.extractfile(member)
+            assert open_picture(file).width == 40
+    packed = tmp_path / "red.png.gz"
+    packed.write_bytes(gzip.compress(red))
+    with gzip.open(packed) as file:
+        assert open_picture(io.BufferedReader(file)).width == 40  # type: ignore[arg-type]
+    every_second = memoryview(bytes(byte for one in red for byte in (one, 0)))[::2]
+    assert open_picture(every_second).width == 40
+    text = tmp_path / "x.png"
+    text.write_bytes(red)
+    with text.open(encoding="utf-8") as words, pytest.raises(PictureError, match="as text"):
+        open_picture(words)
+    with text.open("rb") as closed:
+        pass
+    with pytest.raises(PictureError, match="cannot read picture"):
+        open_picture(closed)
+    for path in ("/proc/self/status", "/dev/null"):
+        with Path(path).open("rb") as file, pytest.raises(PictureError):
+            open_picture(file)
+
+
+def test_a_file_that_is_saved_over_meanwhile_is_what_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.png"
+    path.write_bytes(picture_bytes("red"))
+    finish = module._finish
+
+    def slow(*given: object) -> object:
+        monkeypatch.setattr(module, "_finish", finish)
+        path.write_bytes(picture_bytes("blue") + b"more")
+        return finish(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "_finish", slow)
+    picture, data = open_and_read(path, name="x")
+    assert open_picture(data).key == picture.key
+    path.unlink()
+    with pytest.raises(PictureError, match="cannot read picture"):
+        open_and_read(path, name="x")
+
+
 def picture_bytes(colour: str) -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (40, 30), colour).save(buffer, "PNG")
@@ -178,7 +231,7 @@ class Failing(io.FileIO):
         return n or 0
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP", "JPEG2000"])
 def test_a_disk_that_fails_is_not_called_a_damaged_picture(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "noise"
     noise = np.random.default_rng(1).integers(0, 255, (300, 300, 3), dtype=np.uint8)

@@ -252,6 +252,7 @@ def test_what_stays_empty_is_said_only_where_something_does(
     assert "The picture becomes" in said.text()
     assert "hatched" not in said.text()
     window.pictures.activate(1)
+    window.app.act("sight")  # it belongs to a picture
     assert "The hatched rest stays empty." in said.text()
     window.pictures.set_part((0, 0, 90, 90))
     assert "The part becomes" in said.text()

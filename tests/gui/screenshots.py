@@ -28,6 +28,7 @@ def take(folder: Path, theme: str, language: str, scale: int) -> None:
     from dataclasses import replace
 
     from PIL import Image
+    from PySide6.QtCore import Qt
     from PySide6.QtGui import QImage
     from PySide6.QtWidgets import QWidget
 
@@ -99,15 +100,24 @@ def take(folder: Path, theme: str, language: str, scale: int) -> None:
     shoot("sight-wide")
     talk.open(app.history.conversations()[-1].id)
     wait(lambda: bool(window.answers.all_cards()))
-    traced = next(found for found in talk.exchanges if found.trace)
-    dialog = dialogs.candidates(app, traced)
+    groups = {"sampling": {"temperature": 1.8}, "search": {"candidates": 5}}
+    app.change(preset="expert", strategy="stage-beam", groups=groups)
+    smooth = Qt.TransformationMode.SmoothTransformation
+    far = QImage(str(demo.samples()[1].picture)).scaled(36, 36, mode=smooth)
+    far.scaled(480, 480, mode=smooth).save(str(home / "far away.png"))
+    app.pictures.add([home / "far away.png"])  # candidates differ about what is hardly seen
+    wait(lambda: len(app.pictures.pictures) == 6)
+    app.pictures.activate(5)
+    ask("How many triangles are there?")
+    dialog = dialogs.candidates(app, talk.exchanges[-1])
     assert dialog is not None
     shoot("candidates", dialog)
     dialog.close()
+    app.change(groups={})
     (home / "broken.jpg").write_bytes(b"no picture")
     app.pictures.add([home / "broken.jpg"])
     wait(lambda: window.answers.banner.isVisible())
-    talk._engine_ended("it crashed")
+    talk._engine_ended(app.link.tr("it crashed"))
     shoot("error")
     window.answers.banner.hide()
     settings = dialogs.settings(app)
@@ -136,7 +146,8 @@ def take(folder: Path, theme: str, language: str, scale: int) -> None:
     batch.dialog.out.setText(str(home / "results.jsonl"))
     batch.start(batch.dialog.source.text(), batch.dialog.question.text(), batch.dialog.out.text())
     wait(lambda: not batch.run.running)
-    batch.dialog.add(Row("gone.png", "How many?"), {"error": "cannot read picture gone.png"})
+    error = batch.run.tr("no conclusion")
+    batch.dialog.add(Row("gone.png", "How many?"), {"error": str(error)})
     shoot("batch", batch.dialog)
     batch.dialog.close()
     for name, made in (("shortcuts", dialogs.shortcuts(app)), ("about", dialogs.about(app))):

@@ -28,7 +28,6 @@ def take(folder: Path, theme: str, language: str, scale: int) -> None:
     from dataclasses import replace
 
     from PIL import Image
-    from PySide6.QtCore import Qt
     from PySide6.QtGui import QImage
     from PySide6.QtWidgets import QWidget
 
@@ -38,6 +37,7 @@ def take(folder: Path, theme: str, language: str, scale: int) -> None:
     from llavao1_gui.state import messages as m
     from llavao1_gui.state import preferences
     from llavao1_gui.state.batch import Row
+    from train.evaluate import spoil
 
     folder.mkdir(parents=True, exist_ok=True)
     home = Path(tempfile.mkdtemp())
@@ -102,9 +102,8 @@ def take(folder: Path, theme: str, language: str, scale: int) -> None:
     wait(lambda: bool(window.answers.all_cards()))
     groups = {"sampling": {"temperature": 1.8}, "search": {"candidates": 5}}
     app.change(preset="expert", strategy="stage-beam", groups=groups)
-    smooth = Qt.TransformationMode.SmoothTransformation
-    far = QImage(str(demo.samples()[1].picture)).scaled(36, 36, mode=smooth)
-    far.scaled(480, 480, mode=smooth).save(str(home / "far away.png"))
+    with Image.open(demo.samples()[1].picture) as plain:
+        spoil(plain.convert("RGB"), 3).resize((480, 480)).save(home / "far away.png")
     app.pictures.add([home / "far away.png"])  # candidates differ about what is hardly seen
     wait(lambda: len(app.pictures.pictures) == 6)
     app.pictures.activate(5)

@@ -62,7 +62,7 @@ SEED, PICTURES, HELD_OUT = 41, 32_000, 1024
 LEG, WARM_UP, REWARM = 500, 100, 20  # steps
 EYES_AT_ONCE, ANSWERS_AT_ONCE, TEXTS_AT_ONCE = 48, 24, 48
 BESIDE_VERDICTS, VERDICTS_AT_ONCE = 16, 8  # in phase `judge`
-ASKED_FOR_PAIRS = 4000  # questions whose candidates become pairs
+ASKED_FOR_PAIRS = 2500  # questions whose candidates become pairs
 SAVE_EVERY, LOOK_EVERY = 300.0, 250  # seconds, steps
 LOOKED_AT = 384  # held-out pictures
 

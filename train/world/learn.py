@@ -54,7 +54,7 @@ from train.world.material import PHOTOGRAPHS
 from train.world.model import TILE_SIZE, WORLD, world_tokenizer
 from train.world.pool import Pool
 
-PHASES = {"eye": 3000, "answers": 2000, "joint": 4500, "judge": 3500}
+PHASES = {"eye": 3000, "answers": 2000, "joint": 4500, "judge": 2000}
 FALLING = {"eye": 0.4, "judge": 0.6}  # the last share of the phase, in which rates go to zero
 DENSE = 0.3  # weight of the labels of patches while all learn together
 VERDICTS = 0.15  # weight of the verdicts
@@ -63,7 +63,7 @@ LEG, WARM_UP, REWARM = 500, 100, 20  # steps
 EYES_AT_ONCE, ANSWERS_AT_ONCE, TEXTS_AT_ONCE = 48, 24, 48
 BESIDE_VERDICTS, VERDICTS_AT_ONCE = 16, 8  # in phase `judge`
 ASKED_FOR_PAIRS = 2500  # questions whose candidates become pairs
-SAVE_EVERY, LOOK_EVERY = 300.0, 250  # seconds, steps
+SAVE_EVERY, LOOK_EVERY = 300.0, 500  # seconds, steps
 LOOKED_AT = 384  # held-out pictures
 
 

@@ -1,7 +1,8 @@
 """Random checkpoints of real sizes, for timing only: nothing that they say means anything.
 
 `OneB`: the text half of Llama-3.2-1B with four cross layers, and tiles as in the 11B model before a
-narrower tower. `ElevenB`: the true sizes of Llama-3.2-11B-Vision, about 21 GB of BF16.
+narrower tower. `ElevenB`: the true sizes of Llama-3.2-11B-Vision, about 21 GB of BF16. `Eyes`: its
+vision tower before a small text model, to time pictures alone; 2 GB.
 
     python -m benchmarks.synthetic eleven-b FOLDER
 """
@@ -66,7 +67,18 @@ class ElevenB(OneB):
     intermediate: tuple[int, ...] = (3, 7, 15, 23, 30)
 
 
-SHAPES: dict[str, OneB] = {"one-b": OneB(), "eleven-b": ElevenB()}
+@dataclass(frozen=True)
+class Eyes(ElevenB):
+    """Sizes; see the module's docstring."""
+
+    hidden: int = 512
+    layers: int = 5
+    heads: int = 8
+    ffn: int = 1024
+    cross: tuple[int, ...] = (3,)
+
+
+SHAPES: dict[str, OneB] = {"one-b": OneB(), "eleven-b": ElevenB(), "eyes": Eyes()}
 
 
 def write_checkpoint(folder: Path, shape: OneB | None = None, *, n_shards: int = 1) -> Path:

@@ -19,10 +19,11 @@ pytest.importorskip("matplotlib", reason="charts are drawn with it")
 import numpy as np
 import torch
 
-from llavao1_edge import demo
+from llavao1_edge import Engine, RuntimeSettings, demo
 from llavao1_edge.contract.gguf import read_header
 from llavao1_edge.stages import STAGES
-from train.world import judge, learn
+from train.evaluate import GREEDY
+from train.world import judge, learn, samples
 from train.world.evaluate import Outcome, summarise
 from train.world.families import FAMILIES, SHARES, scene_at
 from train.world.icons import draw_icons, icon
@@ -299,3 +300,16 @@ def test_what_is_measured_is_told_apart() -> None:
     assert report["one sample at 0.7"]["n"] == 3
     assert [one["share"] for one in report["says so"].values()] == [0.5, 1, 0]
     assert report["icons by another hand"]["n"] == 1
+
+
+def test_samples_are_what_the_model_answers(tmp_path: Path) -> None:
+    """The shipped model knows shapes, and no tables."""
+    settings = RuntimeSettings(gpu_layers=0, threads=1, context=1024)
+    with Engine.open("demo", settings=settings) as engine:
+        missing = samples.write_samples(engine, tmp_path, ("table", "shapes"))
+        assert missing == ["table"]
+        (row,) = json.loads((tmp_path / "samples.json").read_text())
+        assert row["picture"] == "1-shapes.png"
+        session = engine.session(tmp_path / row["picture"])
+        assert session.ask(row["question"], sampling=GREEDY).conclusion == row["answer"]
+        session.close()

@@ -54,8 +54,8 @@ from train.world.material import PHOTOGRAPHS
 from train.world.model import TILE_SIZE, WORLD, world_tokenizer
 from train.world.pool import Pool
 
-PHASES = {"eye": 3000, "answers": 2000, "joint": 4500, "judge": 2000}
-FALLING = {"eye": 0.4, "judge": 0.6}  # the last share of the phase, in which rates go to zero
+PHASES = {"eye": 3000, "answers": 2000, "joint": 3000, "judge": 3500}
+FALLING = {"eye": 0.4, "judge": 0.8}  # the last share of the phase, in which rates go to zero
 DENSE = 0.3  # weight of the labels of patches while all learn together
 VERDICTS = 0.15  # weight of the verdicts
 SEED, PICTURES, HELD_OUT = 41, 32_000, 1024

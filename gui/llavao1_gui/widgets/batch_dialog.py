@@ -59,11 +59,13 @@ class BatchDialog(RetranslatedDialog):
             header.setSectionResizeMode(
                 at, texts if at in (1, 2) else QHeaderView.ResizeMode.ResizeToContents
             )
+        self.names = tuple(label(role="faint") for _ in range(3))
+        pictures, question, results = self.names
         self.setLayout(
             column(
-                row(self.source, self.folder_button, self.table_button),
-                self.question,
-                row(self.out, self.out_button),
+                row(pictures, self.source, self.folder_button, self.table_button),
+                row(question, self.question),
+                row(results, self.out, self.out_button),
                 row(self.start_button, self.pause_button, self.stop_button, self.state, None),
                 self.bar, self.problem, self.table, margin=16, gap=10,
             )
@@ -75,6 +77,12 @@ class BatchDialog(RetranslatedDialog):
 
     def retranslate(self) -> None:
         self.setWindowTitle(self.tr("Many pictures at once"))
+        texts = (self.tr("Folder or table"), self.tr("Question"), self.tr("File of results"))
+        for name, text in zip(self.names, texts, strict=True):
+            name.setText(text)
+        widest = max(name.sizeHint().width() for name in self.names)
+        for name in self.names:
+            name.setFixedWidth(widest)
         self.source.setAccessibleName(self.tr("Folder or table"))
         self.source.setPlaceholderText(
             self.tr("A folder of pictures, or a .csv with the columns picture and question")

@@ -111,6 +111,7 @@ QStatusBar QLabel {{ color: {faint}; padding: 2px 8px; }}
 QComboBox::drop-down {{ border: none; width: 20px; }}
 QComboBox::down-arrow {{ image: url({arrow}); width: 12px; height: 12px; }}
 QComboBox QAbstractItemView {{ background: {surface}; border: 1px solid {line};
+  border-radius: 0; padding: 0;
   selection-background-color: {note_back}; selection-color: {text}; }}
 QStatusBar::item {{ border: none; }}
 QTabWidget::pane {{ border: 1px solid {line}; background: {back}; }}

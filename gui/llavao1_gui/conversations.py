@@ -245,9 +245,7 @@ class Conversations(QObject):
                 exchange.request["reused"] = message.reused
             case m.Text() | m.Kept():
                 exchange.stages = dict(live.stages)
-                if exchange.id:  # what fails now is written with the next piece, or at the end
-                    with suppress(HistoryError):
-                        self.history.save_stages(exchange.id, exchange.stages)
+                self.saver.save_stages(exchange)
             case m.Answered():
                 exchange.conclusion, exchange.stages = message.conclusion, dict(message.stages)
                 exchange.trace, exchange.notes = message.trace, message.notes
@@ -367,13 +365,6 @@ class Conversations(QObject):
         if self.current is not None and self.current.id == number:
             self.current.title = title
         self.listed.emit()
-
-    def remove(self, exchange: Exchange) -> None:
-        """One answer, for good. Raises HistoryError; it is all there then."""
-        self.history.remove(exchange.id)
-        for one in [one for one in self.exchanges if one is exchange or one.id == exchange.id > 0]:
-            self.exchanges.remove(one)
-            self.window.answers.remove(one)
 
     # --- the end ------------------------------------------------------------------------------
     def _write(self, change: Callable[[], object]) -> bool:

@@ -12,6 +12,7 @@ from llavao1_gui.widgets.window import MainWindow
 OF_A_PICTURE = {"part", "whole", "sight", "close_all"}
 OF_ANOTHER_PICTURE = {"next_picture", "previous_picture"}
 OF_AN_ANSWER = {"again", "instead", "edit", "copy", "candidates", "compare", "export"}
+ASKING = {"again", "instead"}
 OF_A_CONVERSATION = {"rename", "delete"}
 
 
@@ -33,8 +34,14 @@ def impossible(app: Shell) -> set[str]:
         found |= OF_ANOTHER_PICTURE
     if not talk.exchanges:
         found |= OF_AN_ANSWER
-    if talk.current is None and app.window.sidebar.chosen() is None:
-        found |= OF_A_CONVERSATION
+    elif talk.exchanges[-1].trace is None:
+        found.add("candidates")
+    if sum(bool(one.conclusion) for one in talk.exchanges) < 2:
+        found.add("compare")
+    if talk.current is not None and talk.current.id in talk.running:
+        found |= ASKING
+    if talk.current is None:
+        found |= OF_A_CONVERSATION if app.window.sidebar.chosen() is None else {"delete"}
     if not talk.busy:
         found.add("stop")
     if not app.kept.can_undo:

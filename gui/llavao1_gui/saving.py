@@ -30,6 +30,7 @@ class Saver(QObject):
         self._unsaved: list[tuple[Conversation, Exchange]] = []
         self._failing_since: float | None = None
         self._told_failure = False
+        self._pieces_from = 0.0
         self._retry = QTimer(self)
         self._retry.setInterval(RETRY_MS)
         self._retry.timeout.connect(self._save_unsaved)
@@ -39,6 +40,16 @@ class Saver(QObject):
         if not self.holds(exchange):
             self._unsaved.append((conversation, exchange))
         self._save_unsaved()
+
+    def save_stages(self, exchange: Exchange) -> None:
+        """What is written of an answer so far. What fails now comes with a later piece, or at the
+        end; not with the next one, since every try holds up the window while another one writes."""
+        if not exchange.id or time.monotonic() < self._pieces_from:
+            return
+        try:
+            self._history.save_stages(exchange.id, exchange.stages)
+        except HistoryError:
+            self._pieces_from = time.monotonic() + SOON_MS / 1000
 
     def _save_unsaved(self) -> None:
         waiting, self._unsaved = self._unsaved, []

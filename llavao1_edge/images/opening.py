@@ -128,7 +128,7 @@ def _from_start(file: IO[bytes], name: str) -> IO[bytes]:
 
 def open_and_read(path: Path, *, name: str) -> tuple[Picture, bytes]:
     """A picture and the bytes of its file, which are read when it is decoded: they are not held
-    beside all its pixels. Raises as `open_picture` does, with `name`."""
+    beside all its pixels. Raises as `open_picture` does; `name` is what a bad picture is called."""
     with _opened(path) as file:
         before = os.fstat(file.fileno())
         picture = _decode(file, name)
@@ -190,8 +190,6 @@ def _decode(file: IO[bytes], name: str) -> Picture:
     bytes would be beside them. Other decoders map a file into memory, which kills the process
     where it shrinks meanwhile, or call a disk that fails a bad picture; they are given bytes."""
     head = _read(file, HEAD_BYTES, name)
-    if not head.startswith(PNG):
-        file = io.BytesIO(head + _read(file, MAX_FILE_BYTES, name))
     formats = list(FORMATS)
     if _register_heif():
         formats.append(HEIF)
@@ -201,7 +199,10 @@ def _decode(file: IO[bytes], name: str) -> Picture:
 
     def decode() -> Picture:
         file.seek(0)
-        with Image.open(file, formats=formats) as image:
+        given = file
+        if not head.startswith(PNG) and not isinstance(file, io.BytesIO):
+            given = io.BytesIO(_read(file, MAX_FILE_BYTES, name))
+        with Image.open(given, formats=formats) as image:
             _check_size(image.width, image.height, name)
             image.seek(0)
             note = _load(image)
@@ -233,9 +234,7 @@ def _load(image: Image.Image) -> str:
     try:
         image.load()
     except (OSError, SyntaxError) as error:
-        if not any(
-            word in str(error) for word in ("truncated", "broken", "not enough", "Truncated")
-        ):
+        if not any(word in str(error) for word in CUT_OFF):
             raise
         with _TRUNCATED:  # Pillow's switch is global
             ImageFile.LOAD_TRUNCATED_IMAGES = True

@@ -30,6 +30,7 @@ if TYPE_CHECKING or not qt.problem():
 
 SHAPES = demo.samples()[0].picture
 OTHER = demo.samples()[1].picture
+SCHEDSTAT = Path("/proc/thread-self/schedstat")
 
 
 class Window:
@@ -72,16 +73,20 @@ class Window:
         self.wait(lambda: not self.talk.busy)
         timer.stop()
 
-    def longest_turn(self, about: str, *, enough: float) -> float:
-        """Of the event loop during a whole answer, in drawings of the whole window: the best of at
-        most eight answers, since other programs make long turns too, but not in every one. A turn
-        is what this thread computed and waited for, without its wait for a processor."""
-        drawings, turns = [], []
+    def drawing_s(self) -> float:
+        """Seconds of one drawing of the whole window."""
+        drawings = []
         for _ in range(9):
             began = running_s()
             self.window.grab()
             drawings.append(running_s() - began)
-        drawing = statistics.median(drawings)
+        return statistics.median(drawings)
+
+    def longest_turn(self, about: str, *, enough: float) -> float:
+        """Of the event loop during a whole answer, in drawings of the whole window: the best of at
+        most eight answers, since other programs make long turns too, but not in every one. A turn
+        is what this thread computed and waited for, without its wait for a processor."""
+        drawing, turns = self.drawing_s(), []
         while len(turns) < 8 and (not turns or min(turns) >= enough):
             longest, last = 0.0, running_s()
 
@@ -106,11 +111,11 @@ class Window:
 
 
 def running_s() -> float:
-    """Seconds on the clock, without those in which this thread could run and had no processor."""
-    try:
-        waited = int(Path("/proc/thread-self/schedstat").read_text(encoding="ascii").split()[1])
-    except (OSError, IndexError):  # not Linux
+    """Seconds on the clock, without those in which this thread could run and had no processor.
+    Where that is not told (not on Linux), the processor's time of the thread."""
+    if not SCHEDSTAT.exists():
         return time.thread_time()
+    waited = int(SCHEDSTAT.read_text(encoding="ascii").split()[1])
     return time.monotonic() - waited / 1e9
 
 

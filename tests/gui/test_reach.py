@@ -28,6 +28,7 @@ from llavao1_gui.models.history import GROUP, SEARCHED, day_text
 from llavao1_gui.opening import Preview
 from llavao1_gui.saving import SOON_MS
 from llavao1_gui.state.compare import compare
+from llavao1_gui.state.history import History
 from llavao1_gui.widgets import theme
 from llavao1_gui.widgets.help_dialogs import ShortcutsDialog
 from tests.gui.conftest import OTHER, SHAPES, Window, drag, drop, locked, urls
@@ -362,7 +363,7 @@ def test_asked_again_in_place_of_an_answer(make_window: Make, tmp_path: Path) ->
 
 
 def test_a_replacement_that_is_stopped_replaces_nothing(make_window: Make) -> None:
-    window = make_window({"token_s": 0.01})
+    window = make_window({"token_s": 0.05})
     window.open(SHAPES)
     first = window.ask("One?")
     window.app.act("instead")
@@ -412,6 +413,27 @@ def test_an_answer_that_could_not_be_saved_yet_is_replaced_too(
     assert window.talk.current is not None
     found = window.app.history.exchanges(window.talk.current.id)
     assert [one.question for one in found] == ["Warm?", "One?"]
+
+
+def test_a_number_that_is_another_ones_by_now_deletes_nothing(
+    make_window: Make, tmp_path: Path
+) -> None:
+    """Another window deletes the conversation for good while an answer is asked anew: the new one
+    begins it again, perhaps with the old one's number."""
+    window = make_window({"token_s": 0.02})
+    window.open(SHAPES)
+    window.ask("One?")
+    assert window.talk.current is not None
+    number = window.talk.current.id
+    window.app.act("instead")
+    window.wait(lambda: window.talk.live is not None and window.talk.live.tokens > 2)
+    with History(tmp_path / "home") as other:
+        other.erase([number])
+    window.wait(lambda: not window.talk.busy)
+    window.qtbot.wait(3 * SOON_MS)
+    (kept,) = window.app.history.conversations()
+    found = window.app.history.exchanges(kept.id)
+    assert [(one.request["seed"], one.status) for one in found][-1:] == [(1, "answered")]
 
 
 def test_dialogs_that_are_gone_leave_no_threads(

@@ -18,7 +18,7 @@ import pytest
 from llavao1_edge import demo, system
 from llavao1_gui.state.history import History
 from tests.devices.conftest import Server, rpc_plugin, serve  # noqa: F401 (fixtures)
-from tests.gui.conftest import OTHER, SHAPES, Window
+from tests.gui.conftest import OTHER, SCHEDSTAT, SHAPES, Window
 from tests.native_models import pair
 from tests.patience import PATIENCE_S
 
@@ -89,15 +89,16 @@ def test_the_window_is_never_frozen(make_window: Make, script: dict[str, float] 
     assert window.longest_turn("How many small circles do you see", enough=70) < 70
 
 
+@pytest.mark.skipif(not SCHEDSTAT.exists(), reason="the measure sees no waiting here")
 def test_a_frozen_window_would_be_found(make_window: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """The measure above sees what waits as well as what computes."""
     window = make_window({"token_s": 0.002})
     window.open(SHAPES)
-    receive = window.talk._refresh
+    refresh, long = window.talk._refresh, 100 * window.drawing_s()
 
     def slow(job: object) -> None:
-        time.sleep(0.3)
-        receive(job)  # type: ignore[arg-type]
+        time.sleep(long)
+        refresh(job)  # type: ignore[arg-type]
 
     monkeypatch.setattr(window.talk, "_refresh", slow)
     assert window.longest_turn("How many", enough=1e9) > 70
@@ -155,8 +156,7 @@ def _alive(pid: int) -> bool:
 
 
 def test_start_is_quick_small_and_loads_nothing_native(tmp_path: Path) -> None:
-    """To the first frame, with a warm cache: under a second, or on a slower or busier machine in
-    proportion to what its plainest window takes."""
+    """To the first frame, with a warm cache: in proportion to what the plainest window takes."""
     code = f"""
 import time, sys
 began = time.perf_counter()
@@ -203,7 +203,7 @@ print(time.perf_counter() - began)
         assert float(megabytes) < 200
         assert native == "False"
     print(f"seconds to the first frame: {times}, of a plain window: {plainest}")
-    assert min(times) < max(1, 5 * min(plainest))
+    assert min(times) < 8 * min(plainest)
 
 
 def test_the_command_opens_the_window(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
-"""What a step learns from: a function of the seed, the phase and the number of the step alone."""
+"""What a step learns from: a function of the seed, the phase and the number of the step; verdicts
+also of the pairs."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ import multiprocessing
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,10 +83,8 @@ def _outcome(engine: Engine, stream: str, index: int, *, sampled: bool) -> Outco
     picture = open_picture(scene.drawn.image)
 
     def answer(**how: Any) -> Any:
-        session = engine.session(picture)
-        given = session.ask(task.question, **how)
-        session.close()
-        return given
+        with closing(engine.session(picture)) as session:
+            return session.ask(task.question, **how)
 
     greedy = answer(sampling=GREEDY, seed=0)
     direct = answer(sampling=GREEDY, search=Direct())
@@ -95,7 +94,7 @@ def _outcome(engine: Engine, stream: str, index: int, *, sampled: bool) -> Outco
         scene.family,
         task.kind,
         greedy.conclusion == task.conclusion,
-        greedy.stages["caption"] == task.caption,
+        greedy.stages.get("caption") == task.caption,
         direct.conclusion == task.conclusion,
         greedy.conclusion == UNKNOWN,
         tuple(one.conclusion == task.conclusion for one in draws),

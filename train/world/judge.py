@@ -11,15 +11,18 @@ from __future__ import annotations
 import gzip
 import json
 import multiprocessing
+import os
 import random
 import signal
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from difflib import SequenceMatcher
-from itertools import combinations
+from itertools import combinations, islice
 from pathlib import Path
 
 from llavao1_edge import BestOfN, Engine, RuntimeSettings, SamplingSettings
@@ -34,7 +37,7 @@ from train.world.families import scene_at
 CANDIDATES, TEMPERATURES = 4, (0.7, 1.0, 1.3)
 CLEARLY = 0.02  # of the similarity to the truth: closer ones are no pair
 EACH = 2  # comparisons of a stage, and of whole answers, that are kept of one question
-CHUNK = 20  # questions of one job
+CHUNK = 10  # questions of one job: what a stop costs for each worker
 Answer = tuple[str, ...]
 """The texts of the stages, in their order."""
 
@@ -161,19 +164,21 @@ def draw_pairs(
     done = _whole_lines(parts)
     context = multiprocessing.get_context("spawn")
     with (
-        ProcessPoolExecutor(workers, mp_context=context, initializer=_let_the_parent_stop) as pool,
+        ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker) as pool,
         parts.open("a", encoding="utf-8") as file,
     ):
-        running = deque(pool.submit(drawn, job) for job in jobs[len(done) :])
+        left = iter(jobs[len(done) :])
+        # No more than are drawn at once: what is queued could not be taken back.
+        running = deque(pool.submit(drawn, job) for job in islice(left, workers))
         while running and not told():
             with suppress(TimeoutError):
                 found = running[0].result(timeout=1)
                 running.popleft()
+                running.extend(pool.submit(drawn, job) for job in islice(left, 1))
                 done.append(json.dumps([asdict(pair) for pair in found]))
                 file.write(f"{done[-1]}\n")
                 file.flush()
         if running:
-            pool.shutdown(cancel_futures=True)
             return False
     pairs = [pair for line in done for pair in json.loads(line)]
     text = "".join(f"{json.dumps(pair)}\n" for pair in pairs)
@@ -194,10 +199,19 @@ def _whole_lines(path: Path) -> list[str]:
     return [line.rstrip("\n") for line in lines]
 
 
-def _let_the_parent_stop() -> None:
-    """A Ctrl-C reaches all processes of a terminal."""
+def _begin_worker() -> None:
+    """A Ctrl-C reaches all processes of a terminal: the parent decides. Without it there is nobody
+    to draw for."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def read_pairs(path: Path) -> list[Pair]:

@@ -54,7 +54,7 @@ from train.world.material import PHOTOGRAPHS
 from train.world.model import TILE_SIZE, WORLD, world_tokenizer
 from train.world.pool import Pool
 
-PHASES = {"eye": 3000, "answers": 2000, "joint": 3000, "judge": 3500}
+PHASES = {"eye": 3000, "answers": 2000, "joint": 3000, "judge": 3000}
 FALLING = {"eye": 0.4, "judge": 0.8}  # the last share of the phase, in which rates go to zero
 DENSE = 0.3  # weight of the labels of patches while all learn together
 VERDICTS = 0.15  # weight of the verdicts
@@ -206,7 +206,7 @@ def answer_step(
     picture: bool,
     verdicts: AnswerBatch | None = None,
 ) -> dict[str, float]:
-    """The tower learns too, except in phase `answers`."""
+    """The tower learns too where there are pictures, except in phase `answers`."""
     states, dense, judged = None, torch.zeros(()), torch.zeros(())
     joint = learner.phase != "answers"
     if picture:
@@ -379,8 +379,9 @@ def main() -> None:
         raise SystemExit(f"{PHOTOGRAPHS} is empty: run python -m train.world.material first")
     options.out.mkdir(parents=True, exist_ok=True)
     if options.begin is not None and not (options.out / "leg.safetensors").exists():
-        for path in options.begin.iterdir():
-            shutil.copyfile(path, options.out / path.name)
+        for name in ("leg.safetensors", "pairs.jsonl.gz", "log.jsonl"):
+            if (options.begin / name).exists():
+                shutil.copyfile(options.begin / name, options.out / name)
     learner = Learner(options.out, seed=options.seed)
     held_out = Pool(options.out / "held-out", seed=options.seed + 1, n=HELD_OUT)
     pool = Pool(options.out / "pictures", seed=options.seed, n=options.pictures)

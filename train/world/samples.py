@@ -3,7 +3,7 @@
     python -m train.world.samples --model FILE --to FOLDER
 
 Held out from training. The first picture of each family whose question the model answers rightly in
-four stages; "strange" is a photograph by nobody it has seen, for the answer that says so.
+four stages; "strange" is of a kind it was never shown, for the answer that says so.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import argparse
 import json
 import random
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 
 from llavao1_edge import Engine, RuntimeSettings
@@ -39,9 +40,8 @@ def write_samples(engine: Engine, folder: Path, families: Iterable[str] = FAMILI
     for family in families:
         for index in range(TRIES):
             scene, task = picture_of(family, index)
-            session = engine.session(open_picture(scene.drawn.image))
-            answer = session.ask(task.question, sampling=GREEDY)
-            session.close()
+            with closing(engine.session(open_picture(scene.drawn.image))) as session:
+                answer = session.ask(task.question, sampling=GREEDY)
             if answer.conclusion == task.conclusion:
                 name = f"{len(rows) + 1}-{family}.png"
                 scene.drawn.image.save(folder / name, optimize=True)

@@ -281,9 +281,10 @@ class History(Closing):
         for one in conversations:
             self._write("UPDATE conversations SET deleted=NULL WHERE id=?", one)
 
-    def remove(self, exchange: int) -> None:
-        """One question with its answer, for good; pictures that only it had go with the close."""
-        self._write("DELETE FROM exchanges WHERE id=?", exchange)
+    def remove(self, exchange: Exchange) -> None:
+        """One question with its answer, for good; pictures that only it had go with the close. A
+        number may be another's by now, where another window deleted for good: not its time too."""
+        self._write("DELETE FROM exchanges WHERE id=? AND asked=?", exchange.id, exchange.asked)
 
     def erase(self, numbers: Collection[int] | None, *, shown: Collection[str] = ()) -> None:
         """For good, with the pictures that nothing else refers to. numbers: None for everything.

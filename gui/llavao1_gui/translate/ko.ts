@@ -12,8 +12,8 @@
         <translation>내 컴퓨터의 LLaVA-o1: 그림을 보고 네 단계로 추론하며, 어떻게 답에 이르렀는지 보여 줍니다.</translation>
     </message>
     <message>
-        <source>**No telemetry.** Pictures, questions and answers stay on this computer. Only fetching a model, when you ask for it, and a server that you chose use the network.</source>
-        <translation>**사용 정보를 보내지 않습니다.** 그림과 질문과 답은 이 컴퓨터에만 있습니다. 직접 요청한 모델 내려받기와 직접 고른 서버만 네트워크를 씁니다.</translation>
+        <source>**No telemetry.** Pictures, questions and answers stay on this computer, unless you choose a server to answer. Nothing else uses the network but fetching a model, when you ask for it.</source>
+        <translation>**사용 정보를 보내지 않습니다.** 답할 서버를 직접 고르지 않는 한 그림과 질문과 답은 이 컴퓨터에만 있습니다. 그 밖에 네트워크를 쓰는 것은 직접 요청한 모델 내려받기뿐입니다.</translation>
     </message>
     <message>
         <source>Licences:</source>

@@ -165,9 +165,9 @@ class AboutDialog(QDialog):
             )
             + "\n\n"
             + self.tr(
-                "**No telemetry.** Pictures, questions and answers stay on this computer. Only "
-                "fetching a model, when you ask for it, and a server that you chose use the "
-                "network."
+                "**No telemetry.** Pictures, questions and answers stay on this computer, unless "
+                "you choose a server to answer. Nothing else uses the network but fetching a "
+                "model, when you ask for it."
             )
             + "\n\n"
             + self.tr("Licences:")

@@ -104,7 +104,7 @@ class MainWindow(Translated, QMainWindow):
             action.setEnabled(name not in impossible)
 
     def _allow_all(self) -> None:
-        """Keys act at any time, and say what is missing."""
+        """Keys act at any time."""
         for action in self.actions_by_name.values():
             action.setEnabled(True)
 

@@ -46,6 +46,7 @@ class Background(QObject):
                 with self._telling:
                     if not self.closed:
                         self.done.emit(purpose, found)
+                del found
             self._jobs.task_done()
             del job, purpose, work
         self._jobs.task_done()
@@ -58,4 +59,5 @@ class Background(QObject):
         """What has not begun is left, and nothing is told any more: this may be deleted then."""
         with self._telling:
             self.closed = True
-        self._jobs.put(None)  # the thread ends
+        if self._thread is not None:
+            self._jobs.put(None)  # it ends

@@ -138,8 +138,11 @@ class PictureLoader(QObject):
 
 
 def previewed(path: Path, wanted: Wanted) -> QImage:
-    """A file's first picture, small; nothing where there is none."""
+    """A file's first picture, small; nothing where there is none, or where it is so large that it
+    should be decoded only once."""
     try:
+        if path.stat().st_size > LARGE_BYTES:
+            return QImage()
         image = open_picture(first(path, wanted)[0], name=str(path)).image
         return to_qimage(_not_too_long(image), longest=PREVIEWED)
     except Exception:

@@ -328,6 +328,7 @@ def run(
     batches = Batches(learner.writer, pool, seed=learner.seed)
     pairs: list[Pair] | None = []
     saved, made = learner.spent, 0
+    latest: dict[str, float] = {}
     while True:
         started = time.monotonic()
         steps = phases[learner.phase]
@@ -351,10 +352,11 @@ def run(
         set_rates(learner.optimisers["seeing"], seeing)
         with torch.autocast("cpu", torch.bfloat16):  # a fifth less time than float32, measured
             scores = _step(learner, pool, batches, pairs)
+        latest |= {name: value for name, value in scores.items() if value}  # steps differ
         learner.step, made = learner.step + 1, made + 1
         learner.spent += time.monotonic() - started
         if learner.step % LOOK_EVERY == 0:
-            learner.log(**scores, **look(learner, held_out))
+            learner.log(**latest, **look(learner, held_out))
         stopped = bool(told) or made == at_most
         if stopped or learner.spent - saved > SAVE_EVERY:
             learner.save()

@@ -10,62 +10,29 @@ work that counts, best of three.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 import numpy as np
 
 from benchmarks.machine import header
 from llavao1_edge import RuntimeSettings
-from llavao1_edge.ggml.backend import Backend, cpu_device, load_own_backends
-from llavao1_edge.ggml.graph import Plan, Scratch
-from llavao1_edge.ggml.tensor import Arena
-from llavao1_edge.ggml.types import BF16, F16, F32, Q8_0, StorageType
+from llavao1_edge.ggml.backend import Backend, cpu_device
+from llavao1_edge.ggml.types import BF16, F16, F32, Q8_0
 from llavao1_edge.mllama import attention
+from llavao1_edge.mllama.arithmetic import fastest, product_seconds
 
 WIDTH, FFN, HEADS, HEAD, TILE = 1280, 5120, 16, 80, 1601
 BLOCKS = (32, 64, 128, 256, 512)
-
-
-def seconds(action: Callable[[], object]) -> float:
-    action()
-    times = []
-    for _ in range(3):
-        started = time.perf_counter()
-        action()
-        times.append(time.perf_counter() - started)
-    return min(times)
-
-
-def product(
-    backend: Backend, kind: StorageType, inner: int, out: int, rows: int, *, heads: int = 1
-) -> float:
-    """Seconds of `rows` rows of `inner` numbers with matrices (out, inner) of `kind`."""
-    arena, scratch = Arena(n_tensors=1), Scratch(backend)
-    matrix = arena.tensor(kind, inner, out, heads)
-    buffer = backend.allocate(arena, purpose="a measurement")
-    try:
-        with Plan(n_nodes=8) as plan:
-            x = plan.input(F32, inner, rows, heads, name="x")
-            plan.output(plan.matmul(matrix, x))
-            plan.finish(scratch)
-            matrix.write(np.zeros(matrix.n_bytes, dtype=np.uint8))
-            x.write(np.ones((heads, rows, inner), dtype=np.float32))
-            return seconds(lambda: plan.run(backend))
-    finally:
-        scratch.close()
-        buffer.close()
-        arena.close()
 
 
 def products(backend: Backend) -> None:
     work = 2 * WIDTH * FFN * TILE / 1e9
     print("\n| rows with weights | GFLOPS |\n|---|---|")
     for kind in (F32, F16, BF16, Q8_0):
-        print(f"| ggml, {kind.name} | {work / product(backend, kind, WIDTH, FFN, TILE):.0f} |")
+        print(
+            f"| ggml, {kind.name} | {work / product_seconds(backend, kind, WIDTH, FFN, TILE):.0f} |"
+        )
     x, weight = np.ones((TILE, WIDTH), np.float32), np.ones((WIDTH, FFN), np.float32)
     out = np.empty((TILE, FFN), np.float32)
-    print(f"| numpy, F32 | {work / seconds(lambda: np.matmul(x, weight, out=out)):.0f} |")
+    print(f"| numpy, F32 | {work / fastest(lambda: np.matmul(x, weight, out=out)):.0f} |")
 
 
 def parts(backend: Backend) -> None:
@@ -75,9 +42,9 @@ def parts(backend: Backend) -> None:
         work = 2 * HEAD * keys * 64 * HEADS / 1e9
         for kind in (F32, BF16):
             made = (
-                product(backend, kind, HEAD, keys, 64, heads=HEADS),
-                product(backend, kind, 96, keys, 64, heads=HEADS),
-                product(backend, kind, keys, HEAD, 64, heads=HEADS),
+                product_seconds(backend, kind, HEAD, keys, 64, heads=HEADS),
+                product_seconds(backend, kind, 96, keys, 64, heads=HEADS),
+                product_seconds(backend, kind, keys, HEAD, 64, heads=HEADS),
             )
             cells = " | ".join(f"{work / one:.0f}" for one in made)
             print(f"| {kind.name} | {keys} | {cells} |")
@@ -93,7 +60,7 @@ def whole(n_threads: int) -> None:
     with attention.Blas(heads=HEADS, n_threads=n_threads) as blas:
         for rows in BLOCKS:
             attention.BLOCK_ROWS = rows
-            taken = seconds(lambda: blas.attend(q, k, v, ones, out))
+            taken = fastest(lambda: blas.attend(q, k, v, ones, out))
             print(f"| ours, blocks of {rows} rows | {work / taken:.0f} |", flush=True)
     try:
         import torch
@@ -103,18 +70,17 @@ def whole(n_threads: int) -> None:
     dots = torch.nn.functional.scaled_dot_product_attention
     for dtype in (torch.float32, torch.bfloat16):
         heads = torch.from_numpy(q).reshape(n, HEADS, HEAD).permute(1, 0, 2)[None].to(dtype)
-        taken = seconds(lambda heads=heads: dots(heads, heads, heads))  # type: ignore[misc]
+        taken = fastest(lambda heads=heads: dots(heads, heads, heads))  # type: ignore[misc]
         print(f"| torch, {dtype} | {work / taken:.0f} |", flush=True)
     for dtype in (torch.float32, torch.bfloat16):
         x, weight = torch.ones(TILE, WIDTH, dtype=dtype), torch.ones(WIDTH, FFN, dtype=dtype)
-        taken = seconds(lambda x=x, weight=weight: x @ weight)  # type: ignore[misc]
+        taken = fastest(lambda x=x, weight=weight: x @ weight)  # type: ignore[misc]
         print(f"| torch, {dtype}, rows with weights | {2 * WIDTH * FFN * TILE / taken / 1e9:.0f} |")
 
 
 def main() -> None:
     n_threads = RuntimeSettings().n_threads
     print(header("tower_rates"), flush=True)
-    load_own_backends()
     backend = Backend(cpu_device(), n_threads=n_threads)
     try:
         products(backend)

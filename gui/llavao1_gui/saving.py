@@ -19,15 +19,18 @@ PATIENCE_S = 1.0
 
 
 class Saver(QObject):
-    """problem: what failed and what to do. recovered: what waited is written."""
+    """problem: what failed and what to do. recovered: what waited is written. removed: an exchange
+    that is not in the history any more."""
 
     problem = Signal(str, str)
     recovered = Signal()
+    removed = Signal(object)
 
     def __init__(self, history: History, parent: QObject) -> None:
         super().__init__(parent)
         self._history = history
         self._unsaved: list[tuple[Conversation, Exchange]] = []
+        self._unwanted: list[Exchange] = []
         self._failing_since: float | None = None
         self._told_failure = False
         self._pieces_from = 0.0
@@ -37,7 +40,7 @@ class Saver(QObject):
 
     def save(self, conversation: Conversation, exchange: Exchange) -> None:
         """Now, or with the next change."""
-        if not self.holds(exchange):
+        if not any(waiting is exchange for _, waiting in self._unsaved):
             self._unsaved.append((conversation, exchange))
         self._save_unsaved()
 
@@ -62,6 +65,7 @@ class Saver(QObject):
             except HistoryError as error:
                 failure = error
             self._unsaved.append((conversation, exchange))
+        failure = failure or self._remove_unwanted()
         if failure is None:
             self._retry.stop()
             if self._failing_since is not None:
@@ -69,6 +73,20 @@ class Saver(QObject):
                 self.recovered.emit()
         else:
             self._fail_to_save(failure)
+
+    def remove(self, exchange: Exchange) -> None:
+        """For good, when everything that waits is written: now, or as soon as that is possible."""
+        self._unwanted.append(exchange)
+        self._save_unsaved()
+
+    def _remove_unwanted(self) -> HistoryError | None:
+        while self._unwanted:
+            try:
+                self._history.remove(self._unwanted[0])
+            except HistoryError as error:
+                return error
+            self.removed.emit(self._unwanted.pop(0))
+        return None
 
     def _fail_to_save(self, failure: HistoryError) -> None:
         now = time.monotonic()
@@ -87,14 +105,6 @@ class Saver(QObject):
     def forget(self, gone: Callable[[Conversation], bool]) -> None:
         """What waits of these conversations is not written any more."""
         self._unsaved = [pair for pair in self._unsaved if not gone(pair[0])]
-
-    def holds(self, exchange: Exchange) -> bool:
-        """Whether something of it is not written yet."""
-        return any(waiting is exchange for _, waiting in self._unsaved)
-
-    def drop(self, exchange: Exchange) -> None:
-        """It was deleted: what waits of it is not written any more."""
-        self._unsaved = [pair for pair in self._unsaved if pair[1] is not exchange]
 
     def save_for(self, seconds: float) -> bool:
         """Tries for so long; whether nothing waits any more."""

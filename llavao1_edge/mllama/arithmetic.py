@@ -78,12 +78,8 @@ def worth_measuring(backend: Backend, shape: MllamaShape) -> bool:
 def measure(backend: Backend, shape: MllamaShape, quantised: StorageType | None) -> Arithmetic:
     """The fastest form on this processor, in a second or so. quantised: the weights' type."""
     products = {
-        name: _product(backend, shape, kind, cast)
-        for name, kind, cast in (
-            ("F32", F32, None),
-            ("BF16", BF16, None),
-            ("stored", quantised, None),
-        )
+        name: product_seconds(backend, kind, shape.width, shape.tensors.ffn, PROBE_ROWS)
+        for name, kind in (("F32", F32), ("BF16", BF16), ("stored", quantised))
         if kind is not None
     }
     best = min(products, key=lambda name: products[name])
@@ -103,7 +99,8 @@ def measure(backend: Backend, shape: MllamaShape, quantised: StorageType | None)
     )
 
 
-def _fastest(action: Callable[[], object]) -> float:
+def fastest(action: Callable[[], object]) -> float:
+    """Seconds: the best of three, after one that does not count."""
     action()
     times = []
     for _ in range(3):
@@ -113,24 +110,24 @@ def _fastest(action: Callable[[], object]) -> float:
     return min(times)
 
 
-def _product(
-    backend: Backend, shape: MllamaShape, kind: StorageType, cast: StorageType | None
+def product_seconds(
+    backend: Backend, kind: StorageType, inner: int, out: int, rows: int, *, heads: int = 1
 ) -> float:
-    """Seconds of the MLP's first product on a part of the rows."""
-    width, ffn = shape.width, shape.tensors.ffn
-    if width % kind.block:
+    """Seconds of `rows` rows of `inner` numbers times (out, inner) matrices of `kind`, one for each
+    head; infinite where such rows cannot be stored so."""
+    if inner % kind.block:
         return float("inf")
     arena, scratch = Arena(n_tensors=1), Scratch(backend)
-    weight = arena.tensor(kind, width, ffn)
+    weight = arena.tensor(kind, inner, out, heads)
     buffer = backend.allocate(arena, purpose="a measurement")
     try:
         with Plan(n_nodes=8) as plan:
-            x = plan.input(F32, width, PROBE_ROWS, name="x")
-            plan.output(plan.matmul(weight if cast is None else plan.cast(weight, cast), x))
+            x = plan.input(F32, inner, rows, heads, name="x")
+            plan.output(plan.matmul(weight, x))
             plan.finish(scratch)
             weight.write(np.zeros(weight.n_bytes, dtype=np.uint8))
-            x.write(np.ones((PROBE_ROWS, width), dtype=np.float32))
-            return _fastest(lambda: plan.run(backend))
+            x.write(np.ones((heads, rows, inner), dtype=np.float32))
+            return fastest(lambda: plan.run(backend))
     finally:
         scratch.close()
         buffer.close()
@@ -143,7 +140,7 @@ def _blas_product(backend: Backend, shape: MllamaShape) -> float:
     x = np.ones((PROBE_ROWS, width), dtype=np.float32)
     weight, out = np.ones((ffn, width), np.float32), np.empty((PROBE_ROWS, ffn), np.float32)
     with Blas(heads=1, n_threads=backend.n_threads) as blas:
-        return _fastest(lambda: blas.linear(x, weight, out))
+        return fastest(lambda: blas.linear(x, weight, out))
 
 
 def _probe(shape: MllamaShape) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
@@ -170,7 +167,7 @@ def _ggml_attention(backend: Backend, shape: MllamaShape, *, fused: bool) -> flo
             k.write(values)
             if not fused:
                 v.write(values.swapaxes(1, 2))
-            return _fastest(lambda: plan.run(backend))
+            return fastest(lambda: plan.run(backend))
     finally:
         scratch.close()
 
@@ -182,4 +179,4 @@ def _blas_attention(backend: Backend, shape: MllamaShape) -> float:
     out = np.empty((PROBE_ROWS, width), dtype=np.float32)
     weights = np.ones(len(flat), dtype=np.float32)
     with Blas(heads=PROBE_HEADS, n_threads=backend.n_threads) as blas:
-        return _fastest(lambda: blas.attend(flat[:PROBE_ROWS], flat, flat, weights, out))
+        return fastest(lambda: blas.attend(flat[:PROBE_ROWS], flat, flat, weights, out))

@@ -24,8 +24,10 @@ from dataclasses import asdict, dataclass
 from difflib import SequenceMatcher
 from itertools import combinations, islice
 from pathlib import Path
+from typing import Any
 
 from llavao1_edge import BestOfN, Engine, RuntimeSettings, SamplingSettings
+from llavao1_edge.files import append_line, read_lines, write_whole
 from llavao1_edge.images import open_picture
 from llavao1_edge.scoring import asks
 from llavao1_edge.search.answer import Node
@@ -161,12 +163,9 @@ def draw_pairs(
         for start in range(0, len(questions), CHUNK)
     ]
     parts = path.with_suffix(".parts")  # a line for each job, in their order
-    done = _whole_lines(parts)
+    done = _drawn_before(parts)
     context = multiprocessing.get_context("spawn")
-    with (
-        ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker) as pool,
-        parts.open("a", encoding="utf-8") as file,
-    ):
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker) as pool:
         left = iter(jobs[len(done) :])
         # No more than are drawn at once: what is queued could not be taken back.
         running = deque(pool.submit(drawn, job) for job in islice(left, workers))
@@ -175,28 +174,23 @@ def draw_pairs(
                 found = running[0].result(timeout=1)
                 running.popleft()
                 running.extend(pool.submit(drawn, job) for job in islice(left, 1))
-                done.append(json.dumps([asdict(pair) for pair in found]))
-                file.write(f"{done[-1]}\n")
-                file.flush()
+                done.append([asdict(pair) for pair in found])
+                append_line(parts, f"{json.dumps(done[-1])}\n".encode())
         if running:
             return False
-    pairs = [pair for line in done for pair in json.loads(line)]
-    text = "".join(f"{json.dumps(pair)}\n" for pair in pairs)
-    path.with_suffix(".tmp").write_bytes(gzip.compress(text.encode(), mtime=0))
-    path.with_suffix(".tmp").replace(path)
-    parts.unlink()
+    text = "".join(f"{json.dumps(pair)}\n" for part in done for pair in part)
+    write_whole(path, gzip.compress(text.encode(), mtime=0))
+    parts.unlink(missing_ok=True)
     return True
 
 
-def _whole_lines(path: Path) -> list[str]:
+def _drawn_before(parts: Path) -> list[Any]:
     """What was written to its end; half a line that a killed process left is cut off."""
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    if lines and not lines[-1].endswith("\n"):
-        path.write_text("".join(lines[:-1]), encoding="utf-8")
-        lines.pop()
-    return [line.rstrip("\n") for line in lines]
+    lines = read_lines(parts)
+    whole = [line for line in lines if line.is_whole]
+    if len(whole) < len(lines):
+        os.truncate(parts, sum(len(line.data) for line in whole))
+    return [line.value for line in whole]
 
 
 def _begin_worker() -> None:

@@ -16,6 +16,7 @@ in the last phase with what was drawn for it (`pairs.jsonl.gz`).
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import shutil
 import signal
@@ -275,8 +276,7 @@ def own_pairs(learner: Learner, pool: Pool, told: Callable[[], bool]) -> list[Pa
         if learner.step:
             raise SystemExit(f"{path} is missing: this phase cannot go on without it")
         checkpoint, files = learner.folder / "so-far", learner.folder / "so-far-gguf"
-        model = build_model(learner.model.config, seed=0)
-        model.load_state_dict(learner.model.state_dict())
+        model = copy.deepcopy(learner.model)  # what is exported becomes half precision
         export_checkpoint(model, learner.tokenizer, checkpoint, tile_size=TILE_SIZE)
         converted = [sys.executable, "-m", "llavao1_edge.cli.main", "convert", str(checkpoint)]
         converted += ["--out", str(files), "--quant", "F16", "--vision-quant", "F16"]

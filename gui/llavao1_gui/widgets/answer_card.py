@@ -129,7 +129,6 @@ class AnswerCard(Retranslated):
 
     def retranslate(self) -> None:
         self.how.name(self.tr("How it got there"))
-        self.fold.setStyleSheet("padding-left: 0")
         self.whole_question.name(self.tr("The whole question"))
         self.tree_button.name(self.tr("Candidates"), more=self.tr("What was weighed, and why"))
         again = self.tr("Ask again with another seed")

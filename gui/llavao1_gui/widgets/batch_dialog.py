@@ -54,11 +54,9 @@ class BatchDialog(RetranslatedDialog):
         self.table.setSelectionBehavior(QTableWidget.SelectionBehavior.SelectRows)
         header = self.table.horizontalHeader()
         header.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
-        for at in range(4):
-            texts = QHeaderView.ResizeMode.Stretch
-            header.setSectionResizeMode(
-                at, texts if at in (1, 2) else QHeaderView.ResizeMode.ResizeToContents
-            )
+        fit, fill = QHeaderView.ResizeMode.ResizeToContents, QHeaderView.ResizeMode.Stretch
+        for at, mode in enumerate((fit, fill, fill, fit)):
+            header.setSectionResizeMode(at, mode)
         self.names = tuple(label(role="faint") for _ in range(3))
         pictures, question, results = self.names
         self.setLayout(

@@ -75,7 +75,7 @@ QComboBox:focus, QListView:focus, QTableView:focus, QKeySequenceEdit:focus {{
   border: 1px solid {accent}; }}
 #question:focus {{ border: none; }}
 QHeaderView::section {{ background: {back}; color: {faint}; border: none;
-  border-bottom: 1px solid {line}; padding: 4px 6px; text-align: left; }}
+  border-bottom: 1px solid {line}; padding: 4px 6px; }}
 QTableView {{ gridline-color: {line}; padding: 0; }}
 QPushButton {{ background: {surface}; border: 1px solid {line}; border-radius: 6px;
   padding: 5px 12px; }}

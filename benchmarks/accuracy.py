@@ -1,13 +1,15 @@
-"""Every strategy and scorer on held-out demo questions: right answers, tokens, seconds.
+"""Every strategy and scorer on held-out questions: right answers, tokens, seconds.
 
+    python -m benchmarks.accuracy --task world --questions 2000 --rows runs/world/accuracy.jsonl
     python -m benchmarks.accuracy --questions 520 --noise 0.5 --rows runs/accuracy.jsonl
     python -m benchmarks.accuracy --questions 500 --model FILE --rows runs/native.jsonl --report
     python -m benchmarks.accuracy --questions 0 --noise 0.5 --rows runs/accuracy.jsonl --report
 
-`--noise` weakens the model (see `weakened`), `--hard` spoils the pictures: the shipped model on
-plain pictures hardly errs, and a search has nothing to repair. Rows are appended as they come; the
-same command goes on where it was stopped. One thread per worker, so that seconds compare between
-rows, but only roughly: the machine is shared.
+`--task world` asks the demo model; `--task shapes` the smaller one (`train/checkpoint`). `--noise`
+weakens it (see `weakened`), `--hard` spoils the pictures: on plain pictures it hardly errs, and a
+search has nothing to repair. Rows are appended as they come; the same command goes on where it was
+stopped. One thread per worker, so that seconds compare between rows, but only roughly: the machine
+is shared.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ from train.questions import KINDS, Task, draw_task
 from train.scene import draw_scene, render, scene_rng
 
 COUNTS = (2, 4, 8)
+TASKS = ("world", "shapes")
 NATIVE_TOKENS = 64  # of a picture, as `train.native` (which needs torch) has them
 SEARCHES = ("stage-beam", "best-of-n", "sentence-beam", "retrace")
 ORDER = ("direct", "staged", *SEARCHES)
@@ -66,6 +69,11 @@ def cells() -> list[Cell]:
 
 
 def question(index: int, options: argparse.Namespace) -> tuple[Task, Any]:
+    if options.task == "world":
+        from train.world.evaluate import question as of_world
+
+        drawn, task = of_world("world", index)
+        return task, open_picture(drawn.drawn.image)
     scene = draw_scene(scene_rng(options.seed, index), tile_size=56)
     task = draw_task(random.Random(f"question-{index}"), scene, kind=KINDS[index % len(KINDS)])
     picture = render(scene)
@@ -130,9 +138,9 @@ def open_engine(options: argparse.Namespace) -> Engine:
 def pair(options: argparse.Namespace) -> tuple[Path, Path]:
     if options.model:
         return resolve_pair(options.model, text=None, mmproj=None)
-    if options.noise:
-        return weakened(options.rows.parent / "weakened", noise=options.noise)
-    return demo.text_path(), demo.mmproj_path()
+    if options.task == "world":
+        return demo.text_path(), demo.mmproj_path()
+    return weakened(options.rows.parent / "weakened", noise=options.noise)
 
 
 _OPEN: list[Engine] = []
@@ -222,6 +230,7 @@ def report(path: Path, options: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--questions", type=int, default=500)
+    parser.add_argument("--task", choices=TASKS, default="shapes")
     parser.add_argument("--model", type=Path, help="the text file of `train.native`'s pair")
     parser.add_argument("--rows", type=Path, default=Path("runs/accuracy.jsonl"))
     parser.add_argument("--workers", type=int, default=2)

@@ -3,9 +3,9 @@
     python -m benchmarks.adaptive --questions 2000 --rows runs/adaptive.jsonl
     python -m benchmarks.adaptive --questions 2000 --rows runs/adaptive.jsonl --report
 
-Held-out demo questions, the demo model weakened by noise (see `weakened`), stage-beam with eight
-candidates; a question's ways are asked in turn by one worker. Rows are appended as they come; the
-same command goes on where it was stopped.
+Held-out questions about shapes, the model of shapes weakened by noise (see `weakened`), stage-beam
+with eight candidates; a question's ways are asked in turn by one worker. Rows are appended as they
+come; the same command goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=SEED, help="of the pictures")
     parser.add_argument("--report", action="store_true", help="only the table")
     options = parser.parse_args()
-    options.model, options.hard = None, False
+    options.model, options.hard, options.task = None, False, "shapes"
     if not options.report:
         done = {(row["index"], row["enough"]) for row in read_rows(options.rows)}
         jobs = []

@@ -1,12 +1,13 @@
 """The paper's claims at our scale: every strategy on 2,000 held-out questions, stage by stage.
 
+    python -m benchmarks.claims --task world --rows runs/world/claims.jsonl
     python -m benchmarks.claims --rows runs/claims.jsonl               asks (goes on where it was)
     python -m benchmarks.claims --rows runs/claims.jsonl --report      prints the tables
     python -m benchmarks.claims --rows runs/claims.jsonl --plot benchmarks/claims.png
 
-The model is the weakened demo (see `weakened`), the pictures are plain. Scorers were chosen on the
-500 questions of `accuracy`; these are other ones. The demo task has a true text for every stage, so
-a wrong answer is traced to the first stage that left the truth.
+The model is the demo (`--task world`), or the weakened one of shapes (see `weakened`). Scorers were
+chosen on the 500 questions of `accuracy`; these are other ones. Its task has a true text for every
+stage, so a wrong answer is traced to the first stage that left the truth.
 """
 
 from __future__ import annotations
@@ -330,7 +331,7 @@ def plot(path: Path, target: Path) -> None:
         rows += [table[cell.name] for cell in CELLS if cell.strategy == search]
         left.plot([tokens(r) for r in rows], [100 * share(r) for r in rows], mark, label=search)
     left.set(xscale="log", xlabel="sampled tokens per question", ylabel="right answers, %")
-    left.set_title("weakened demo model, coloured shapes")
+    left.set_title("weakened model of coloured shapes")
     left.legend()
     ours = {n: 100 * share(table[f"stage-beam/{n}" if n > 1 else "staged/1"]) for n in (1, 2, 3, 4)}
     for name, curve, mark in (("paper, MMVet", PAPER, "s--"), ("here, shapes", ours, "o-")):
@@ -351,11 +352,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--questions", type=int, default=2000)
     parser.add_argument("--rows", type=Path, default=Path("runs/claims.jsonl"))
+    parser.add_argument("--task", choices=accuracy.TASKS, default="shapes")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--noise", type=float, default=0.5, help="weaken the model, see weakened")
     parser.add_argument("--report", action="store_true", help="print the tables")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the plot")
-    parser.set_defaults(seed=SEED, hard=False)
+    parser.set_defaults(seed=SEED, hard=False, model=None)
     options = parser.parse_args()
     if options.report:
         report(options.rows)

@@ -1,4 +1,4 @@
-"""Writes held-out demo questions as a data set for `eval`.
+"""Writes held-out questions about shapes, which the demo knows too, as a data set for `eval`.
 
 python -m benchmarks.questions FOLDER --n 2000          FOLDER/questions.jsonl and its pictures
 llavao1-edge eval FOLDER/questions.jsonl --strategy …

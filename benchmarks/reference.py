@@ -2,7 +2,7 @@
 
     python -m benchmarks.reference --questions 6          (needs torch and transformers 4.54.1)
 
-The reference procedure is re-implemented here on transformers with the demo's checkpoint: every
+The reference procedure is re-implemented on transformers with the checkpoint of shapes: every
 candidate and every judgement is a `generate` of its own, with image processing, vision tower and
 the whole prefill. The other rows are our engine with the same search (`stage-beam`, N = 4, judge
 mode `reference`), first sharing nothing, then with one technique more in every row.
@@ -22,7 +22,8 @@ from unittest.mock import patch
 import numpy as np
 
 from benchmarks.machine import header
-from llavao1_edge import Engine, RuntimeSettings, SamplingSettings, demo
+from benchmarks.weakened import weakened
+from llavao1_edge import Engine, RuntimeSettings, SamplingSettings
 from llavao1_edge.engine.drafter import BatchDrafter
 from llavao1_edge.engine.judging import LocalJudge
 from llavao1_edge.engine.local import LocalAttempt
@@ -314,6 +315,7 @@ ROWS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--questions", type=int, default=6)
+    parser.add_argument("--folder", type=Path, default=Path("runs/reference"), help="of the pair")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--temperature", type=float, default=0.6)
     options = parser.parse_args()
@@ -323,8 +325,8 @@ def main() -> None:
         tasks.append((draw_task(random.Random(f"question-{index}"), scene), render(scene)))
     settings = RuntimeSettings(gpu_layers=0, threads=options.threads, context=4096)
     table: dict[str, Cost] = {name: Cost() for name in ("reference on transformers", *ROWS)}
-    with Engine.open("demo", settings=settings) as engine:
-        assert demo.text_path().exists()
+    text, mmproj = weakened(options.folder, noise=0)
+    with Engine.open(text=text, mmproj=mmproj, settings=settings) as engine:
         reference = Reference(engine, options.temperature)
         reference.cost = table["reference on transformers"]
         for number, (task, image) in enumerate([tasks[0], *tasks]):  # the first one warms up

@@ -1,8 +1,9 @@
-"""The demo model with noise in its weights: a model that errs often enough for a search to matter.
+"""The model of shapes with noise in its weights: one that errs often enough for a search to matter.
 
-The shipped model is right so often, and so sure of itself, that there is next to nothing to
-repair. Noise of a share of each text matrix's own spread makes it unsure and wrong, as a young or a
-coarsely quantised model is; its eyes stay as they are. The same share and seed give the same files.
+As it is (`train/checkpoint`, noise 0) it is right so often, and so sure of itself, that there is
+next to nothing to repair. Noise of a share of each text matrix's own spread makes it unsure and
+wrong, as a young or a coarsely quantised model is; its eyes stay as they are. The same share and
+seed give the same files.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ CHECKPOINT = Path(__file__).parent.parent / "train" / "checkpoint"
 
 
 def weakened_checkpoint(folder: Path, *, noise: float, seed: int = 1) -> Path:
-    """The demo's checkpoint with `noise` (share of a matrix's own deviation) in its text half."""
+    """Its checkpoint with `noise` (share of a matrix's own deviation) in its text half."""
     shutil.copytree(CHECKPOINT, folder, dirs_exist_ok=True)
     rng = np.random.default_rng(seed)
     weights = load_file(CHECKPOINT / "model.safetensors")

@@ -97,6 +97,8 @@ class Conversation(Protocol):
     """What was said so far about some pictures. Used inside turns."""
 
     pictures: tuple[Picture, ...]
+    resumable: bool
+    """Whether it may be told again in another process, and is kept on disk for that."""
 
     @property
     def begun(self) -> bool:

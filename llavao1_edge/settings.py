@@ -206,7 +206,8 @@ class RuntimeSettings(_Validated):
     )
     picture_cache: float = setting(
         2.0,
-        "gigabytes of pictures that were read, kept on disk so that none is read twice; 0 for none",
+        "gigabytes of pictures and conversations as the model has them, kept on disk so that none"
+        " is read twice; 0 for none",
         low=0,
         high=1000,
         shown="GB",

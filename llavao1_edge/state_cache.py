@@ -1,4 +1,5 @@
-"""What was computed and may be wanted again, on disk: pictures as the model has read them.
+"""What was computed and may be wanted again, on disk: pictures and conversations, as the model has
+them.
 
 A cache: files may vanish at any moment, nothing depends on them, and none is used unless its
 SHA-256 is right. The longest unused go when there are too many bytes.
@@ -30,12 +31,12 @@ UNUSED_S = 30 * 24 * 3600.0
 STALE_S = 24 * 3600.0  # what was being written so long ago never will be
 
 
-def name_of(picture: str, *made_by: object) -> str:
-    """What a picture's states are called. made_by: weights, devices, arithmetic: all that they
-    depend on beside the picture and the libraries."""
+def name_of(digest: str, *made_by: object) -> str:
+    """What the states of a picture or a conversation are called. made_by: weights, devices,
+    arithmetic: all that they depend on beside it and the libraries."""
     versions = [importlib.metadata.version(name) for name in ("llama-cpp-python", "numpy")]
-    digest = hashlib.sha256(" | ".join(map(str, [*made_by, *versions])).encode()).hexdigest()
-    return f"{picture[:40]}-{digest[:24]}"
+    rest = hashlib.sha256(" | ".join(map(str, [*made_by, *versions])).encode()).hexdigest()
+    return f"{digest[:40]}-{rest[:24]}"
 
 
 class StateCache:
@@ -48,7 +49,7 @@ class StateCache:
     def of_user(cls, gigabytes: float) -> StateCache:
         import platformdirs
 
-        folder = Path(platformdirs.user_cache_dir("llavao1-edge", appauthor=False)) / "pictures"
+        folder = Path(platformdirs.user_cache_dir("llavao1-edge", appauthor=False)) / "states"
         return cls(folder, most_bytes=int(gigabytes * 1e9))
 
     def read(self, name: str, take: Callable[[Stored], Made | None]) -> Made | None:
@@ -61,7 +62,7 @@ class StateCache:
         with stored:
             made = take(stored)
         if made is None:
-            self._forget(name)
+            self.forget(name)
         return made
 
     def write(
@@ -90,7 +91,7 @@ class StateCache:
             return False
         return True
 
-    def _forget(self, name: str) -> None:
+    def forget(self, name: str) -> None:
         with contextlib.suppress(OSError):
             self._path(name).unlink()
 

@@ -1,4 +1,4 @@
-"""Small files in exactly the forms that VLMEvalKit's data sets have, on the demo's pictures."""
+"""Small files in exactly the forms that VLMEvalKit's data sets have, on pictures of shapes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from llavao1_edge import demo
-
-SAMPLES = demo.samples()
+from tests.shapes import SAMPLES
 
 
 def picture(number: int) -> str:

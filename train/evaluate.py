@@ -1,7 +1,7 @@
-"""Measures the demo pair on held-out questions, through the runtime itself (no torch).
+"""Measures the pair of shapes on held-out questions, through the runtime itself (no torch).
 
-    python -m train.evaluate --questions 2000 --out train/metrics.json
-    python -m train.evaluate --questions 600 --sampled 240 --hard --out train/metrics_hard.json
+    python -m train.evaluate --model FILE --questions 2000 --out train/metrics.json
+    python -m train.evaluate --model FILE --questions 600 --hard --out train/metrics_hard.json
 
 Reported with Wilson 95 % intervals: greedy answers in four stages, by kind of question and by grid
 of tiles; exact captions; the direct form (conclusion only); on some questions also how often one of
@@ -54,10 +54,10 @@ def spoil(picture: Image.Image, index: int) -> Image.Image:
     return Image.fromarray(np.clip(blurred + noise, 0, 255).astype(np.uint8))
 
 
-def outcomes(job: tuple[int, int, int, bool]) -> list[Outcome]:
-    start, stop, n_sampled, hard = job
+def outcomes(job: tuple[Path, int, int, int, bool]) -> list[Outcome]:
+    model, start, stop, n_sampled, hard = job
     settings = RuntimeSettings(gpu_layers=0, threads=1, context=1024)
-    with Engine.open("demo", settings=settings) as engine:
+    with Engine.open(model, settings=settings) as engine:
         return [
             _ask(engine, index, sampled=index < n_sampled, hard=hard)
             for index in range(start, stop)
@@ -134,13 +134,17 @@ def chunks(n: int, size: int) -> Iterator[tuple[int, int]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, required=True, help="text file of the pair")
     parser.add_argument("--questions", type=int, default=2000)
     parser.add_argument("--sampled", type=int, default=240)
     parser.add_argument("--hard", action="store_true", help="spoil the pictures")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    jobs = [(*chunk, options.sampled, options.hard) for chunk in chunks(options.questions, 20)]
+    jobs = [
+        (options.model, *chunk, options.sampled, options.hard)
+        for chunk in chunks(options.questions, 20)
+    ]
     context = multiprocessing.get_context("spawn")
     with context.Pool(options.workers) as pool:
         rows = [row for part in pool.imap(outcomes, jobs) for row in part]

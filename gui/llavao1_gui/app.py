@@ -257,6 +257,7 @@ class App(QObject):
     def _answered(self, exchange: Exchange) -> None:
         """Said aloud for those who do not see it."""
         self.teller.no_news(Topic.QUESTION)
+        self.choice.tell_limits(exchange)
         if not self.window.isActiveWindow():
             self.application.alert(self.window)
         said = QAccessibleAnnouncementEvent(
@@ -306,7 +307,7 @@ class App(QObject):
     def _picture_changed(self) -> None:
         if self.pictures.active is not None:
             self.teller.no_news(Topic.QUESTION)  # such as that there was no picture yet
-        self.choice.tell_limits()
+        self.teller.no_news(Topic.WORLD)
         self._load_ahead()
         if self.pictures.active is not None and not self.window.picture.view.hasFocus():
             self.window.answers.box.field.setFocus()

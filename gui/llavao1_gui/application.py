@@ -17,7 +17,7 @@ ICON = Path(__file__).parent / "resources" / "llavao1-edge.svg"
 def samples() -> list[tuple[QImage, str]]:
     from llavao1_edge import demo
 
-    return [(QImage(str(sample.picture)), sample.question) for sample in demo.samples()[:3]]
+    return [(QImage(str(sample.picture)), sample.question) for sample in demo.samples()]
 
 
 def make_application() -> QApplication:

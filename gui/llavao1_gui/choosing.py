@@ -9,9 +9,10 @@ from typing import Any, Protocol
 from PySide6.QtCore import QCoreApplication, QObject
 from PySide6.QtGui import QAction
 
+from llavao1_edge import demo
 from llavao1_edge.errors import LlavaError
-from llavao1_gui.pictures import Pictures
 from llavao1_gui.state import messages as m
+from llavao1_gui.state.history import Exchange
 from llavao1_gui.state.preferences import Preferences
 from llavao1_gui.state.servers import host, is_server
 from llavao1_gui.telling import Teller, Topic
@@ -26,7 +27,6 @@ class Shell(Protocol):
     """What it needs of the application."""
 
     window: MainWindow
-    pictures: Pictures
     preferences: Preferences
     loaded: m.Loaded | None
     teller: Teller
@@ -40,7 +40,6 @@ class ModelChoice(QObject):
     def __init__(self, app: Shell, parent: QObject) -> None:
         super().__init__(parent)
         self.app = app
-        self._told_about = ("", "")
         app.window.answers.box.models.aboutToShow.connect(self._fill)
 
     def show(self) -> None:
@@ -50,28 +49,21 @@ class ModelChoice(QObject):
         long = _long_name(name)
         window.model_label.setText(f"{long} · {known.device}" if known else long)
         set_tip(window.model_label, "\n".join(map(said, known.memory)) if known else "")
-        short = self.tr("Demo: shapes only") if name == DEMO else _long_name(name)
+        short = self.tr("Demo: simple pictures") if name == DEMO else _long_name(name)
         window.picture.empty.set_private(not is_server(name))
         window.answers.box.set_model(short, known.device if known else "")
-        self.tell_limits()
+        if name != DEMO:
+            self.app.teller.no_news(Topic.WORLD)
 
-    def tell_limits(self) -> None:
-        """Where the picture is visibly not of the demo's world, that is said before the answer."""
-        picture, teller = self.app.pictures.active, self.app.teller
-        about = (picture.digest if picture else "", self.app.preferences.model)
-        if about == self._told_about:
+    def tell_limits(self, exchange: Exchange) -> None:
+        """Where the demo model does not know what it was shown: what it knows, and where to find a
+        model that knows more."""
+        unknown = exchange.request.get("model") == DEMO and exchange.conclusion == demo.UNKNOWN
+        if not (unknown and self.app.teller.is_free):
             return
-        self._told_about = about
-        strange = picture is not None and not picture.of_demo_world
-        if not (strange and self.app.preferences.model == DEMO):
-            teller.no_news(Topic.WORLD)
-            return
-        if not teller.is_free:  # the answer's card says it as well
-            return
-        teller.tell(
+        self.app.teller.tell(
             self.tr(
-                "This does not look like coloured shapes, the only thing that the demo model knows."
-                " Its answer will be a guess."
+                "The demo model knows simple charts, geometry, tables, print, icons and shapes."
             ),
             action=self.tr("Get the real model…"),
             acted=lambda: self.app.act("models"),

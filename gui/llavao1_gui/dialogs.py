@@ -132,7 +132,8 @@ class ModelsDesk:
 
         size = sum(path.stat().st_size for path in (demo.text_path(), demo.mmproj_path()))
         about = QCoreApplication.translate(
-            "Dialogs", "Built in. It knows coloured shapes and nothing else."
+            "Dialogs",
+            "Built in: simple charts, geometry, tables, print, icons and shapes.",
         )
         rows = [ModelRow("demo", size, about)]
         try:

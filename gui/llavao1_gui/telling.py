@@ -17,7 +17,7 @@ class Topic(Enum):
 
     OTHER = "other"
     PICTURES = "pictures"  # files that could not be opened: until others are given
-    WORLD = "world"  # what the demo model does not know: until another picture or model
+    WORLD = "world"  # what the demo model knows: until another picture or model
     SAVING = "saving"  # until it is saved
     QUESTION = "question"  # what could not be asked or answered: until an answer comes
 

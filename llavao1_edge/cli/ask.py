@@ -28,7 +28,10 @@ examples:
   llavao1-edge ask photo.jpg "What is this?" --server http://127.0.0.1:8080
   llavao1-edge ask none "What is the capital of Japan?" --model LLaVA-CoT-Q8_0.gguf
 """
-DEMO = "The demo model answers: it knows coloured shapes only. --model FILE takes another one."
+DEMO = (
+    "The demo model answers: it knows simple charts, geometry, tables, print, icons and shapes."
+    " --model FILE takes another one."
+)
 ONE_PICTURE = "a conversation has one picture"
 
 

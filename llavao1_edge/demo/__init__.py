@@ -1,6 +1,7 @@
-"""The embedded demo model and its sample pictures: coloured shapes on a plain background.
+"""The embedded demo model and its sample pictures.
 
-It shows that everything works, on any machine and offline. It knows nothing but coloured shapes.
+It shows that everything works, on any machine and offline. It knows simple charts, geometry, small
+tables, printed words and numbers, icons and coloured shapes; of other pictures it says `UNKNOWN`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-NAME = "LLaVA-o1-Shapes-3M"
+NAME = "LLaVA-o1-World-5M"
+UNKNOWN = "I do not know this kind of picture"
+"""What it was taught to conclude about pictures unlike those it was trained on."""
 _FOLDER = Path(__file__).parent
 
 

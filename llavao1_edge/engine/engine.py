@@ -111,11 +111,16 @@ class Engine(Closing):
         """For tests, measurements and diagnoses."""
         return self.local.runtime
 
-    def session(self, *pictures: PictureSource | None) -> Session:
+    def session(self, *pictures: PictureSource | None, resumable: bool = False) -> Session:
         """A new conversation about a picture, or about none; about several, where the model takes
-        them (`about.max_pictures`). Raises PictureError, UsageError."""
+        them (`about.max_pictures`). Raises PictureError, UsageError.
+
+        resumable: its state is kept on disk (`RuntimeSettings.picture_cache`) after each answer, so
+        that the first question after `Session.recall` of the same turns need not compute them.
+        """
         self.check_open()
-        return Session(self, [_opened(picture) for picture in pictures if picture is not None])
+        opened = [_opened(picture) for picture in pictures if picture is not None]
+        return Session(self, opened, resumable=resumable)
 
     def prompt_logits(
         self, picture: PictureSource | None, question: str | Sequence[int]

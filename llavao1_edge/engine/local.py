@@ -13,6 +13,7 @@ from llavao1_edge.engine.diagnosis import PromptLogits, prompt_logits
 from llavao1_edge.engine.drafter import BatchDrafter
 from llavao1_edge.engine.formats import compiled
 from llavao1_edge.engine.judging import LocalJudge
+from llavao1_edge.engine.kept_prompts import KeptPrompts
 from llavao1_edge.engine.lookup import Lookup
 from llavao1_edge.engine.memory import CANDIDATE_TOKENS
 from llavao1_edge.engine.runtime import Runtime
@@ -38,6 +39,7 @@ class LocalBackend:
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
         self.slots = Slots(runtime)
+        self.kept = None if runtime.kept is None else KeptPrompts(runtime.kept, runtime)
 
     def interrupt(self) -> None:
         """A step takes no long time, and whoever reads the stream closes it."""
@@ -78,6 +80,9 @@ class LocalConversation:
         self.runtime = backend.runtime
         self.pictures: tuple[Picture, ...] = ()
         self.slot = backend.slots.add(self)
+        self.resumable = False
+        self._kept, self._file = backend.kept, ""
+        self._turns: list[tuple[str, Mapping[str, str]]] = []
 
     def close(self) -> None:
         self.slot.abandoned = True
@@ -107,6 +112,29 @@ class LocalConversation:
         )
         prompt = self._prompt(question)
         self.slot.history = [*self.slot.history, *prompt, *self.runtime.encode([said])]
+        self._turns.append((question, dict(stages)))
+
+    def resume(self) -> None:
+        """Takes what was kept of the turns that were told, where nothing of them is here."""
+        told = bool(self._turns) and not self.slot.n_cached
+        if self.resumable and self._kept is not None and told:
+            self._kept.load(self.slot, self._turns, self._picture_keys)
+
+    def answered(self, question: str, stages: Mapping[str, str], *, seconds: float) -> None:
+        """The slot holds one turn more. seconds: what computing it took."""
+        self._turns.append((question, dict(stages)))
+        if not (self.resumable and self._kept is not None):
+            return
+        before, self._file = (
+            self._file,
+            self._kept.save(self.slot, self._turns, self._picture_keys, seconds=seconds),
+        )
+        if before and self._file:
+            self._kept.forget(before)  # it goes on from here
+
+    @property
+    def _picture_keys(self) -> list[str]:
+        return [picture.key for picture in self.pictures]
 
     def attempt(self, request: Request, *, budget: Budget, stop: Stop) -> Attempt:
         return LocalAttempt(self, self._prompt(request.question), request, budget, stop)
@@ -135,6 +163,7 @@ class LocalAttempt:
         budget: Budget,
         stop: Stop,
     ) -> None:
+        self.conversation = conversation
         self.runtime, self.slot = conversation.runtime, conversation.slot
         self.pictures, self.prompt = conversation.pictures, prompt
         self.request, self.budget, self.stop = request, budget, stop
@@ -225,6 +254,7 @@ class LocalAttempt:
             self.slot.evict_another,
             lambda: self.runtime.turns.wait_for_another(self.stop),
         ]
+        self.conversation.resume()
         self._place(cache)
         self._catch_up(cache)
         sequence, n_cached = self._forked(cache)
@@ -344,3 +374,6 @@ class LocalAttempt:
             slot.keep(None, history=whole, n_cached=0)
         else:
             slot.keep(state.held, history=whole, n_cached=state.n_past - slot.start)
+        stages = {stage.name: text for stage, text in branch.stages}
+        seconds = (self.counters.prefill_ms + self.counters.decode_ms) / 1000
+        self.conversation.answered(self.request.question, stages, seconds=seconds)

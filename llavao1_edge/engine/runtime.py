@@ -115,6 +115,10 @@ class Runtime:
         if self.model.has_recurrent_state:  # each takes memory, used or not
             self.n_sequences = min(self.n_sequences, n_states(self.plan.width))
         self._free_sequences = list(range(self.n_sequences))[::-1]
+        kept = settings.picture_cache
+        self.kept = StateCache.of_user(kept) if kept else None
+        if self.kept is not None:
+            self.kept.trim()
         self.vision = self._open_vision()
         stack.callback(self.vision.close)
         n_ctx = self.plan.n_ctx
@@ -138,10 +142,6 @@ class Runtime:
         )
 
     def _open_vision(self) -> VisionModel:
-        kept = self.settings.picture_cache
-        cache = StateCache.of_user(kept) if kept else None
-        if cache is not None:
-            cache.trim()
         reader = self.chosen.reader if self.plan.vision_on_gpu else self.chosen.cpu
         if self.kind is Kind.MLLAMA:
             return MllamaModel(
@@ -152,7 +152,7 @@ class Runtime:
                 n_threads=self.n_threads,
                 f32=self.f32_cache,
                 most_pictures=self.turns.at_once,
-                cache=cache,
+                cache=self.kept,
             )
         return NativeModel(
             self.mmproj_header,
@@ -163,7 +163,7 @@ class Runtime:
             most_tokens=min(self._picture_tokens, self.plan.n_ctx // 2),
             asked=self.settings.picture_tokens is not None,
             exact=self.f32_cache,
-            cache=cache,
+            cache=self.kept,
         )
 
     @property

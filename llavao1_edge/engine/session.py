@@ -47,10 +47,13 @@ class _Control:
 class Session(Closing):
     """Made by `Engine.session`. Use it from one thread at a time."""
 
-    def __init__(self, engine: Host, pictures: Sequence[Picture]) -> None:
+    def __init__(
+        self, engine: Host, pictures: Sequence[Picture], *, resumable: bool = False
+    ) -> None:
         """Raises UsageError for more pictures than the model takes."""
         self.engine = engine
         self.conversation = engine.backend.conversation()
+        self.conversation.resumable = resumable
         self._control: _Control | None = None  # of the present answer, or of the coming one
         self._running: _Control | None = None
         self.closed = False

@@ -185,6 +185,22 @@ class Context:
         """`target` shares all cells of `source`; nothing is copied."""
         self._c.llama_memory_seq_cp(self._memory, source, target, -1, -1)
 
+    def state(self, sequence: int) -> NDArray[np.uint8]:
+        """All that `sequence` holds, as bytes for `set_state` of a context like this one."""
+        size = self._c.llama_state_seq_get_size(self.address, sequence)
+        data = np.empty(size, np.uint8)
+        n = self._c.llama_state_seq_get_data(self.address, _pointer(data), size, sequence)
+        return data[:n]
+
+    def set_state(self, sequence: int, data: bytes) -> bool:
+        """Gives a free sequence what another one held. False where there is no room: then it holds
+        nothing. Bytes that `state` did not make are not recognised, they may crash the process."""
+        held = np.frombuffer(data, np.uint8)
+        n = self._c.llama_state_seq_set_data(self.address, _pointer(held), len(held), sequence)
+        if n != len(held):
+            self.forget(sequence)
+        return bool(n == len(held))
+
     def forget(self, sequence: int) -> None:
         """Frees the cells of `sequence` (shared cells stay). Always possible."""
         self._c.llama_memory_seq_rm(self._memory, sequence, -1, -1)
@@ -193,3 +209,7 @@ class Context:
         """Frees the cells of `sequence` from position `start` on. False where this memory cannot:
         then nothing was freed. (True is no proof on every kind of memory: `can_rewind` is.)"""
         return bool(self._c.llama_memory_seq_rm(self._memory, sequence, start, -1))
+
+
+def _pointer(data: NDArray[np.uint8]) -> Any:
+    return data.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))

@@ -84,6 +84,7 @@ class RemoteConversation:
     def __init__(self, backend: RemoteBackend) -> None:
         self.backend = backend
         self.pictures: tuple[Picture, ...] = ()
+        self.resumable = False
         self.messages = Messages(backend.before)
 
     def close(self) -> None:

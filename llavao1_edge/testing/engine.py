@@ -139,6 +139,7 @@ class ScriptedConversation:
     def __init__(self, backend: ScriptedBackend) -> None:
         self.backend = backend
         self.pictures: tuple[Picture, ...] = ()
+        self.resumable = False
         self.turns: list[str] = []
 
     @property

@@ -81,7 +81,7 @@ def renamed(name: str, to: bytes) -> Callable[[Any], None]:
         (value("llama.attention.layer_norm_rms_epsilon", np.nan), "epsilon is nan"),
         (value("llama.rope.freq_base", 0), "freq_base is 0"),
         (value("llama.rope.dimension_count", 31), "dimension_count is 31"),
-        (value("llama.block_count", 7), "blk.6|layers"),
+        (value("llama.block_count", 7), r"blk\.\d|layers"),
         (value("tokenizer.ggml.bos_token_id", 10**6), "bos_token_id is 1000000"),
         (
             value("tokenizer.ggml.model", np.frombuffer(b"bert", dtype=np.uint8)),

@@ -21,7 +21,7 @@ from llavao1_edge.errors import ModelFileError, PairError
 from llavao1_edge.store.catalogue import Store
 from tests.native_models import NAMES, pair
 
-SAMPLE = str(Path(demo.__file__).parent / "samples" / "1-count.png")
+SAMPLE = str(demo.samples()[0].picture)
 
 
 @pytest.fixture

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from llavao1_edge import demo
 from llavao1_gui.state import preferences
-from tests import qt
+from tests import qt, shapes
 from tests.patience import PATIENCE_S
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
@@ -28,8 +27,8 @@ if TYPE_CHECKING or not qt.problem():
 
     from llavao1_gui import app as gui
 
-SHAPES = demo.samples()[0].picture
-OTHER = demo.samples()[1].picture
+SHAPES = shapes.SAMPLES[0].picture
+OTHER = shapes.SAMPLES[1].picture
 SCHEDSTAT = Path("/proc/thread-self/schedstat")
 
 

@@ -22,6 +22,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QApplication, QFileDialog, QKeySequenceEdit, QLabel
 
+from llavao1_edge import demo
 from llavao1_gui import dialogs
 from llavao1_gui.instance import hand_over
 from llavao1_gui.models.history import GROUP, SEARCHED, day_text
@@ -92,22 +93,19 @@ def test_the_end_of_an_answer_is_announced(
 
 # --- the model beside the question ----------------------------------------------------------------
 def test_the_demo_says_what_it_does_not_know(make_window: Make, tmp_path: Path) -> None:
-    noise = Image.effect_noise((400, 300), 80).convert("RGB")
-    noise.save(tmp_path / "photograph.png")
-    window = make_window()
+    """Where it says so, the window says what it does know, and shows the way to other models."""
+    window = make_window({"answers": {"photograph": {"conclusion": [demo.UNKNOWN]}}})
     box = window.window.answers.box
-    assert box.model_button.text() == "Demo: shapes only ▾"
-    window.open(SHAPES)
-    assert window.banner == ""
-    window.open(tmp_path / "photograph.png")
-    window.pictures.activate(1)
-    assert "does not look like coloured shapes" in window.banner
-    window.ask("What is this?")
+    assert box.model_button.text() == "Demo: simple pictures ▾"
+    window.open(SHAPES, OTHER)
+    window.ask("How many?")
     assert "demo model" in window.cards[0].facts.text()
-    assert "does not look like" in window.banner
-    window.pictures.activate(0)
     assert window.banner == ""
+    window.ask("What is in the photograph?")
+    assert "knows simple charts" in window.banner
     window.pictures.activate(1)
+    assert window.banner == ""
+    window.ask("What is in this photograph?")
     window.qtbot.mouseClick(window.window.answers.banner.action, Qt.MouseButton.LeftButton)
     assert window.app.models_desk is not None
     assert window.app.models_desk.dialog.isVisible()

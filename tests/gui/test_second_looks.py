@@ -12,6 +12,7 @@ from PIL import Image
 from PySide6.QtGui import QFontMetricsF
 from PySide6.QtWidgets import QApplication, QCheckBox
 
+from llavao1_edge import demo
 from llavao1_gui.instance import Door, hand_over
 from llavao1_gui.state.history import HistoryError
 from llavao1_gui.widgets import theme
@@ -37,18 +38,19 @@ def test_asking_again_is_about_the_same_part(make_window: Make) -> None:
 
 
 def test_the_word_about_the_demo_replaces_no_error(make_window: Make, tmp_path: Path) -> None:
-    noise, bad = tmp_path / "photograph.png", tmp_path / "bad.png"
-    Image.effect_noise((300, 300), 80).convert("RGB").save(noise)
+    bad = tmp_path / "bad.png"
     bad.write_text("no picture")
-    window = make_window()
-    drop(window, urls(noise, bad))
-    window.wait(lambda: "bad.png" in window.banner)
-    window.ask("What?")  # the model is loaded by now
-    window.app.choice.show()
-    assert "does not look like" not in window.banner
+    window = make_window({"answers": {"What": {"conclusion": [demo.UNKNOWN]}}})
+    window.open(SHAPES)
+    window.talk.ask("What?")
+    drop(window, urls(bad))
+    window.wait(lambda: "bad.png" in window.banner and not window.talk.busy)
+    assert "knows simple charts" not in window.banner
     window.window.answers.banner.hide()
-    window.app.change(preset="fast")
-    assert window.banner == ""  # closed is closed
+    window.ask("What?")
+    assert "knows simple charts" in window.banner
+    window.app.change(model="another")
+    assert window.banner == ""
 
 
 def test_what_is_not_saved_stays_said(make_window: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -107,7 +107,7 @@ def test_doctor(capsys: Say) -> None:
     assert main(["doctor", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["ok"] is True
-    assert report["hooks"] == 3
+    assert report["hooks"] == 4
     assert report["versions"]["llama-cpp-python"].startswith("0.3.")
     assert report["devices"]
     assert main(["doctor"]) == 0

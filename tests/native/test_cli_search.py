@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from llavao1_edge import demo
 from llavao1_edge.cli.main import main
 from llavao1_edge.scoring import SCORERS
 from llavao1_edge.search import STRATEGIES
+from tests.shapes import SAMPLES
 
-SAMPLE = demo.samples()[0]
+SAMPLE = SAMPLES[0]
 ASK = ["ask", str(SAMPLE.picture), SAMPLE.question]
 SEARCHES = ("stage-beam", "best-of-n", "sentence-beam", "retrace")
 # Hot enough that candidates differ, so that there is something to weigh.
@@ -83,7 +83,7 @@ def test_replay_says_what_differs(tmp_path: Path, capsys: Say) -> None:
     record.write_text(json.dumps(answer))
     assert main(["ask", "--replay", str(record)]) == 1
     assert "the caption is" in capsys.readouterr().err
-    other = str(demo.samples()[1].picture)
+    other = str(SAMPLES[1].picture)
     assert main(["ask", other, "--replay", str(record)]) == 1
     assert "the picture is another one" in capsys.readouterr().err
 

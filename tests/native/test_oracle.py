@@ -28,7 +28,7 @@ pytestmark = [
     # transformers' own warnings are not ours to fix
     pytest.mark.filterwarnings("ignore"),
 ]
-CHECKPOINT = Path(__file__).parents[2] / "train" / "checkpoint"
+CHECKPOINT = Path(__file__).parents[2] / "train/world/checkpoint"
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,6 @@ from llavao1_edge import (
     RuntimeSettings,
     StageBeam,
     Staged,
-    demo,
 )
 from llavao1_edge.engine.turns import Step, Turns
 from llavao1_edge.errors import BackendError, Cancelled, OutOfMemory, UsageError
@@ -28,8 +27,8 @@ from llavao1_edge.search import Strategy
 from llavao1_edge.search.answer import Answer
 from tests.native.test_search import nothing_left
 from tests.native_models import FOLDER
+from tests.shapes import SAMPLES
 
-SAMPLES = demo.samples()
 AT_ONCE = 4
 NATIVE = {"picture_tokens": 64, "stage_prompt": "off"}
 

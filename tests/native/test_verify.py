@@ -13,6 +13,7 @@ from llavao1_convert.verify import VerificationError, agreement
 from llavao1_edge.cli.main import main
 from tests import oracle
 from tests.configurations import CONFIGURATIONS
+from tests.shapes import SAMPLES
 from tests.tiny import save
 
 needs_oracle = pytest.mark.skipif(bool(oracle.available()), reason=oracle.available() or "there")
@@ -53,7 +54,7 @@ def test_a_pair_of_other_weights_shows(
         tmp_path / "T-Q4_K_M.gguf",
         tmp_path / "mmproj-T-Q4_K_M-Q8_0.gguf",
         checkpoint_of("base"),
-        [Path(__file__).parents[2] / "llavao1_edge/demo/samples/1-count.png"],
+        [SAMPLES[0].picture],
     )
     assert found.top1 < 0.5
     assert found.mean_kl > 0.1

@@ -15,12 +15,12 @@ from typing import Any
 
 import httpx
 
-from llavao1_edge import demo
 from llavao1_edge.program import command
 from tests.patience import PATIENCE_S
+from tests.shapes import SAMPLES
 
-PICTURE = demo.samples()[0].picture
-QUESTION = demo.samples()[0].question
+PICTURE = SAMPLES[0].picture
+QUESTION = SAMPLES[0].question
 
 
 def data_url(path: Path = PICTURE) -> str:

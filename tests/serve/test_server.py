@@ -22,7 +22,7 @@ import openai
 import psutil
 import pytest
 
-from llavao1_edge import Engine, RuntimeSettings, demo
+from llavao1_edge import Engine, RuntimeSettings
 from llavao1_edge.program import command
 from llavao1_edge.serve import wire
 from llavao1_edge.serve.metrics import Metrics
@@ -30,6 +30,7 @@ from llavao1_edge.serve.pictures import Fetcher, Uploads, is_public, public_addr
 from llavao1_edge.serve.problem import Problem
 from llavao1_edge.serve.process import EngineProcess
 from tests.serve.running import PICTURE, QUESTION, Running, about_a_picture, data_url, serving
+from tests.shapes import SAMPLES
 
 KEY = "a-key-that-nobody-guesses"
 TEXTS = {
@@ -216,9 +217,7 @@ def test_a_damaged_picture(shapes: Running, url: str, message: str) -> None:
 
 def test_a_second_picture_and_too_long_a_conversation(shapes: Running) -> None:
     two = about_a_picture()
-    two[0]["content"].insert(
-        0, about_a_picture(url=data_url(demo.samples()[1].picture))[0]["content"][0]
-    )
+    two[0]["content"].insert(0, about_a_picture(url=data_url(SAMPLES[1].picture))[0]["content"][0])
     assert "takes 1" in shapes.chat(two).json()["error"]["message"]
     reply = shapes.chat(about_a_picture("how many " * 5000))
     assert reply.status_code == 400

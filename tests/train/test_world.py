@@ -23,16 +23,16 @@ from llavao1_edge import Engine, RuntimeSettings, demo
 from llavao1_edge.contract.gguf import read_header
 from llavao1_edge.stages import STAGES
 from train.evaluate import GREEDY
-from train.world import judge, learn, samples
+from train.world import eye, judge, learn, samples
 from train.world.evaluate import Outcome, summarise
 from train.world.families import FAMILIES, SHARES, scene_at
 from train.world.icons import draw_icons, icon
 from train.world.material import HELD_OUT_PHOTOGRAPHS, HERE, SETS
 from train.world.model import world_tokenizer
-from train.world.pool import CLASSES, GRID, Pool, labels_of
+from train.world.pool import ALL_WORDS, CLASSES, GRID, Pool, labels_of
 from train.world.strange import draw_strange
 from train.world.task import Scene, Task
-from train.world.words import ICONS, MOST, UNKNOWN, WORDS
+from train.world.words import ICONS, MOST, NAMES, UNKNOWN, WORDS
 
 SUMS = re.compile(r"(\d+) ([+x/-]) (\d+) = (\d+)")
 SIGNS = re.compile(r"(\d+) ([<>=]) (\d+)(?! =|\d)")
@@ -41,6 +41,19 @@ EACH = 25
 
 def tasks(family: str, n: int = EACH) -> list[Task]:
     return [scene_at(3, i, family=family).draw_task(random.Random(i)) for i in range(n)]
+
+
+def test_a_number_is_seen_by_its_digits_and_a_word_by_its_letters() -> None:
+    digits, letters = eye.parts()
+    assert digits[0].tolist() == [0, 0, 0]  # no number
+    assert digits[1 + 7].tolist() == [0, 0, 8]
+    assert digits[1 + 140].tolist() == [2, 5, 1]
+    of = {word: letters[at + 1].tolist() for at, word in enumerate(ALL_WORDS)}
+    assert of["Tea"] == [20, 5, 1, 1]
+    assert of["Milk"] == [13, 9, 12, 11]
+    assert of["dog"] == [0, 0, 0, 0]  # an icon is not written
+    assert int(digits.max()) < min(eye.READ[1:3])
+    assert int(letters.max()) < eye.READ[-1]
 
 
 def test_all_families_have_a_share_of_the_training() -> None:
@@ -129,6 +142,26 @@ def test_numbers_are_one_token(small: tuple[Path, Pool]) -> None:
         for text in (f"{number}", f" {number}"):
             assert len(tokenizer.encode(text).ids) == 1, text
     assert len(tokenizer.encode(f" {WORDS[0]}").ids) == 1
+
+
+def test_the_model_begins_with_a_circuit_that_looks_up(small: tuple[Path, Pool]) -> None:
+    """Untrained: after a name that stood in a list, what followed it there is likelier than the
+    other values in the list (one of six by chance)."""
+    learner = learn.Learner(small[0], seed=1)
+    writer, rng, found, n = learner.writer, random.Random(1), 0, 200
+    names = [name for name in NAMES if len(writer.plain(f" {name}")) == 1]
+    for _ in range(n):
+        listed = list(zip(rng.sample(names, 6), rng.sample(range(MOST + 1), 6), strict=True))
+        name, value = rng.choice(listed)
+        ids = [writer.special["<|begin_of_text|>"], *writer.plain("List:")]
+        for one, number in listed:
+            ids += writer.plain(f" {one}") + writer.plain(f" {number}") + writer.plain(";")
+        ids += writer.plain(f" {name}")
+        with torch.no_grad():
+            logits = learner.model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1]
+        values = [writer.plain(f" {number}")[0] for _, number in listed]
+        found += values[int(logits[values].argmax())] == writer.plain(f" {value}")[0]
+    assert found > 0.4 * n
 
 
 def test_a_pool_gives_back_what_was_drawn(small: tuple[Path, Pool]) -> None:

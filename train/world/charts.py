@@ -41,15 +41,29 @@ class Chart:
     def caption(self) -> str:
         title = f", {self.title}" if self.title else ""
         if self.kind == "scatter":
-            counts = ", ".join(f"{len(one.values)} {one.colour}" for one in self.series)
+            counts = ", ".join(
+                f"{one.colour} {len(one.values)} {_way(one, self.top)}" for one in self.series
+            )
             return f"Scatter plot{title}: {counts}."
         called = CALLED.get(self.kind, "Pie chart")
         rows = []
         for at, name in enumerate(self.categories):
-            values = [f"{one.name} {one.values[at]}" for one in self.series]
-            single = f"{name} {self.series[0].values[at]}"
-            rows.append(single if len(self.series) == 1 else f"{name}: {', '.join(values)}")
+            rows.append(
+                ", ".join(f"{full_name(name, one)} {one.values[at]}" for one in self.series)
+            )
         return f"{called}{title}: {'; '.join(rows)}."
+
+
+def full_name(category: str, one: Series) -> str:
+    """As captions and answers name one value: `Tue`, or `Tue Ann`."""
+    return f"{category} {one.name}" if one.name else category
+
+
+def _way(one: Series, top: int) -> str:
+    """Of the dots of a scatter plot, from the left half to the right."""
+    half = len(one.values) // 2
+    gap = (sum(one.values[-half:]) - sum(one.values[:half])) / half / top
+    return "rises" if gap > 0.15 else "falls" if gap < -0.15 else "stays"
 
 
 def draw_chart(rng: random.Random) -> Chart:
@@ -133,7 +147,7 @@ def _pick(chart: Chart, rng: random.Random) -> tuple[str, int]:
     at = rng.randrange(len(chart.categories))
     one = rng.choice(chart.series)
     name = chart.categories[at]
-    return (f"{name} {one.name}" if one.name else name), one.values[at]
+    return full_name(name, one), one.values[at]
 
 
 def _two(chart: Chart, rng: random.Random) -> tuple[tuple[str, int], tuple[str, int]]:
@@ -145,11 +159,11 @@ def _two(chart: Chart, rng: random.Random) -> tuple[tuple[str, int], tuple[str, 
 
 def _value(chart: Chart, rng: random.Random) -> Task:
     name, value = _pick(chart, rng)
-    found, answer = f"{name} is {value}.", str(value)
+    found, answer = f"{name} {value}.", str(value)
     if rng.random() < 0.08 and len(chart.series) == 1:
         absent = [n for names in GROUPS.values() for n in names if n not in chart.categories]
         name = rng.choice(absent)
-        found, answer = f"{name} is {MISSING}.", MISSING
+        found, answer = f"{name} {MISSING}.", MISSING
     wordings = ("What is the value of {a}?", "How much is {a}?", "What does {a} show?",
                 "Read the value of {a}.")  # fmt: skip
     return ask(rng, "value", wordings, a=name, summary=f"Read {name}.", reasoning=found,
@@ -166,7 +180,7 @@ def _difference(chart: Chart, rng: random.Random) -> Task:
         a=a,
         b=b,
         summary=f"Read {a} and {b}. Then subtract.",
-        reasoning=f"{a} is {x}. {b} is {y}. {x} - {y} = {x - y}.",
+        reasoning=f"{a} {x}. {b} {y}. {x} - {y} = {x - y}.",
         conclusion=str(x - y),
     )  # fmt: skip
 
@@ -181,7 +195,7 @@ def _compare(chart: Chart, rng: random.Random) -> Task:
         a=a,
         b=b,
         summary=f"Read {a} and {b}. Then compare.",
-        reasoning=f"{a} is {x}. {b} is {y}. {x} {sign} {y}, so {yes(x > y)}.",
+        reasoning=f"{a} {x}. {b} {y}. {x} {sign} {y}, so {yes(x > y)}.",
         conclusion=yes(x > y),
     )
 
@@ -193,7 +207,7 @@ def _extreme(chart: Chart, rng: random.Random, *, largest: bool) -> Task:
     for name, value in zip(chart.categories, one.values, strict=True):
         if best is None or order(value, best[1]) != best[1]:
             best = (name, value)
-        steps.append(f"{name} {value}, best {best[0]} {best[1]};")
+        steps.append(f"{full_name(name, one)} {value}, best {best[0]} {best[1]};")
     assert best is not None
     if one.values.count(best[1]) > 1:  # two are equal: the question would have no answer
         return _value(chart, rng)
@@ -231,7 +245,7 @@ def _sum(chart: Chart, rng: random.Random) -> Task:
     wordings = ("What is the sum of {a} and {b}?", "How much are {a} and {b} together?",
                 "Add {a} and {b}.")  # fmt: skip
     return ask(rng, "sum", wordings, a=a, b=b, summary=f"Read {a} and {b}. Then add.",
-               reasoning=f"{a} is {x}. {b} is {y}. {x} + {y} = {x + y}.",
+               reasoning=f"{a} {x}. {b} {y}. {x} + {y} = {x + y}.",
                conclusion=str(x + y))  # fmt: skip
 
 
@@ -243,7 +257,7 @@ def _trend(chart: Chart, rng: random.Random) -> Task:
     wordings = ("Does the line rise or fall?", "What is the trend?",
                 "Does it rise or fall from first to last?")  # fmt: skip
     return ask(rng, "trend", wordings, summary="Compare the first and the last value.",
-               reasoning=f"{names[0]} is {first}. {names[-1]} is {last}. {first} {sign} {last}, "
+               reasoning=f"{names[0]} {first}. {names[-1]} {last}. {first} {sign} {last}, "
                f"so it {word}.", conclusion=word)  # fmt: skip
 
 
@@ -256,7 +270,7 @@ def _pair_difference(chart: Chart, rng: random.Random) -> Task:
                 "How far apart are {a} and {b} in {n}?")  # fmt: skip
     return ask(rng, "difference", wordings, a=a.name or "", b=b.name or "", n=name,
                summary=f"Read {a.name} and {b.name} in {name}. Then subtract.",
-               reasoning=f"{name} {a.name} is {x}. {name} {b.name} is {y}. {x} - {y} = {x - y}.",
+               reasoning=f"{name} {a.name} {x}. {name} {b.name} {y}. {x} - {y} = {x - y}.",
                conclusion=str(x - y))  # fmt: skip
 
 
@@ -270,7 +284,7 @@ def _larger(chart: Chart, rng: random.Random) -> Task:
     wordings = ("Who has more in {n}, {a} or {b}?", "Which is larger in {n}: {a} or {b}?")
     return ask(rng, "larger", wordings, a=a.name or "", b=b.name or "", n=name,
                summary=f"Read {a.name} and {b.name} in {name}. Then compare.",
-               reasoning=f"{name} {a.name} is {x}. {name} {b.name} is {y}. {x} {sign} {y}.",
+               reasoning=f"{name} {a.name} {x}. {name} {b.name} {y}. {x} {sign} {y}.",
                conclusion=more)  # fmt: skip
 
 
@@ -280,7 +294,7 @@ def _dots(chart: Chart, rng: random.Random) -> Task:
     wordings = ("How many {c} dots are there?", "Count the {c} dots.",
                 "How many {c} points do you see?")  # fmt: skip
     return ask(rng, "dots", wordings, c=one.colour, summary=f"Count the {one.colour} dots.",
-               reasoning=f"{one.colour} is {n}.", conclusion=str(n))  # fmt: skip
+               reasoning=f"{one.colour} {n}.", conclusion=str(n))  # fmt: skip
 
 
 def _most_dots(chart: Chart, rng: random.Random) -> Task:
@@ -294,19 +308,15 @@ def _most_dots(chart: Chart, rng: random.Random) -> Task:
     more = "both" if a == b else first if a > b else second
     wordings = ("Which colour has more dots?", "Are there more {a} or {b} dots?")
     return ask(rng, "more dots", wordings, a=first, b=second, summary="Count both. Then compare.",
-               reasoning=f"{first} is {a}. {second} is {b}. {a} {sign} {b}.",
+               reasoning=f"{first} {a}. {second} {b}. {a} {sign} {b}.",
                conclusion=more)  # fmt: skip
 
 
 def _direction(chart: Chart, rng: random.Random) -> Task:
     one = rng.choice(chart.series)
-    half = len(one.values) // 2
-    first, last = sum(one.values[:half]) / half, sum(one.values[-half:]) / half
-    gap = (last - first) / chart.top
-    word = "rises" if gap > 0.15 else "falls" if gap < -0.15 else "stays"
-    left, right = round(first), round(last)
+    word = _way(one, chart.top)
     wordings = ("Do the {c} dots rise or fall?", "What is the trend of the {c} dots?")
     return ask(rng, "direction", wordings, c=one.colour,
                summary=f"Compare the left and the right {one.colour} dots.",
-               reasoning=f"Left about {left}. Right about {right}. So it {word}.",
+               reasoning=f"{one.colour} {len(one.values)} {word}.",
                conclusion=word)  # fmt: skip

@@ -31,6 +31,7 @@ from train.world.words import UNKNOWN
 
 SEED = 43  # of pictures neither trained on nor looked at during training
 CONTEXT = 1024
+QUESTIONS = 2000
 
 
 def _unseen_kind(index: int) -> Scene:
@@ -140,23 +141,35 @@ def summarise(rows: list[Outcome]) -> dict[str, object]:
     return report
 
 
+def measure(
+    model: Path, questions: int, *, sampled: int = 240, others: int = 200, workers: int = 2
+) -> dict[str, object]:
+    """sampled: of the questions, eight times each; others: unseen kinds, and as many icons by
+    another hand. workers: processes, of one thread each."""
+    jobs = [(model, "world", *part, sampled) for part in chunks(questions, 20)]
+    for stream in ("unseen kinds", "another hand"):
+        jobs += [(model, stream, *part, 0) for part in chunks(others, 20)]
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        return summarise([row for part in pool.imap(outcomes, jobs) for row in part])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, required=True, help="text file of the pair")
-    parser.add_argument("--questions", type=int, default=2000)
+    parser.add_argument("--questions", type=int, default=QUESTIONS)
     parser.add_argument("--sampled", type=int, default=240, help="of them, eight times each")
     parser.add_argument("--others", type=int, default=200, help="unseen kinds; another hand")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    jobs = [
-        (options.model, "world", *part, options.sampled) for part in chunks(options.questions, 20)
-    ]
-    for stream in ("unseen kinds", "another hand"):
-        jobs += [(options.model, stream, *part, 0) for part in chunks(options.others, 20)]
-    with multiprocessing.get_context("spawn").Pool(options.workers) as pool:
-        rows = [row for part in pool.imap(outcomes, jobs) for row in part]
-    text = json.dumps(summarise(rows), indent=1)
+    measured = measure(
+        options.model,
+        options.questions,
+        sampled=options.sampled,
+        others=options.others,
+        workers=options.workers,
+    )
+    text = json.dumps(measured, indent=1)
     print(text)
     if options.out:
         options.out.write_text(text + "\n", encoding="utf-8")

@@ -13,9 +13,28 @@ from torch.nn.functional import cross_entropy
 from train.data import tile_mask
 from train.model import HIDDEN, MAX_TILES
 from train.world.families import FAMILIES
-from train.world.pool import CLASSES, Pictures
+from train.world.pool import ALL_WORDS, CLASSES, Pictures
+from train.world.words import MOST, WORDS
 
 BACKGROUND = 0.1  # weight of a patch that shows nothing
+LETTERS = " abcdefghijklmnopqrstuvwxyz"
+READ = (4, 11, 11, *[len(LETTERS)] * 4)
+"""Classes of what a number or a word is made of: its hundreds, tens and units, its first three
+letters and its last one; 0 is nothing."""
+
+
+def parts() -> tuple[Tensor, Tensor]:
+    """(numbers, 3) and (words, 4): for each class of a whole number or word, those of its parts.
+    Digits are shared by all numbers, so that one which is rarely shown is read as well."""
+    digits = [[0, 0, 0]]
+    for number in range(MOST + 1):
+        shown = f"{number:>3}"
+        digits.append([0 if digit == " " else int(digit) + 1 for digit in shown])
+    letters = [[0, 0, 0, 0]]
+    for word in ALL_WORDS:
+        shown = f"{word.lower():<3}" if word in WORDS else "   "  # icons are not written
+        letters.append([LETTERS.index(letter) for letter in (*shown[:3], shown[-1])])
+    return torch.tensor(digits), torch.tensor(letters)
 
 
 class Heads(nn.Module):
@@ -23,20 +42,26 @@ class Heads(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.patch = nn.Linear(HIDDEN, sum(CLASSES.values()))
+        self.patch = nn.Linear(HIDDEN, sum(CLASSES.values()) + sum(READ))
+        self.digits, self.letters = parts()
         self.tile = nn.Linear(HIDDEN, len(FAMILIES))
 
     def loss(self, states: Tensor, pictures: Pictures) -> tuple[Tensor, dict[str, float]]:
         """The loss and, for every sort of label, the share of marks that have it right."""
         held = tile_mask(pictures.n_tiles).bool()
-        logits = self.patch(states[:, :, 1:][held]).split(list(CLASSES.values()), dim=-1)
+        sizes = (*CLASSES.values(), *READ)
+        logits = self.patch(states[:, :, 1:][held]).split(sizes, dim=-1)
         labels = pictures.labels[held].long()
         shown = labels[..., 0] > 0
         weight = torch.where(shown, 1.0, BACKGROUND)
         total = torch.zeros(())
         shares = {}
-        for at, (name, scores) in enumerate(zip(CLASSES, logits, strict=True)):
-            wanted = labels[..., at]
+        names = list(CLASSES)
+        digits = self.digits[labels[..., names.index("number")]]
+        letters = self.letters[labels[..., names.index("word")]]
+        wanted_of = torch.cat([labels, digits, letters], -1).unbind(-1)
+        names += ["hundreds", "tens", "units", "first", "second", "third", "last"]
+        for name, scores, wanted in zip(names, logits, wanted_of, strict=True):
             each = cross_entropy(scores.flatten(0, 1), wanted.flatten(), reduction="none")
             total = total + (each * weight.flatten()).sum() / weight.sum()
             has = wanted > 0

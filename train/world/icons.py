@@ -82,7 +82,7 @@ def _at(things: Sequence[Placed], rng: random.Random) -> Task:
     thing = rng.choice(things)
     wordings = ("What is at the {p}?", "Name the icon at the {p}.", "What do you see at the {p}?")
     return ask(rng, "icon at", wordings, p=thing.place, summary=f"Find {thing.place}.",
-               reasoning=f"{thing.place} is {thing.name}.", conclusion=thing.name)  # fmt: skip
+               reasoning=f"{thing.place} {thing.name}.", conclusion=thing.name)  # fmt: skip
 
 
 def _where(things: Sequence[Placed], rng: random.Random) -> Task:

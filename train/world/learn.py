@@ -1,4 +1,4 @@
-"""From nothing to a checkpoint, in one command that may be killed at any moment.
+"""From nothing to the shipped files, in one command that may be killed at any moment.
 
     python -m train.world.learn --out runs/world
 
@@ -20,8 +20,6 @@ import copy
 import json
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -45,17 +43,18 @@ from train.answers import (
 )
 from train.data import AnswerBatch, Turn, Writer, collate
 from train.export import export_checkpoint
-from train.model import build_model, demo_config, is_tower
+from train.model import is_tower
 from train.tower import see
 from train.world.batches import Batches
 from train.world.eye import Heads
 from train.world.families import FAMILIES
 from train.world.judge import Pair, draw_pairs, read_pairs
 from train.world.material import PHOTOGRAPHS
-from train.world.model import TILE_SIZE, WORLD, world_tokenizer
+from train.world.model import TILE_SIZE, begin, world_tokenizer
 from train.world.pool import Pool
+from train.world.ship import convert, ship
 
-PHASES = {"eye": 3000, "answers": 2000, "joint": 3000, "judge": 3000}
+PHASES = {"eye": 2400, "answers": 1500, "joint": 1600, "judge": 1600}
 FALLING = {"eye": 0.4, "judge": 0.8}  # the last share of the phase, in which rates go to zero
 DENSE = 0.3  # weight of the labels of patches while all learn together
 VERDICTS = 0.15  # weight of the verdicts
@@ -76,7 +75,7 @@ class Learner:
         self.tokenizer = self._tokenizer()
         self.writer = Writer(self.tokenizer)
         special = self.writer.special
-        self.model = build_model(demo_config(special["<|image|>"], special, WORLD), seed=seed)
+        self.model = begin(special, seed=seed)
         self.heads = Heads()
         self.optimisers = self._fresh()
         self.phase, self.step, self.spent = "eye", 0, 0.0
@@ -278,11 +277,7 @@ def own_pairs(learner: Learner, pool: Pool, told: Callable[[], bool]) -> list[Pa
         checkpoint, files = learner.folder / "so-far", learner.folder / "so-far-gguf"
         model = copy.deepcopy(learner.model)  # what is exported becomes half precision
         export_checkpoint(model, learner.tokenizer, checkpoint, tile_size=TILE_SIZE)
-        converted = [sys.executable, "-m", "llavao1_edge.cli.main", "convert", str(checkpoint)]
-        converted += ["--out", str(files), "--quant", "F16", "--vision-quant", "F16"]
-        shutil.rmtree(files, ignore_errors=True)
-        subprocess.run(converted, check=True)
-        text = next(one for one in files.glob("*.gguf") if not one.name.startswith("mmproj"))
+        text = convert(checkpoint, files, name="so-far")
         n = min(len(pool), ASKED_FOR_PAIRS)
         questions = [(index, pool.tasks(index)[0]) for index in range(n)]
         if not draw_pairs(text, path, seed=learner.seed, questions=questions, told=told):
@@ -296,10 +291,6 @@ def _step(
     phase, step = learner.phase, learner.step
     if phase == "eye":
         return eye_step(learner, pool)
-    if phase == "answers":
-        picture = step % 8 != 7
-        batch = batches.answers(phase, step, picture=picture, size=ANSWERS_AT_ONCE)
-        return answer_step(learner, pool, batch, picture=picture)
     # Looking up and reckoning need no picture, and cost half without.
     step, text = divmod(step, 2)
     if text:
@@ -395,6 +386,7 @@ def main() -> None:
     if run(learner, pool, held_out, phases, told=told):
         checkpoint = options.out / "checkpoint"
         export_checkpoint(learner.model, learner.tokenizer, checkpoint, tile_size=TILE_SIZE)
+        ship(checkpoint, options.out / "shipped")
 
 
 if __name__ == "__main__":

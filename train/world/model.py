@@ -1,19 +1,84 @@
-"""Shape of the next demo model and its tokenizer."""
+"""Shape of the next demo model, the weights it begins with, and its tokenizer."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from math import cos, sin
 
+import torch
 from tokenizers import Tokenizer
+from torch import Tensor
+from transformers import MllamaForConditionalGeneration
 
-from train.model import Shape
+from train.model import HIDDEN, Shape, build_model, demo_config
 from train.questions import DIRECT_SUFFIX, STAGES, UNTAGGED_SUFFIX
 from train.tokenizer import HEADER_GAP, byte_bpe
 from train.world.words import MOST
 
 TILE_SIZE = 112
 WORLD = Shape(TILE_SIZE, 5, 2, 12, 512, (1, 3, 5, 7))
+
+FIRST, MATCHING = 0, (2, 4, 8)  # text layers
+SHARP = 4.0  # of the heads that look back: the largest score is some 10 above the next
+SAID = 1.5  # weight of what a head passes on, beside embeddings of standard deviation 1
+TIED = 0.05  # lm_head over embeddings
+
+
+def begin(specials: dict[str, int], *, seed: int) -> MllamaForConditionalGeneration:
+    """Random weights, but for a circuit that looks things up in the context."""
+    model = build_model(demo_config(specials["<|image|>"], specials, WORLD), seed=seed)
+    _lay_out_lookup(model, seed=seed)
+    return model
+
+
+@torch.no_grad()
+def _lay_out_lookup(model: MllamaForConditionalGeneration, *, seed: int) -> None:
+    """An induction circuit (Olsson et al. 2022), laid out instead of waited for.
+
+    Two heads of the first layer pass on the token before and the one before that, each into
+    directions of its own; one head of each layer in `MATCHING` looks for positions after the token
+    that is being read, another one for positions after what came before it, and they pass on what
+    stands there. The head begins as the embeddings, so that what is passed on is said.
+    """
+    text = model.model.language_model
+    generator = torch.Generator().manual_seed(seed)
+    turned = torch.linalg.qr(torch.randn(HIDDEN - 1, HIDDEN - 1, generator=generator))[0]
+    rows = torch.cat([torch.zeros(HIDDEN - 1, 1), turned], 1)  # blind to the constant below
+    size = text.layers[FIRST].self_attn.head_dim
+    token, before, before_that = rows[: 3 * size].split(size)
+    said = rows[-size:]
+    text.embed_tokens.weight[:, 0] = SAID  # the same for all: what looking back goes by
+    looking = text.layers[FIRST].self_attn
+    key = looking.k_proj.weight[:size]
+    _look_back(key, 0.0)
+    looking.v_proj.weight[:size] = token
+    for head, into in enumerate((before, before_that)):
+        place = slice(head * size, (head + 1) * size)
+        _look_back(looking.q_proj.weight[place], -1.0 - head)
+        looking.o_proj.weight[:, place] = into.T * SAID
+    for at in MATCHING:
+        matching = text.layers[at].self_attn
+        matching.k_proj.weight[:size] = before
+        matching.v_proj.weight[:size] = said
+        for head, wanted in enumerate((token, before)):
+            place = slice(head * size, (head + 1) * size)
+            matching.q_proj.weight[place] = wanted
+            matching.o_proj.weight[:, place] = said.T * (SAID if head == 0 else SAID / 3)
+    model.lm_head.weight.copy_(text.embed_tokens.weight[: len(model.lm_head.weight)] * TIED)
+    model.lm_head.weight[:, 0] = 0
+
+
+def _look_back(weight: Tensor, places: float) -> None:
+    """Make (size, HIDDEN) of a query or a key turn by rotary angles of so many places; only the
+    three fastest of them tell neighbours apart."""
+    size = len(weight)
+    weight *= 0.3
+    weight[:, 0] = 0
+    for at in range(3):
+        angle = places * 10_000 ** (-2 * at / size)
+        weight[at, 0] = SHARP * cos(angle)
+        weight[at + size // 2, 0] = SHARP * sin(angle)
 
 
 def _corpus(n_scenes: int) -> Iterator[str]:

@@ -2,8 +2,9 @@
 
     python -m train.world.samples --model FILE --to FOLDER
 
-Held out from training. The first picture of each family whose question the model answers rightly in
-four stages; "strange" is of a kind it was never shown, for the answer that says so.
+Held out from training. The first picture of each family whose question the model answers rightly
+in four stages, greedily and in each of some draws, so that it is right with every setting;
+"strange" is of a kind it was never shown, for the answer that says so.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 
-from llavao1_edge import Engine, RuntimeSettings
+from llavao1_edge import Engine, RuntimeSettings, SamplingSettings
 from llavao1_edge.images import open_picture
-from train.evaluate import GREEDY
+from train.evaluate import DRAWN, GREEDY, SAMPLES
 from train.world.families import FAMILIES
 from train.world.strange import draw_strange
 from train.world.task import Scene, Task
@@ -33,6 +34,17 @@ def picture_of(family: str, index: int) -> tuple[Scene, Task]:
     return scene, scene.draw_task(rng)
 
 
+def _is_sure(engine: Engine, scene: Scene, task: Task) -> bool:
+    picture = open_picture(scene.drawn.image)
+
+    def right(sampling: SamplingSettings, seed: int) -> bool:
+        with closing(engine.session(picture)) as session:
+            answer = session.ask(task.question, sampling=sampling, seed=seed)
+        return answer.conclusion == task.conclusion
+
+    return right(GREEDY, 0) and all(right(DRAWN, seed) for seed in range(SAMPLES))
+
+
 def write_samples(engine: Engine, folder: Path, families: Iterable[str] = FAMILIES) -> list[str]:
     """Pictures and `samples.json`; returns families of which no question was answered rightly."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -40,9 +52,7 @@ def write_samples(engine: Engine, folder: Path, families: Iterable[str] = FAMILI
     for family in families:
         for index in range(TRIES):
             scene, task = picture_of(family, index)
-            with closing(engine.session(open_picture(scene.drawn.image))) as session:
-                answer = session.ask(task.question, sampling=GREEDY)
-            if answer.conclusion == task.conclusion:
+            if _is_sure(engine, scene, task):
                 name = f"{len(rows) + 1}-{family}.png"
                 scene.drawn.image.save(folder / name, optimize=True)
                 about = {"question": task.question, "answer": task.conclusion}

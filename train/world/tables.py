@@ -19,8 +19,9 @@ class Table:
     @property
     def caption(self) -> str:
         lines = (
-            f"{row}: "
-            + ", ".join(f"{name} {value}" for name, value in zip(self.columns, cells, strict=True))
+            ", ".join(
+                f"{row} {name} {value}" for name, value in zip(self.columns, cells, strict=True)
+            )
             for row, cells in zip(self.rows, self.cells, strict=True)
         )
         return f"Table: {'; '.join(lines)}."
@@ -91,42 +92,44 @@ def _cell(table: Table, rng: random.Random) -> Task:
     wordings = ("What is the {c} value of {r}?", "How much {c} has {r}?", "Read {c} for {r}.",
                 "What does the table show for {r} under {c}?")  # fmt: skip
     return ask(rng, "cell", wordings, r=row, c=column, summary=f"Read {row} {column}.",
-               reasoning=f"{row} {column} is {value}.", conclusion=str(value))  # fmt: skip
+               reasoning=f"{row} {column} {value}.", conclusion=str(value))  # fmt: skip
 
 
-def _running(values: list[int]) -> str:
-    steps, total = [], values[0]
-    for value in values[1:]:
-        steps.append(f"{total} + {value} = {total + value}.")
+def _running(cells: list[tuple[str, int]]) -> str:
+    """cells: name and value of each."""
+    steps, total = [], 0
+    for name, value in cells:
         total += value
-    return " ".join(steps) or f"The sum is {total}."
+        steps.append(f"{name} {value}, sum {total};")
+    return " ".join(steps)
 
 
 def _sum_row(table: Table, rng: random.Random) -> Task:
     at = rng.randrange(len(table.rows))
-    row, values = table.rows[at], list(table.cells[at])
+    row, values = table.rows[at], table.cells[at]
+    cells = [(f"{row} {name}", value) for name, value in zip(table.columns, values, strict=True)]
     wordings = ("What is the sum of the row {r}?", "How much is {r} in all?", "Add the row {r}.")
     return ask(rng, "row sum", wordings, r=row, summary=f"Add the row {row}.",
-               reasoning=_running(values), conclusion=str(sum(values)))  # fmt: skip
+               reasoning=_running(cells), conclusion=str(sum(values)))  # fmt: skip
 
 
 def _sum_column(table: Table, rng: random.Random) -> Task:
     at = rng.randrange(len(table.columns))
     column, values = table.columns[at], [cells[at] for cells in table.cells]
+    cells = [(f"{name} {column}", value) for name, value in zip(table.rows, values, strict=True)]
     wordings = ("What is the sum of the column {c}?", "How much {c} is there in all?",
                 "Add the column {c}.")  # fmt: skip
     return ask(rng, "column sum", wordings, c=column, summary=f"Add the column {column}.",
-               reasoning=_running(values), conclusion=str(sum(values)))  # fmt: skip
+               reasoning=_running(cells), conclusion=str(sum(values)))  # fmt: skip
 
 
 def _largest_row(table: Table, rng: random.Random) -> Task:
     at = rng.randrange(len(table.columns))
-    column = table.columns[at]
-    best, steps = None, []
+    column, best, steps = table.columns[at], None, []
     for row, cells in zip(table.rows, table.cells, strict=True):
         if best is None or cells[at] > best[1]:
             best = (row, cells[at])
-        steps.append(f"{row} {cells[at]}, best {best[0]} {best[1]};")
+        steps.append(f"{row} {column} {cells[at]}, best {best[0]} {best[1]};")
     assert best is not None
     if [cells[at] for cells in table.cells].count(best[1]) > 1:
         return _cell(table, rng)
@@ -149,7 +152,7 @@ def _subtract(table: Table, rng: random.Random) -> Task:
                 "What is the difference in {c} between {a} and {b}?")  # fmt: skip
     return ask(rng, "difference", wordings, a=a, b=b, c=column,
                summary=f"Read {a} and {b} under {column}. Then subtract.",
-               reasoning=f"{a} {column} is {x}. {b} {column} is {y}. {x} - {y} = {x - y}.",
+               reasoning=f"{a} {column} {x}. {b} {column} {y}. {x} - {y} = {x - y}.",
                conclusion=str(x - y))  # fmt: skip
 
 
@@ -162,11 +165,12 @@ ORDER = ("first", "second", "third")
 def draw_print(rng: random.Random) -> Scene:
     n = rng.choice((1, 1, 2, 3))
     texts = tuple(
-        rng.choice(WORDS) if rng.random() < 0.5 else str(rng.randint(0, MOST)) for _ in range(n)
+        rng.choice(WORDS) if rng.random() < 0.5 else str(rng.randint(0, rng.choice((30, MOST))))
+        for _ in range(n)
     )
     sheet = new_sheet(rng)
     side = min(sheet.width, sheet.height)
-    size = side * rng.uniform(0.12, {1: 0.26, 2: 0.22, 3: 0.18}[n])
+    size = side * rng.uniform(0.09, {1: 0.2, 2: 0.18, 3: 0.16}[n])
     ink = shade(rng, rng.choice(((40, 40, 40), (40, 60, 150), (150, 40, 40))), by=25)
     slack = (sheet.height / n - size * 1.2) / 2
     for at, text in enumerate(texts):

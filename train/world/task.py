@@ -55,11 +55,15 @@ def choices(rng: random.Random, task: Task, others: Sequence[str]) -> Task:
     letters = "ABCD"[: len(options)]
     answer = letters[options.index(truth)]
     listed = " ".join(f"{letter}. {value}" for letter, value in zip(letters, options, strict=True))
+    compared = " ".join(
+        f"{letter}. {value} {yes(value == truth)};"
+        for letter, value in zip(letters, options, strict=True)
+    )
     return replace(
         task,
         kind=f"{task.kind}, choice",
         question=f"{task.question} {listed}",
         summary=f"{task.summary} Then choose.",
-        reasoning=f"{task.reasoning} {truth} is {answer}.",
+        reasoning=f"{task.reasoning} {compared} So {answer}.",
         conclusion=answer,
     )

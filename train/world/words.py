@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from llavao1_edge import demo
 from train.scene import RGB
 
 MOST = 200  # numbers are 0 to this, each one token
@@ -24,5 +25,5 @@ ICONS = (
     "tree", "sun", "star", "heart", "key", "umbrella", "bell", "mushroom", "cactus", "balloon",
     "duck", "snowman", "butterfly",
 )  # fmt: skip
-UNKNOWN = "I do not know this kind of picture"
+UNKNOWN = demo.UNKNOWN
 MISSING = "not shown"

@@ -656,8 +656,8 @@
         <translation>비교할 답이 아직 둘이 아닙니다.</translation>
     </message>
     <message>
-        <source>Built in. It knows coloured shapes and nothing else.</source>
-        <translation>내장 모델. 색 도형만 알고 다른 것은 모릅니다.</translation>
+        <source>Built in: simple charts, geometry, tables, print, icons and shapes.</source>
+        <translation>내장 모델. 간단한 차트, 도형 문제, 표, 글자, 아이콘, 색 도형을 압니다.</translation>
     </message>
     <message>
         <source>A server: pictures are sent to {0}.</source>
@@ -683,8 +683,8 @@
         <translation>여기에 그림을 놓으세요</translation>
     </message>
     <message>
-        <source>The built-in demo model knows coloured shapes like these and nothing else.</source>
-        <translation>내장된 데모 모델은 이런 색깔 도형만 압니다.</translation>
+        <source>The built-in demo model knows simple pictures like these, and no photographs.</source>
+        <translation>내장된 데모 모델은 이런 간단한 그림은 알지만 사진은 모릅니다.</translation>
     </message>
     <message>
         <source>Then ask about it. Everything stays on this computer.</source>
@@ -870,12 +870,12 @@
 <context>
     <name>ModelChoice</name>
     <message>
-        <source>Demo: shapes only</source>
-        <translation>데모: 도형만</translation>
+        <source>Demo: simple pictures</source>
+        <translation>데모: 간단한 그림</translation>
     </message>
     <message>
-        <source>This does not look like coloured shapes, the only thing that the demo model knows. Its answer will be a guess.</source>
-        <translation>색깔 있는 도형이 아닌 것 같습니다. 데모 모델은 도형만 알기 때문에 답은 추측일 뿐입니다.</translation>
+        <source>The demo model knows simple charts, geometry, tables, print, icons and shapes.</source>
+        <translation>데모 모델은 간단한 차트, 도형 문제, 표, 글자, 아이콘, 색 도형을 압니다.</translation>
     </message>
     <message>
         <source>Get the real model…</source>
@@ -1608,8 +1608,8 @@
         <translation>그림의 토큰 수</translation>
     </message>
     <message>
-        <source>Pictures that were read</source>
-        <translation>읽은 그림</translation>
+        <source>Pictures and conversations on disk</source>
+        <translation>디스크에 두는 그림과 대화</translation>
     </message>
     <message>
         <source>Tokens guessed ahead</source>

@@ -30,6 +30,8 @@ from llavao1_gui.widgets.layouts import (
 from llavao1_gui.widgets.picture_view import PictureView
 from llavao1_gui.widgets.strip import Strip
 
+SAMPLE = QSize(56, 42)  # of the sample pictures, pixels of the screen at 100 %
+
 
 class EmptyState(Retranslated):
     """What a first start shows: how to begin, and pictures to try."""
@@ -56,18 +58,20 @@ class EmptyState(Retranslated):
         frame = card()
         self.samples: list[QPushButton] = []
         for number, (image, question) in enumerate(samples):
-            made = button(question, lambda number=number: self.sample.emit(number))  # type: ignore[misc]
+            made = button("", lambda number=number: self.sample.emit(number))  # type: ignore[misc]
             made.setProperty("role", "sample")
             made.setIcon(QIcon(QPixmap.fromImage(image)))
-            made.setIconSize(QSize(44, 44))
+            made.setIconSize(SAMPLE)
+            made.setFixedSize(SAMPLE + QSize(10, 10))
             made.setToolTip(question)
-            made.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+            made.setAccessibleName(question)
             self.samples.append(made)
         get = row(self.models_button, None)
-        frame.setLayout(column(self.try_label, *self.samples, self.demo, get, margin=14, gap=6))
+        shown = [row(*self.samples[at : at + 4], None) for at in range(0, len(samples), 4)]
+        frame.setLayout(column(self.try_label, *shown, self.demo, get, margin=14, gap=6))
         frame.setVisible(bool(samples))
         frame.setMaximumWidth(460)
-        frame.setMinimumWidth(240)
+        frame.setMinimumWidth(4 * (SAMPLE.width() + 10) + 3 * 8 + 2 * 14)
         buttons = row(None, self.open_button, self.paste_button, self.screen_button, None)
         middle = row(None, frame, None)
         middle.setStretch(1, 8)
@@ -86,7 +90,7 @@ class EmptyState(Retranslated):
         self.screen_button.setText(self.tr("Screenshot"))
         self.try_label.setText(self.tr("Or try one of these"))
         self.demo.setText(
-            self.tr("The built-in demo model knows coloured shapes like these and nothing else.")
+            self.tr("The built-in demo model knows simple pictures like these, and no photographs.")
         )
         self.models_button.setText(self.tr("Get the real model…"))
 

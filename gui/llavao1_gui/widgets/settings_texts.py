@@ -27,7 +27,7 @@ NAMES: dict[str, object] = {
     "context": QT_TRANSLATE_NOOP("Settings", "Context"),
     "batch": QT_TRANSLATE_NOOP("Settings", "Batch"),
     "picture_tokens": QT_TRANSLATE_NOOP("Settings", "Tokens of a picture"),
-    "picture_cache": QT_TRANSLATE_NOOP("Settings", "Pictures that were read"),
+    "picture_cache": QT_TRANSLATE_NOOP("Settings", "Pictures and conversations on disk"),
     "draft_max": QT_TRANSLATE_NOOP("Settings", "Tokens guessed ahead"),
     "chat_format": QT_TRANSLATE_NOOP("Settings", "Chat format"),
     "stage_prompt": QT_TRANSLATE_NOOP("Settings", "Ask for stages"),

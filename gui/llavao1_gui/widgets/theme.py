@@ -87,7 +87,7 @@ QPushButton[role="main"] {{ background: {accent}; color: {on_accent}; border-col
 QPushButton[role="main"]:focus {{ border: 2px solid {text}; }}
 QPushButton[role="main"]:disabled {{ background: {raised}; color: {faint};
   border-color: {line}; }}
-QPushButton[role="sample"] {{ text-align: left; padding: 8px; }}
+QPushButton[role="sample"] {{ padding: 4px; }}
 QToolButton {{ background: transparent; border: 1px solid transparent; border-radius: 6px;
   padding: 4px 6px; }}
 QToolButton:hover {{ background: {raised}; }}

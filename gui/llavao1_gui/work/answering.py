@@ -243,7 +243,7 @@ class AnswerWorker:
         if ask.earlier and known is not None:
             return known
         more = [open_picture(Path(path)) for path in ask.more]
-        session: Session = self.engine.session(picture, *more)
+        session: Session = self.engine.session(picture, *more, resumable=True)
         for question, stages in ask.earlier:
             session.recall(question, stages)
         return session

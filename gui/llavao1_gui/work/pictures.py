@@ -6,14 +6,12 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QImage
 
 from llavao1_edge.errors import Cancelled, LlavaError, PictureError
 from llavao1_edge.images import open_and_read, open_picture
-from llavao1_gui.state.demo_world import is_of_demo_world
 from llavao1_gui.state.history import History
 from llavao1_gui.state.messages import unexpected
 from llavao1_gui.work.background import Background
@@ -39,7 +37,6 @@ class LoadedPicture:
     thumbnail: QImage
     width: int
     height: int
-    of_demo_world: bool  # whether the demo model can know what it shows
     leaf: Leaf | None = None  # where it is one of several pictures in a file
     origin: Path | None = None  # the file that it was opened from
 
@@ -121,7 +118,6 @@ class PictureLoader(QObject):
             digest = self._history.keep_picture(data)
             image = to_qimage(opened.image, longest=SHOWN)
             small = _reduced(_not_too_long(opened.image), THUMBNAIL)
-            known = is_of_demo_world(np.asarray(small))
             # As the strip draws it: both then share one copy.
             thumbnail = to_qimage(small, longest=THUMBNAIL).convertToFormat(
                 QImage.Format.Format_RGB32
@@ -130,7 +126,7 @@ class PictureLoader(QObject):
             small.save(buffer, format="PNG")
             self._history.shelf.keep_thumbnail(digest, buffer.getvalue())
             size = (opened.width, opened.height)
-            return LoadedPicture(digest, name, thumbnail, *size, known, leaf, origin), image
+            return LoadedPicture(digest, name, thumbnail, *size, leaf, origin), image
         except LlavaError as error:
             return error
         except Exception as error:  # too little memory, say: the window goes on

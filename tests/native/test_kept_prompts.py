@@ -1,0 +1,161 @@
+"""A conversation that is told again in another process goes on from where it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import pytest
+
+from llavao1_edge import Answer, Engine, RuntimeSettings, SamplingSettings, StageBeam, state_cache
+from llavao1_edge.engine.session import Session
+from llavao1_edge.llama.context import Context
+from tests import native_models
+from tests.configurations import CONFIGURATIONS, picture_for
+
+PICTURE = picture_for(CONFIGURATIONS["base"], 2, 2, seed=2)
+SAMPLING = SamplingSettings(max_tokens=40, temperature=1)
+QUESTIONS = ("What?", "And why?", "Is that all?")
+KINDS = ("mllama", "qwen2vl")
+Open = Callable[..., Engine]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Of a cache that keeps also what is computed fast."""
+    monkeypatch.setattr(platformdirs, "user_cache_dir", lambda *_, **__: str(tmp_path))
+    monkeypatch.setattr(state_cache, "LEAST_S", 0.0)
+    return tmp_path / "states"
+
+
+@pytest.fixture
+def open_kind(open_tiny: Open) -> Open:
+    def opened(kind: str, **settings: Any) -> Engine:
+        if kind == "mllama":
+            return open_tiny(**settings)
+        text, mmproj = native_models.pair(kind)
+        return Engine.open(text=text, mmproj=mmproj, settings=RuntimeSettings(**settings))
+
+    return opened
+
+
+def ask(session: Session, question: str) -> Answer:
+    return session.ask(question, search=StageBeam(candidates=2), seed=3, sampling=SAMPLING)
+
+
+def said(answer: Answer) -> list[tuple[str, float]]:
+    return [(node.candidate.text, node.candidate.logprob) for node in answer.trace.nodes]
+
+
+def conversation(engine: Engine, picture: object, n: int, **how: bool) -> list[Answer]:
+    with engine.session(picture, **how) as session:
+        return [ask(session, question) for question in QUESTIONS[:n]]
+
+
+def told_again(
+    engine: Engine, picture: object, turns: Sequence[Answer], **how: bool
+) -> tuple[Answer, list[int]]:
+    """The next answer, and the tokens that it was asked after."""
+    with engine.session(picture, **how) as session:
+        for question, answer in zip(QUESTIONS, turns, strict=False):
+            session.recall(question, answer.stages)
+        next_one = ask(session, QUESTIONS[len(turns)])
+        return next_one, session.conversation.history
+
+
+@pytest.mark.parametrize("picture", [PICTURE, None], ids=["picture", "text"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_goes_on_as_if_it_had_never_been_closed(
+    folder: Path, open_kind: Open, kind: str, picture: object
+) -> None:
+    with open_kind(kind) as engine:
+        whole = conversation(engine, picture, 3)
+        kept = {path.name for path in folder.iterdir()} if folder.exists() else set()
+        conversation(engine, picture, 2, resumable=True)
+    # Of each conversation the last state alone; of one that is not resumed, nothing.
+    assert len({path.name for path in folder.iterdir()} - kept) == 1
+    with open_kind(kind) as engine:
+        resumed, history = told_again(engine, picture, whole[:2], resumable=True)
+    with open_kind(kind) as engine:
+        anew, _ = told_again(engine, picture, whole[:2])
+    assert said(resumed) == said(whole[2])
+    counted, computed, before = (one.trace.counters for one in (resumed, anew, whole[2]))
+    assert counted.prefill_tokens == before.prefill_tokens < computed.prefill_tokens / 2
+    assert counted.cached_tokens == before.cached_tokens
+    assert len(history) > computed.prefill_tokens / 2
+
+
+def test_what_was_made_room_for_is_taken_from_the_disk(folder: Path, open_kind: Open) -> None:
+    """In the same process: a conversation that gave up its place is not computed again."""
+    with open_kind("mllama") as engine:
+        whole = conversation(engine, PICTURE, 3)
+        with engine.session(PICTURE, resumable=True) as session:
+            for question in QUESTIONS[:2]:
+                ask(session, question)
+            engine.local.slots.clear(session.conversation.slot)
+            after = ask(session, QUESTIONS[2])
+    assert said(after) == said(whole[2])
+    assert after.trace.counters.prefill_tokens == whole[2].trace.counters.prefill_tokens
+    assert folder.exists()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_other_words_another_picture_and_damage_are_computed(
+    folder: Path, open_kind: Open, kind: str
+) -> None:
+    with open_kind(kind) as engine:
+        before = {path.name for path in folder.iterdir()} if folder.exists() else set()
+        turns = conversation(engine, PICTURE, 1, resumable=True)
+    with open_kind(kind) as engine:
+        anew, _ = told_again(engine, PICTURE, turns)
+        other = picture_for(CONFIGURATIONS["base"], 1, 1, seed=9)
+        elsewhere, _ = told_again(engine, other, turns, resumable=True)
+        assert elsewhere.trace.counters.prefill_tokens > 20
+    pictures = [path for path in folder.iterdir() if path.name in before]
+    for path in folder.iterdir():
+        if path not in pictures:
+            data = bytearray(path.read_bytes())
+            data[len(data) // 2] ^= 1
+            path.write_bytes(data)
+    with open_kind(kind) as engine:
+        damaged, _ = told_again(engine, PICTURE, turns, resumable=True)
+    assert damaged.trace.counters.prefill_tokens == anew.trace.counters.prefill_tokens
+    assert said(damaged) == said(anew)
+
+
+def test_where_there_is_no_room_it_is_computed(
+    folder: Path, open_kind: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_kind("mllama") as engine:
+        turns = conversation(engine, PICTURE, 1, resumable=True)
+        anew, _ = told_again(engine, PICTURE, turns)
+    monkeypatch.setattr(Context, "set_state", lambda *_: False)
+    with open_kind("mllama") as engine:
+        free = engine.runtime.n_free_sequences
+        full, _ = told_again(engine, PICTURE, turns, resumable=True)
+        engine.local.slots.sweep()
+        assert engine.runtime.n_free_sequences == free
+    assert said(full) == said(anew)
+    assert any(folder.iterdir())
+
+
+def test_the_state_of_a_sequence_fits_only_where_there_is_room(open_tiny: Open) -> None:
+    with open_tiny(context=512) as engine:
+        context, runtime = engine.runtime.context, engine.runtime
+        with engine.session() as session:
+            ask(session, "What?")
+            slot = session.conversation.slot
+            state = bytes(context.state(slot.sequence))
+            taken = []
+            while True:
+                sequence = runtime.take_sequence()
+                if not context.set_state(sequence, state):
+                    runtime.release(sequence)
+                    break
+                taken.append(sequence)
+            for one in taken:
+                runtime.release(one)
+            assert taken
+            assert ask(session, "And?").trace.nodes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,16 @@ import pytest
 from llavao1_edge import Answer, Engine, RuntimeSettings, SamplingSettings, StageBeam, state_cache
 from llavao1_edge.engine.session import Session
 from llavao1_edge.llama.context import Context
+from llavao1_gui.state.messages import Answered, Ask
+from llavao1_gui.work.answering import AnswerWorker
 from tests import native_models
 from tests.configurations import CONFIGURATIONS, picture_for
+from tests.shapes import SAMPLES
 
 PICTURE = picture_for(CONFIGURATIONS["base"], 2, 2, seed=2)
 SAMPLING = SamplingSettings(max_tokens=40, temperature=1)
 QUESTIONS = ("What?", "And why?", "Is that all?")
+QUESTION = "How many circles are there?"
 KINDS = ("mllama", "qwen2vl")
 Open = Callable[..., Engine]
 
@@ -159,3 +164,38 @@ def test_the_state_of_a_sequence_fits_only_where_there_is_room(open_tiny: Open) 
                 runtime.release(one)
             assert taken
             assert ask(session, "And?").trace.nodes
+
+
+class Heard:
+    """What the window's worker sends, in this process."""
+
+    n_stops, closed = 0, threading.Event()
+
+    def __init__(self) -> None:
+        self.sent: list[Any] = []
+
+    def send(self, message: Any) -> None:
+        self.sent.append(message)
+
+    def is_stopped(self, _: int) -> bool:
+        return False
+
+
+def test_the_windows_conversations_are_kept(folder: Path) -> None:
+    """Opened again, by another worker: nothing but the new question is computed."""
+
+    def answered(*earlier: tuple[str, dict[str, str]], question: str) -> Any:
+        channel: Any = Heard()
+        worker = AnswerWorker(channel, None)
+        try:
+            worker.answer(Ask(1, question, picture=str(SAMPLES[0].picture), earlier=earlier))
+        finally:
+            worker.close()
+        return channel.sent[-1]
+
+    first = answered(question=QUESTION)
+    assert isinstance(first, Answered), first
+    assert any(folder.iterdir())
+    second = answered((QUESTION, first.stages), question="Is there a blue circle?")
+    counters = second.trace["counters"]
+    assert counters["prefill_tokens"] < counters["cached_tokens"] / 3

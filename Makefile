@@ -17,7 +17,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SAMPLES := llavao1_edge/demo/samples
+SAMPLE := $(PYTHON) packaging/sample.py
 TESTS ?=
 
 .PHONY: demo gui test check format oracle translations screenshots clean help
@@ -45,9 +45,9 @@ $(VENV)/oracle: $(VENV)/testing
 	@touch $@
 
 demo: $(VENV)/installed
-	@echo "Picture:  $(SAMPLES)/1-count.png"
-	@echo "Question: How many small circles do you see?"
-	@$(BIN)/llavao1-edge ask $(SAMPLES)/1-count.png "How many small circles do you see?" --show-stages --temperature 0
+	@echo "Picture:  $$($(SAMPLE) picture)"
+	@echo "Question: $$($(SAMPLE) question)"
+	@$(BIN)/llavao1-edge ask "$$($(SAMPLE) picture)" "$$($(SAMPLE) question)" --show-stages --temperature 0
 
 needs-window:
 	@$(NEEDS) ask window

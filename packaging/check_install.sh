@@ -17,10 +17,10 @@ rm -f dist/llavao1_edge-*
 export PIP_FIND_LINKS="${PIP_FIND_LINKS:-} $source/$wheels" UV_FIND_LINKS="$source/$wheels"  # pipx may use uv
 cd "$work"
 
+sample() { python3 "$source/packaging/sample.py" "$1"; }
 ask() {
-    said=$("$1" ask "$source/llavao1_edge/demo/samples/1-count.png" \
-        "How many small circles do you see?" --temperature 0)
-    [ "$said" = 2 ] || { echo "error: $2 answers '$said', not 2" >&2; exit 1; }
+    said=$("$1" ask "$(sample picture)" "$(sample question)" --temperature 0)
+    [ "$said" = "$(sample answer)" ] || { echo "error: $2 answers '$said'" >&2; exit 1; }
     echo "$2: ok ($SECONDS s)"
 }
 

@@ -34,7 +34,7 @@ fi
 # Types a question as a person would, and waits until an answer is in the history.
 ask_and_wait() {
     sleep 3 # the picture that was given is opened, and the question has the focus
-    xdotool type --delay 20 "How many small circles do you see?"
+    xdotool type --delay 20 "$(python3 "$(dirname "$0")/sample.py" question)"
     xdotool key Return
     for _ in $(seq 300); do
         found=$(python3 -c 'import sqlite3, sys

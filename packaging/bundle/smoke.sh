@@ -46,9 +46,11 @@ case $file in
 esac
 ! inside sh -c 'command -v python3 || command -v cc' || { echo "error: not a bare root" >&2; exit 1; }
 
-cp llavao1_edge/demo/samples/1-count.png "$root/root/a picture.png"
-ask() { inside "$@" ask "/root/a picture.png" "How many small circles do you see?" --temperature 0; }
-[ "$(ask "$program")" = 2 ] || { echo "error: a wrong answer" >&2; exit 1; }
+question=$(python3 packaging/sample.py question)
+answer=$(python3 packaging/sample.py answer)
+cp "$(python3 packaging/sample.py picture)" "$root/root/a picture.png"
+ask() { inside "$@" ask "/root/a picture.png" "$question" --temperature 0; }
+[ "$(ask "$program")" = "$answer" ] || { echo "error: a wrong answer" >&2; exit 1; }
 printf '{"type": "integer", "minimum": 3, "maximum": 7}' >"$root/root/schema.json"
 said=$(inside "$program" ask "/root/a picture.png" "How many?" --temperature 0 --json-schema /root/schema.json)
 [ "$said" -ge 3 ] && [ "$said" -le 7 ] || { echo "error: '$said' is not of the schema" >&2; exit 1; }
@@ -69,9 +71,9 @@ if command -v qemu-x86_64-static >/dev/null && [ "$(uname -m)" = x86_64 ]; then
         "LD_LIBRARY_PATH=$(dirname "$real")/_internal" LLAVAO1_LOG=debug)
     for processor in Haswell Nehalem; do
         said=$(inside "${started[@]}" /qemu -cpu $processor "$real" ask "/root/a picture.png" \
-            "How many small circles do you see?" --temperature 0 --device cpu 2>"$root/log") ||
+            "$question" --temperature 0 --device cpu 2>"$root/log") ||
             { tail -n 5 "$root/log" >&2; echo "error: it fails on $processor" >&2; exit 1; }
-        [ "$said" = 2 ] || { echo "error: $processor answers '$said'" >&2; exit 1; }
+        [ "$said" = "$answer" ] || { echo "error: $processor answers '$said'" >&2; exit 1; }
         say "ask answers on an emulated $processor, with $(grep -oE 'libggml-cpu-[a-z0-9]+' "$root/log" | tail -n 1)"
     done
 fi

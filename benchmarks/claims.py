@@ -6,7 +6,7 @@
     python -m benchmarks.claims --rows runs/claims.jsonl --plot benchmarks/claims.png
 
 The model is the demo (`--task world`), or the weakened one of shapes (see `weakened`). Scorers were
-chosen on the 500 questions of `accuracy`; these are other ones. Its task has a true text for every
+chosen on the 500 questions of `accuracy`; these are other ones. Each task has a true text for every
 stage, so a wrong answer is traced to the first stage that left the truth.
 """
 
@@ -26,7 +26,7 @@ from benchmarks import accuracy
 from benchmarks.machine import header
 from llavao1_edge import Answer, SamplingSettings
 from llavao1_edge.search import make_strategy
-from train.evaluate import SEED, interval
+from train.evaluate import interval
 from train.questions import STAGES, UNTAGGED_SUFFIX, Task
 
 FIRST = 500  # the questions before this one chose the scorers
@@ -296,11 +296,11 @@ def choices(table: Table) -> Iterator[str]:
         yield f"| {stage} | " + " | ".join(cells) + " |"
 
 
-def report(path: Path) -> None:
+def report(path: Path, seed: int) -> None:
     table = table_of(path)
     n = len(table["staged/1"])
     print(header("claims"))
-    print(f"{n} questions (from number {FIRST} on), temperature {TEMPERATURE}, seed {SEED}.\n")
+    print(f"{n} questions (from number {FIRST} on), temperature {TEMPERATURE}, seed {seed}.\n")
     for title, lines in (
         ("Every strategy", main_table(table)),
         ("The paper's claims at our scale", claims(table)),
@@ -331,10 +331,10 @@ def plot(path: Path, target: Path) -> None:
         rows += [table[cell.name] for cell in CELLS if cell.strategy == search]
         left.plot([tokens(r) for r in rows], [100 * share(r) for r in rows], mark, label=search)
     left.set(xscale="log", xlabel="sampled tokens per question", ylabel="right answers, %")
-    left.set_title("weakened model of coloured shapes")
+    left.set_title("every search, at its cost")
     left.legend()
     ours = {n: 100 * share(table[f"stage-beam/{n}" if n > 1 else "staged/1"]) for n in (1, 2, 3, 4)}
-    for name, curve, mark in (("paper, MMVet", PAPER, "s--"), ("here, shapes", ours, "o-")):
+    for name, curve, mark in (("paper, MMVet", PAPER, "s--"), ("here", ours, "o-")):
         start = curve[1]
         right.plot(list(curve), [value - start for value in curve.values()], mark, label=name)
     right.set(
@@ -352,15 +352,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--questions", type=int, default=2000)
     parser.add_argument("--rows", type=Path, default=Path("runs/claims.jsonl"))
-    parser.add_argument("--task", choices=accuracy.TASKS, default="shapes")
+    parser.add_argument("--task", choices=accuracy.SEEDS, default="shapes")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--noise", type=float, default=0.5, help="weaken the model, see weakened")
     parser.add_argument("--report", action="store_true", help="print the tables")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the plot")
-    parser.set_defaults(seed=SEED, hard=False, model=None)
+    parser.set_defaults(hard=False, model=None)
     options = parser.parse_args()
+    options.seed = accuracy.SEEDS[options.task]
     if options.report:
-        report(options.rows)
+        report(options.rows, options.seed)
     if options.plot:
         plot(options.rows, options.plot)
     if not (options.report or options.plot):

@@ -40,7 +40,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.text.parent) as folder:
         platformdirs.user_cache_dir = lambda *_, **__: folder  # type: ignore[assignment]
-        kept = Path(folder) / "states"
+        kept = Path(folder) / "pictures"
         print(header("picture_cache"))
         print("\n| picture | read | read and stored | stored | cold | warm | warm / read |")
         print("|---|---|---|---|---|---|---|")

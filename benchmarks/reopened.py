@@ -49,7 +49,7 @@ def main() -> None:
         told: list[Answer] = []
         with Engine.open(options.text, settings=settings) as engine:
             conversation(engine, len(QUESTIONS) - 1, told, resumable=True)
-        stored = max(path.stat().st_size for path in (Path(folder) / "states").iterdir())
+        stored = max(path.stat().st_size for path in (Path(folder) / "pictures").iterdir())
         times: dict[bool, list[float]] = {False: [], True: []}
         computed = {}
         for _ in range(ROUNDS):

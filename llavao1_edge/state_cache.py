@@ -49,7 +49,7 @@ class StateCache:
     def of_user(cls, gigabytes: float) -> StateCache:
         import platformdirs
 
-        folder = Path(platformdirs.user_cache_dir("llavao1-edge", appauthor=False)) / "states"
+        folder = Path(platformdirs.user_cache_dir("llavao1-edge", appauthor=False)) / "pictures"
         return cls(folder, most_bytes=int(gigabytes * 1e9))
 
     def read(self, name: str, take: Callable[[Stored], Made | None]) -> Made | None:
@@ -141,8 +141,10 @@ class Stored(Closing):
     def __init__(self, path: Path) -> None:
         """Raises OSError."""
         self._digest = hashlib.sha256()
+        self._too_much = False
         self._file: IO[bytes] = path.open("rb")
         try:
+            self._left = os.fstat(self._file.fileno()).st_size - len(MAGIC) - DIGEST_BYTES
             if self._file.read(len(MAGIC)) != MAGIC:
                 raise OSError("another version wrote it")
             os.utime(path)  # it was used now
@@ -151,11 +153,14 @@ class Stored(Closing):
             raise
 
     def take(self, n_bytes: int) -> bytes:
-        """Fewer where the file is cut off: `is_whole` says so."""
+        """Fewer where the file is cut off: `is_whole` says so. A number from the file is no more
+        to be trusted than the rest: it cannot ask for more than there is."""
+        self._too_much = self._too_much or n_bytes > self._left
         try:
-            data = self._file.read(n_bytes)
+            data = self._file.read(max(0, min(n_bytes, self._left)))
         except OSError:
             data = b""
+        self._left -= len(data)
         self._digest.update(data)
         return data
 
@@ -163,7 +168,8 @@ class Stored(Closing):
     def is_whole(self) -> bool:
         """Whether all of it was taken, as it was written; asked once, at the end."""
         try:
-            return self._file.read(DIGEST_BYTES + 1) == self._digest.digest()
+            rest = self._file.read(DIGEST_BYTES + 1)
+            return not self._too_much and rest == self._digest.digest()
         except OSError:
             return False
 

@@ -92,6 +92,11 @@ class VisionModel(Protocol):
         """What reads pictures."""
         ...
 
+    @property
+    def arithmetic(self) -> Hashable:
+        """What else its pictures depend on, beside weights and device: names what is kept."""
+        ...
+
     def attach(self, context: Context) -> None:
         """The context in which pictures are placed and rows decoded."""
         ...

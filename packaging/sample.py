@@ -10,4 +10,4 @@ from pathlib import Path
 FOLDER = Path(__file__).parent.parent / "llavao1_edge" / "demo" / "samples"
 first = json.loads((FOLDER / "samples.json").read_text(encoding="utf-8"))[0]
 what = sys.argv[1]
-print(FOLDER / first[what] if what == "picture" else first[what])
+print(FOLDER / first[what] if what == "picture" else first[what], end="")

@@ -1,7 +1,7 @@
 """A base model for trying fine-tuning on: it sees, describes and answers, without stages.
 
 As Llama-3.2-Vision stands to LLaVA-CoT, so does this to a model that `train.finetune` makes of it.
-The tower is the demo model's, frozen; the text model starts from nothing.
+The tower is that of the model of shapes, frozen; the text model starts from nothing.
 
     python -m train.base --out runs/base --minutes 30
 """
@@ -97,7 +97,7 @@ def main() -> None:
 
 
 def teach_seeing(model: MllamaForConditionalGeneration) -> None:
-    """The demo model's tower and projector, which are not trained any further."""
+    """The tower and projector of the model of shapes, which are not trained any further."""
     shipped = MllamaForConditionalGeneration.from_pretrained(TOWER).float().state_dict()
     seeing = {k: v for k, v in shipped.items() if "vision_model" in k or "projector" in k}
     model.load_state_dict(seeing, strict=False)

@@ -1,4 +1,4 @@
-"""Shape and initial weights of the demo model: Hugging Face's Mllama, very small.
+"""Shape and initial weights of our own models: Hugging Face's Mllama, very small.
 
 What trials taught: cross-attention gates start near 1 and global gates near 0.8 (at HF's zero the
 picture is invisible), and embeddings have standard deviation 1 (at 0.02 the residual stream grows

@@ -1,7 +1,7 @@
-"""A small model that llama.cpp runs itself, trained on the demo's task: Qwen2-VL, very small.
+"""A small model that llama.cpp runs itself, trained on shapes: Qwen2-VL, very small.
 
 It exists so that the same search can be measured on a model without injection. Two phases in one
-run, as for the demo: the tower learns to see from dense labels, then everything learns to answer.
+run: the tower learns to see from dense labels, then everything learns to answer.
 State is saved every few minutes; the same command resumes.
 
     python -m train.native --out runs/native --see-minutes 10 --minutes 90

@@ -52,8 +52,9 @@ class Answering:
             if ready is not None:
                 yield ready
             self.budget.started = self.budget.clock()
+            started = time.perf_counter()
             root = attempt.begin()
-            chosen = yield from self._search(root)
+            chosen = yield from self._search(root, started)
             path = self.recorder.chosen(chosen)
             if self.stop.closed and not path:
                 raise Cancelled("stopped before the answer began")
@@ -62,9 +63,9 @@ class Answering:
                 attempt.keep(chosen)
         yield Answered(self._answer(chosen, path, cancelled=cancelled))
 
-    def _search(self, root: Branch) -> Generator[Event, None, Branch]:
-        """Runs the strategy and keeps the time: until the first token, and after it."""
-        started = time.perf_counter()
+    def _search(self, root: Branch, started: float) -> Generator[Event, None, Branch]:
+        """Runs the strategy and keeps the time: until the first token, and after it. started: when
+        the prompt was begun."""
         first: float | None = None
         search = self.search.run(root, self.attempt.drafter)
         try:

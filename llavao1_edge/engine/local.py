@@ -13,7 +13,7 @@ from llavao1_edge.engine.diagnosis import PromptLogits, prompt_logits
 from llavao1_edge.engine.drafter import BatchDrafter
 from llavao1_edge.engine.formats import compiled
 from llavao1_edge.engine.judging import LocalJudge
-from llavao1_edge.engine.kept_prompts import KeptPrompts
+from llavao1_edge.engine.kept_prompts import KeptConversation, KeptPrompts
 from llavao1_edge.engine.lookup import Lookup
 from llavao1_edge.engine.memory import CANDIDATE_TOKENS
 from llavao1_edge.engine.runtime import Runtime
@@ -81,8 +81,7 @@ class LocalConversation:
         self.pictures: tuple[Picture, ...] = ()
         self.slot = backend.slots.add(self)
         self.resumable = False
-        self._kept, self._file = backend.kept, ""
-        self._turns: list[tuple[str, Mapping[str, str]]] = []
+        self._kept = KeptConversation(backend.kept)
 
     def close(self) -> None:
         self.slot.abandoned = True
@@ -112,25 +111,17 @@ class LocalConversation:
         )
         prompt = self._prompt(question)
         self.slot.history = [*self.slot.history, *prompt, *self.runtime.encode([said])]
-        self._turns.append((question, dict(stages)))
+        self._kept.told(question, stages)
 
     def resume(self) -> None:
-        """Takes what was kept of the turns that were told, where nothing of them is here."""
-        told = bool(self._turns) and not self.slot.n_cached
-        if self.resumable and self._kept is not None and told:
-            self._kept.load(self.slot, self._turns, self._picture_keys)
+        """Goes on from the disk, where what was told is not in the cache."""
+        if self.resumable:
+            self._kept.resume(self.slot, self._picture_keys)
 
     def answered(self, question: str, stages: Mapping[str, str], *, seconds: float) -> None:
         """The slot holds one turn more. seconds: what computing it took."""
-        self._turns.append((question, dict(stages)))
-        if not (self.resumable and self._kept is not None):
-            return
-        before, self._file = (
-            self._file,
-            self._kept.save(self.slot, self._turns, self._picture_keys, seconds=seconds),
-        )
-        if before and self._file:
-            self._kept.forget(before)  # it goes on from here
+        if self.resumable:
+            self._kept.answered(self.slot, question, stages, self._picture_keys, seconds=seconds)
 
     @property
     def _picture_keys(self) -> list[str]:
@@ -195,6 +186,7 @@ class LocalAttempt:
         turns.reserve(len(self.slot.history) + n_cells + answer, of=n_ctx, stop=self.stop)
         self.slot.in_use = True
         self.slot.make_room(n_cells)  # before the picture, which costs more
+        self.conversation.resume()
         if not self.pictures:
             return None
         vision = self.runtime.vision
@@ -254,7 +246,6 @@ class LocalAttempt:
             self.slot.evict_another,
             lambda: self.runtime.turns.wait_for_another(self.stop),
         ]
-        self.conversation.resume()
         self._place(cache)
         self._catch_up(cache)
         sequence, n_cached = self._forked(cache)

@@ -186,20 +186,22 @@ class Context:
         self._c.llama_memory_seq_cp(self._memory, source, target, -1, -1)
 
     def state(self, sequence: int) -> NDArray[np.uint8]:
-        """All that `sequence` holds, as bytes for `set_state` of a context like this one."""
+        """All that `sequence` holds, as bytes for `set_state` of a context like this one; none
+        where llama.cpp fails. Raises MemoryError."""
         size = self._c.llama_state_seq_get_size(self.address, sequence)
         data = np.empty(size, np.uint8)
         n = self._c.llama_state_seq_get_data(self.address, _pointer(data), size, sequence)
-        return data[:n]
+        return data if n == size else data[:0]
 
     def set_state(self, sequence: int, data: bytes) -> bool:
-        """Gives a free sequence what another one held. False where there is no room: then it holds
-        nothing. Bytes that `state` did not make are not recognised, they may crash the process."""
+        """Gives a free sequence what another one held. False where there is no room, and for no
+        bytes: then it holds nothing. Bytes that `state` did not make are not recognised: they may
+        crash the process."""
         held = np.frombuffer(data, np.uint8)
         n = self._c.llama_state_seq_set_data(self.address, _pointer(held), len(held), sequence)
         if n != len(held):
             self.forget(sequence)
-        return bool(n == len(held))
+        return bool(n) and n == len(held)
 
     def forget(self, sequence: int) -> None:
         """Frees the cells of `sequence` (shared cells stay). Always possible."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
@@ -106,6 +106,10 @@ class MllamaModel:
     @property
     def device(self) -> Device:
         return self.encoder.backend.device
+
+    @property
+    def arithmetic(self) -> Hashable:
+        return (self.encoder.arithmetic, self._f32)
 
     def attach(self, context: Context) -> None:
         self._context = context

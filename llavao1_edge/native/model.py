@@ -7,7 +7,7 @@ import logging
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -132,6 +132,10 @@ class NativeModel:
         side = 4096  # as large as any: models that bound their pictures bound this one too
         chunks = self._reader.measure(side, side)
         return max(chunk.n_tokens for chunk in chunks if isinstance(chunk, ImageChunk))
+
+    @property
+    def arithmetic(self) -> Hashable:
+        return self._how
 
     def attach(self, context: Context) -> None:
         self._context = context

@@ -37,6 +37,7 @@ def take(folder: Path, theme: str, language: str, scale: int) -> None:
     from llavao1_gui.state import messages as m
     from llavao1_gui.state import preferences
     from llavao1_gui.state.batch import Row
+    from tests.shapes import SAMPLES
     from train.evaluate import spoil
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -76,18 +77,17 @@ def take(folder: Path, theme: str, language: str, scale: int) -> None:
 
     settle()
     shoot("empty")
-    app.pictures.add([sample.picture for sample in demo.samples()[:4]])
-    wait(lambda: len(app.pictures.pictures) == 4)
+    app.pictures.add([sample.picture for sample in demo.samples()[:6]])
+    wait(lambda: len(app.pictures.pictures) == 6)
     app.pictures.activate(0)
-    for number, question in enumerate(
-        ("How many red objects are there?", demo.samples()[0].question)
-    ):
+    for number, question in enumerate(("Which one is the smallest?", demo.samples()[0].question)):
         app.change(preset="careful" if number else "thorough")
         ask(question)
     window.answers.all_cards()[-1].fold.setChecked(True)
     shoot("answer")
-    app.pictures.activate(1)
-    window.picture.view.choose_part((20, 150, 330, 460))
+    app.pictures.activate(2)
+    shown = app.pictures.pictures[2]
+    window.picture.view.choose_part((0, 0, shown.width, shown.height // 2))
     shoot("part")
     window.picture.eye_button.setChecked(True)
     shoot("sight")
@@ -95,18 +95,18 @@ def take(folder: Path, theme: str, language: str, scale: int) -> None:
     wide = QImage(str(demo.samples()[0].picture)).scaled(900, 500)
     wide.save(str(home / "wide.png"))
     app.pictures.add([home / "wide.png"])
-    wait(lambda: len(app.pictures.pictures) == 5)
+    wait(lambda: len(app.pictures.pictures) == 7)
     window.picture.eye_button.setChecked(True)
     shoot("sight-wide")
     talk.open(app.history.conversations()[-1].id)
     wait(lambda: bool(window.answers.all_cards()))
     groups = {"sampling": {"temperature": 1.8}, "search": {"candidates": 5}}
     app.change(preset="expert", strategy="stage-beam", groups=groups)
-    with Image.open(demo.samples()[1].picture) as plain:
+    with Image.open(SAMPLES[1].picture) as plain:
         spoil(plain.convert("RGB"), 3).resize((480, 480)).save(home / "far away.png")
     app.pictures.add([home / "far away.png"])  # candidates differ about what is hardly seen
-    wait(lambda: len(app.pictures.pictures) == 6)
-    app.pictures.activate(5)
+    wait(lambda: len(app.pictures.pictures) == 8)
+    app.pictures.activate(7)
     ask("How many triangles are there?")
     dialog = dialogs.candidates(app, talk.exchanges[-1])
     assert dialog is not None
@@ -136,12 +136,12 @@ def take(folder: Path, theme: str, language: str, scale: int) -> None:
     shoot("models-fetching", desk.dialog)
     desk.dialog.close()
     batch = dialogs.batch(app)
-    folder_of_pictures = home / "pictures of shapes"
+    folder_of_pictures = home / "pictures"
     folder_of_pictures.mkdir()
     for sample in demo.samples():
         shutil.copy(sample.picture, folder_of_pictures)
     batch.dialog.source.setText(str(folder_of_pictures))
-    batch.dialog.question.setText("How many red objects are there?")
+    batch.dialog.question.setText("What do you see?")
     batch.dialog.out.setText(str(home / "results.jsonl"))
     batch.start(batch.dialog.source.text(), batch.dialog.question.text(), batch.dialog.out.text())
     wait(lambda: not batch.run.running)
@@ -152,9 +152,9 @@ def take(folder: Path, theme: str, language: str, scale: int) -> None:
     for name, made in (("shortcuts", dialogs.shortcuts(app)), ("about", dialogs.about(app))):
         shoot(name, made)
         made.reject()
-    app.pictures.activate(3)
+    app.pictures.activate(5)
     app.change(preset="expert", groups={"search": {"candidates": 64}})
-    question = demo.samples()[3].question
+    question = demo.samples()[5].question
     ask(question, lambda: talk.live is not None and talk.live.stage == "caption")
     window.answers.all_cards()[0].fold.setChecked(True)
     wait(lambda: talk.live is not None and talk.live.stage == "reasoning")

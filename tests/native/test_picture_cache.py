@@ -30,7 +30,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Of a cache that keeps also what is read fast."""
     monkeypatch.setattr(platformdirs, "user_cache_dir", lambda *_, **__: str(tmp_path))
     monkeypatch.setattr(state_cache, "LEAST_S", 0.0)
-    return tmp_path / "states"
+    return tmp_path / "pictures"
 
 
 @pytest.fixture

@@ -95,6 +95,10 @@ def test_what_is_reasoned_is_true(family: str) -> None:
                 ordered = {"<": int(a) < int(b), ">": int(a) > int(b), "=": int(a) == int(b)}
                 said = re.search(rf"{a} {sign} {b} (yes|no)", task.reasoning)
                 assert ordered[sign] or (said is not None and said[1] == "no"), task
+        total = 0
+        for value, told in re.findall(r"(\d+), sum (\d+);", task.reasoning):
+            total += int(value)
+            assert total == int(told), task
         assert task.summary
         assert task.caption
         if not task.kind.endswith("choice") and task.conclusion.isdigit():
@@ -108,7 +112,9 @@ def test_a_choice_names_the_letter_of_the_truth() -> None:
     for task in found:
         options = dict(re.findall(r"([A-D])\. (.+?)(?= [A-D]\. |$)", task.question))
         assert len(set(options.values())) == len(options), task
-        assert options[task.conclusion] in task.reasoning, task
+        found_before = task.reasoning.split(" A. ")[0]
+        assert re.search(rf"(?<!\w){options[task.conclusion]}(?!\w)", found_before), task
+        assert task.reasoning.endswith(f" So {task.conclusion}."), task
 
 
 def test_unknown_kinds_are_answered_as_unknown() -> None:
@@ -340,7 +346,7 @@ def test_what_is_measured_is_told_apart() -> None:
 def test_samples_are_what_the_model_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The shipped model knows shapes; of a family that it does not, that is said."""
+    """Of a family of which it answers nothing rightly, that is said."""
     picture_of = samples.picture_of
 
     def no_tables(family: str, index: int) -> tuple[Scene, Task]:

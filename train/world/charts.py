@@ -143,7 +143,7 @@ def chart_task(chart: Chart, rng: random.Random) -> Task:
 
 
 def _pick(chart: Chart, rng: random.Random) -> tuple[str, int]:
-    """Something with a value as the question names it: `Tue`, or `Ann in Tue`."""
+    """Something with a value as the question names it: `Tue`, or `Tue Ann`."""
     at = rng.randrange(len(chart.categories))
     one = rng.choice(chart.series)
     name = chart.categories[at]

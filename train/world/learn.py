@@ -386,6 +386,8 @@ def main() -> None:
     if run(learner, pool, held_out, phases, told=told):
         checkpoint = options.out / "checkpoint"
         export_checkpoint(learner.model, learner.tokenizer, checkpoint, tile_size=TILE_SIZE)
+        for name in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(name, signal.SIG_DFL)  # nothing is lost: the same command ships again
         ship(checkpoint, options.out / "shipped")
 
 

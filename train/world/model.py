@@ -1,4 +1,4 @@
-"""Shape of the next demo model, the weights it begins with, and its tokenizer."""
+"""Shape of the demo model, the weights it begins with, and its tokenizer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sample pictures of the next demo model: one of each family, with a question that it answers.
+"""Sample pictures of the demo model: one of each family, with a question that it answers.
 
     python -m train.world.samples --model FILE --to FOLDER
 
@@ -48,6 +48,8 @@ def _is_sure(engine: Engine, scene: Scene, task: Task) -> bool:
 def write_samples(engine: Engine, folder: Path, families: Iterable[str] = FAMILIES) -> list[str]:
     """Pictures and `samples.json`; returns families of which no question was answered rightly."""
     folder.mkdir(parents=True, exist_ok=True)
+    for earlier in folder.glob("*.png"):
+        earlier.unlink()
     rows, missing = [], []
     for family in families:
         for index in range(TRIES):

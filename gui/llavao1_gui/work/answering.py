@@ -34,6 +34,7 @@ from llavao1_edge.search import (
     make_strategy,
 )
 from llavao1_edge.settings import BudgetSettings, RuntimeSettings, SamplingSettings
+from llavao1_edge.state_cache import StateCache
 from llavao1_gui.state import messages as m
 from llavao1_gui.state.servers import is_server, parts
 from llavao1_gui.work.channel import Channel
@@ -206,6 +207,8 @@ class AnswerWorker:
 
             text, mmproj = model_paths(ask.model)
             settings = RuntimeSettings(**ask.runtime)
+            if not settings.picture_cache:  # nothing shall be kept: not of earlier days either
+                StateCache.of_user(0).clear()
             # Room for the widest preset too: a model is not loaded again for another search.
             roomy = StageBeam(candidates=max(search.width, WIDEST))
             self.engine = Engine.open(

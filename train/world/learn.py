@@ -54,7 +54,7 @@ from train.world.model import TILE_SIZE, begin, world_tokenizer
 from train.world.pool import Pool
 from train.world.ship import convert, ship
 
-PHASES = {"eye": 2400, "answers": 1000, "joint": 600, "judge": 2600}
+PHASES = {"eye": 2400, "answers": 1000, "joint": 1600, "judge": 4000}
 FALLING = {"eye": 0.4, "judge": 0.9}  # the last share of the phase, in which rates go to zero
 DENSE = 0.3  # weight of the labels of patches while all learn together
 VERDICTS = 0.15  # weight of the verdicts
@@ -62,8 +62,7 @@ SEED, PICTURES, HELD_OUT = 41, 32_000, 1024
 LEG, WARM_UP, REWARM = 500, 100, 20  # steps
 EYES_AT_ONCE, ANSWERS_AT_ONCE, TEXTS_AT_ONCE = 48, 24, 48
 BESIDE_VERDICTS, VERDICTS_AT_ONCE = 16, 8  # in phase `judge`
-ASKED_FOR_PAIRS = 1500  # questions whose candidates become pairs
-EACH_TEXT = {"answers": 2, "joint": 4, "judge": 2}  # which steps are without pictures
+ASKED_FOR_PAIRS = 2500  # questions whose candidates become pairs
 SAVE_EVERY, LOOK_EVERY = 300.0, 500  # seconds, steps
 LOOKED_AT = 384  # held-out pictures
 
@@ -293,7 +292,7 @@ def _step(
     if phase == "eye":
         return eye_step(learner, pool)
     # Looking up and reckoning need no picture, and cost half without.
-    if step % EACH_TEXT[phase] == 0:
+    if step % 2:
         batch = batches.answers(phase, step, picture=False, size=TEXTS_AT_ONCE)
         return answer_step(learner, pool, batch, picture=False)
     if not pairs:

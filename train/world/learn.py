@@ -54,7 +54,7 @@ from train.world.model import TILE_SIZE, begin, world_tokenizer
 from train.world.pool import Pool
 from train.world.ship import convert, ship
 
-PHASES = {"eye": 2400, "answers": 1000, "joint": 1600, "judge": 4000}
+PHASES = {"eye": 2400, "answers": 1000, "joint": 600, "judge": 4400}
 FALLING = {"eye": 0.4, "judge": 0.9}  # the last share of the phase, in which rates go to zero
 DENSE = 0.3  # weight of the labels of patches while all learn together
 VERDICTS = 0.15  # weight of the verdicts

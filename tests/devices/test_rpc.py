@@ -14,12 +14,12 @@ from collections.abc import Callable
 
 import pytest
 
-from llavao1_edge import demo
 from llavao1_edge.devices import rpc as protocol
 from llavao1_edge.errors import BackendError
 from tests.devices.conftest import ROOT, Place, Server, free_port
+from tests.shapes import SAMPLES
 
-SAMPLE = demo.samples()[0]
+SAMPLE = SAMPLES[0]
 ASK = ("ask", str(SAMPLE.picture), SAMPLE.question, "--temperature", "0")
 
 

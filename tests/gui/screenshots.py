@@ -136,7 +136,7 @@ def take(folder: Path, theme: str, language: str, scale: int) -> None:
     shoot("models-fetching", desk.dialog)
     desk.dialog.close()
     batch = dialogs.batch(app)
-    folder_of_pictures = home / "pictures"
+    folder_of_pictures = home / "some pictures"
     folder_of_pictures.mkdir()
     for sample in demo.samples():
         shutil.copy(sample.picture, folder_of_pictures)

@@ -184,7 +184,7 @@ def test_what_is_held_out_shares_no_picture(data: Path) -> None:
 
 # --- tokens --------------------------------------------------------------------------------------
 def test_the_tokens_are_those_of_the_runtime() -> None:
-    encoder = Encoder(BASE)
+    encoder = Encoder(ROOT / "train/world/checkpoint")  # that of the demo
     question = "How many <|image|> circles <|eot_id|> are there?"
     settings = RuntimeSettings(gpu_layers=0, threads=1)
     with Engine.open("demo", settings=settings) as engine:

@@ -103,6 +103,7 @@ MAY_IMPORT: dict[str, set[str]] = {
             "images",
             "search",
             "settings",
+            "state_cache",
             "testing",
         ),
         "program",

@@ -3,8 +3,9 @@
     python -m train.world.samples --model FILE --to FOLDER
 
 Held out from training. The first picture of each family whose question the model answers rightly
-in four stages, greedily and in each of some draws, so that it is right with every setting;
-"strange" is of a kind it was never shown, for the answer that says so.
+in four stages, greedily and in each of some draws, so that it is right with every setting, and
+greedily with the true caption: it is to be seen why. "strange" is of a kind it was never shown,
+for the answer that says so.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 
-from llavao1_edge import Engine, RuntimeSettings, SamplingSettings
+from llavao1_edge import Answer, Engine, RuntimeSettings, SamplingSettings
 from llavao1_edge.images import open_picture
 from train.evaluate import DRAWN, GREEDY, SAMPLES
 from train.world.families import FAMILIES
@@ -37,12 +38,15 @@ def picture_of(family: str, index: int) -> tuple[Scene, Task]:
 def _is_sure(engine: Engine, scene: Scene, task: Task) -> bool:
     picture = open_picture(scene.drawn.image)
 
-    def right(sampling: SamplingSettings, seed: int) -> bool:
+    def answered(sampling: SamplingSettings, seed: int) -> Answer:
         with closing(engine.session(picture)) as session:
-            answer = session.ask(task.question, sampling=sampling, seed=seed)
-        return answer.conclusion == task.conclusion
+            return session.ask(task.question, sampling=sampling, seed=seed)
 
-    return right(GREEDY, 0) and all(right(DRAWN, seed) for seed in range(SAMPLES))
+    greedy = answered(GREEDY, 0)
+    if (greedy.stages.get("caption"), greedy.conclusion) != (task.caption, task.conclusion):
+        return False
+    drawn = (answered(DRAWN, seed).conclusion for seed in range(SAMPLES))
+    return all(conclusion == task.conclusion for conclusion in drawn)
 
 
 def write_samples(engine: Engine, folder: Path, families: Iterable[str] = FAMILIES) -> list[str]:

@@ -28,7 +28,7 @@ class BoxButton(QAbstractButton):
 
     def __init__(self, box: Box, stage: str | None, parent: QWidget) -> None:
         super().__init__(parent)
-        self.box, self.note = box, count_text(box) or reason_text(box.reason)
+        self.box, self.note = box, count_text(box) or short_reason(box.reason)
         self.picked = False
         x, y = MARGIN + box.column * (WIDTH + GAP_X), TOP + box.row * (HEIGHT + GAP_Y)
         self.setGeometry(x, y, WIDTH, HEIGHT)
@@ -167,6 +167,13 @@ def note_text(box: Box) -> str:
     """How many say it, and why it stands where it does."""
     agreed = box.count == box.of > 1
     return " · ".join(filter(None, (count_text(box), "" if agreed else reason_text(box.reason))))
+
+
+def short_reason(reason: Reason) -> str:
+    """Of a score the number alone: whose it is stands above all boxes."""
+    if reason.kind == "score" and reason.score is not None:
+        return score_text(reason.score)
+    return reason_text(reason)
 
 
 def reason_text(reason: Reason) -> str:

@@ -81,7 +81,7 @@ class LocalConversation:
         self.pictures: tuple[Picture, ...] = ()
         self.slot = backend.slots.add(self)
         self.resumable = False
-        self._kept = KeptConversation(backend.kept)
+        self.kept = KeptConversation(backend.kept)
 
     def close(self) -> None:
         self.slot.abandoned = True
@@ -111,21 +111,7 @@ class LocalConversation:
         )
         prompt = self._prompt(question)
         self.slot.history = [*self.slot.history, *prompt, *self.runtime.encode([said])]
-        self._kept.told(question, stages)
-
-    def resume(self) -> None:
-        """Goes on from the disk, where what was told is not in the cache."""
-        if self.resumable:
-            self._kept.resume(self.slot, self._picture_keys)
-
-    def answered(self, question: str, stages: Mapping[str, str], *, seconds: float) -> None:
-        """The slot holds one turn more. seconds: what computing it took."""
-        if self.resumable:
-            self._kept.answered(self.slot, question, stages, self._picture_keys, seconds=seconds)
-
-    @property
-    def _picture_keys(self) -> list[str]:
-        return [picture.key for picture in self.pictures]
+        self.kept.told(question, stages)
 
     def attempt(self, request: Request, *, budget: Budget, stop: Stop) -> Attempt:
         return LocalAttempt(self, self._prompt(request.question), request, budget, stop)
@@ -154,7 +140,8 @@ class LocalAttempt:
         budget: Budget,
         stop: Stop,
     ) -> None:
-        self.conversation = conversation
+        # Not the conversation itself: it is given up when nobody else holds it any more.
+        self._kept = conversation.kept if conversation.resumable else None
         self.runtime, self.slot = conversation.runtime, conversation.slot
         self.pictures, self.prompt = conversation.pictures, prompt
         self.request, self.budget, self.stop = request, budget, stop
@@ -186,7 +173,8 @@ class LocalAttempt:
         turns.reserve(len(self.slot.history) + n_cells + answer, of=n_ctx, stop=self.stop)
         self.slot.in_use = True
         self.slot.make_room(n_cells)  # before the picture, which costs more
-        self.conversation.resume()
+        if self._kept is not None:
+            self._kept.resume(self.slot, self._picture_keys)
         if not self.pictures:
             return None
         vision = self.runtime.vision
@@ -218,8 +206,12 @@ class LocalAttempt:
     def _is_placed(self) -> bool:
         """Whether what stands before the questions is in the cache, with these pictures."""
         root = self.slot.root
-        keys = tuple(picture.key for picture in self.pictures)
+        keys = tuple(self._picture_keys)
         return root is not None and root.sequence is not None and root.pictures == keys
+
+    @property
+    def _picture_keys(self) -> list[str]:
+        return [picture.key for picture in self.pictures]
 
     @functools.cached_property
     def _preview(self) -> Preview:
@@ -338,7 +330,7 @@ class LocalAttempt:
             self.runtime.release(root.sequence)  # another picture came after a question that failed
             root.sequence = None
         root.sequence = cache.with_room(lambda: self._placed(root, cache))
-        root.pictures = tuple(picture.key for picture in self.pictures)
+        root.pictures = tuple(self._picture_keys)
 
     def _placed(self, root: Root, cache: BranchCache) -> int:
         sequence = cache.take_sequence()
@@ -365,6 +357,8 @@ class LocalAttempt:
             slot.keep(None, history=whole, n_cached=0)
         else:
             slot.keep(state.held, history=whole, n_cached=state.n_past - slot.start)
-        stages = {stage.name: text for stage, text in branch.stages}
-        seconds = (self.counters.prefill_ms + self.counters.decode_ms) / 1000
-        self.conversation.answered(self.request.question, stages, seconds=seconds)
+        if self._kept is not None:
+            stages = {stage.name: text for stage, text in branch.stages}
+            spent = (self.counters.prefill_ms + self.counters.decode_ms) / 1000
+            question, keys = self.request.question, self._picture_keys
+            self._kept.answered(slot, question, stages, keys, seconds=spent)

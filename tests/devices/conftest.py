@@ -6,12 +6,15 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parent.parent.parent
 PLUGINS = ROOT / "build" / "plugins"
@@ -63,6 +66,19 @@ class Server:
     address: str
 
 
+def listens(address: str) -> None:
+    """Returns when somebody accepts connections there."""
+    host, _, port = address.rpartition(":")
+    end = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            socket.create_connection((host, int(port)), timeout=PATIENCE_S).close()
+            return
+        except ConnectionRefusedError:
+            assert time.monotonic() < end, f"nobody listens at {address}"
+            time.sleep(0.01)
+
+
 @pytest.fixture
 def serve(rpc_plugin: Path) -> Iterator[Callable[[], Server]]:
     """Starts servers, and ends them after the test."""
@@ -84,6 +100,7 @@ def serve(rpc_plugin: Path) -> Iterator[Callable[[], Server]]:
             for line in process.stdout:
                 if "transport" in line:  # the last line before it listens
                     break
+            listens(address)
             return Server(process, address)
 
         yield start

@@ -1720,8 +1720,8 @@
         <translation>그림이 글 안에 들어가는 모델에서 그림 하나가 차지할 수 있는 최대 토큰 수</translation>
     </message>
     <message>
-        <source>gigabytes of pictures that were read, kept on disk so that none is read twice; 0 for none</source>
-        <translation>다시 읽지 않도록 디스크에 두는, 이미 읽은 그림의 양(GB). 0이면 두지 않음</translation>
+        <source>gigabytes of pictures and conversations as the model has them, kept on disk so that none is read twice; 0 for none</source>
+        <translation>모델이 읽은 그림과 대화를 다시 읽지 않도록 디스크에 두는 크기(GB), 0이면 두지 않음</translation>
     </message>
     <message>
         <source>most tokens guessed ahead from what was written before, 0 for none; default: what pays</source>

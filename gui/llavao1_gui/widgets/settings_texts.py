@@ -72,7 +72,8 @@ HELP = (
     ),
     QT_TRANSLATE_NOOP(
         "Settings",
-        "gigabytes of pictures that were read, kept on disk so that none is read twice; 0 for none",
+        "gigabytes of pictures and conversations as the model has them, kept on disk so that none"
+        " is read twice; 0 for none",
     ),
     QT_TRANSLATE_NOOP(
         "Settings",

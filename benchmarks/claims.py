@@ -354,7 +354,7 @@ def main() -> None:
     parser.add_argument("--rows", type=Path, default=Path("runs/claims.jsonl"))
     parser.add_argument("--task", choices=accuracy.SEEDS, default="shapes")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--noise", type=float, default=0.5, help="weaken the model, see weakened")
+    parser.add_argument("--noise", type=float, default=0.5, help="weaken the model of shapes")
     parser.add_argument("--report", action="store_true", help="print the tables")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the plot")
     parser.set_defaults(hard=False, model=None)

@@ -5,10 +5,26 @@ from __future__ import annotations
 import os
 import platform
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
+
+import platformdirs
 
 from llavao1_edge import RuntimeSettings
 from llavao1_edge.cli.doctor import versions
+from llavao1_edge.state_cache import StateCache
+
+
+@contextmanager
+def own_cache(beside: Path) -> Iterator[Path]:
+    """Inside, what is kept on disk is kept in an empty folder, which is yielded (it is made with
+    the first file). It lies on the same disk as `beside`, and goes in the end."""
+    with tempfile.TemporaryDirectory(dir=beside.parent) as folder:
+        with patch.object(platformdirs, "user_cache_dir", lambda *_, **__: folder):
+            yield StateCache.of_user(1).folder
 
 
 def cpu() -> str:

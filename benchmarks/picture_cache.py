@@ -12,13 +12,10 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
-import tempfile
 import time
 from pathlib import Path
 
-import platformdirs
-
-from benchmarks.machine import header
+from benchmarks.machine import header, own_cache
 from llavao1_edge import Engine, RuntimeSettings
 from llavao1_edge.images import open_picture
 from tests.configurations import noise
@@ -38,9 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("text", type=Path)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=options.text.parent) as folder:
-        platformdirs.user_cache_dir = lambda *_, **__: folder  # type: ignore[assignment]
-        kept = Path(folder) / "pictures"
+    with own_cache(options.text) as kept:
         print(header("picture_cache"))
         print("\n| picture | read | read and stored | stored | cold | warm | warm / read |")
         print("|---|---|---|---|---|---|---|")

@@ -12,12 +12,9 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import tempfile
 from pathlib import Path
 
-import platformdirs
-
-from benchmarks.machine import header
+from benchmarks.machine import header, own_cache
 from llavao1_edge import Answer, Direct, Engine, RuntimeSettings, SamplingSettings
 from llavao1_edge.images import open_picture
 from tests.configurations import noise
@@ -62,13 +59,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("text", type=Path)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=options.text.parent) as folder:
-        platformdirs.user_cache_dir = lambda *_, **__: folder  # type: ignore[assignment]
+    with own_cache(options.text) as folder:
         print(header("reopened"))
         settings = RuntimeSettings(gpu_layers=0, context=4096)
         with Engine.open(options.text, settings=settings) as engine:
             answered = conversation(engine, None, resumable=True)
-        kept = {path: path.read_bytes() for path in (Path(folder) / "pictures").iterdir()}
+        kept = {path: path.read_bytes() for path in folder.iterdir()}
         stored = max(map(len, kept.values()))
         times: dict[bool, list[float]] = {False: [], True: []}
         computed = {}

@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from llavao1_convert.conversion import run
-from llavao1_convert.planning import plan_conversion
+from train.pairs import convert
 
 CHECKPOINT = Path(__file__).parent.parent / "train" / "checkpoint"
 
@@ -41,10 +40,6 @@ def weakened(folder: Path, *, noise: float, seed: int = 1) -> tuple[Path, Path]:
     if text.exists() and mmproj.exists():
         return text, mmproj
     source = weakened_checkpoint(folder / "source", noise=noise, seed=seed)
-    plan = plan_conversion(
-        source, folder, text_quantisation="F16", vision_quantisation="F16", name=name
-    )
-    for _ in run(plan):
-        pass
+    text, mmproj = convert(source, folder, name=name)
     shutil.rmtree(source)
     return text, mmproj

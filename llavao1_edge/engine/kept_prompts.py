@@ -63,12 +63,12 @@ class KeptPrompts:
             runtime.context.n_ctx if LONG_ROPE in runtime.text_header.tensors else 0,
         )
 
-    def _name(self, turns: Turns, pictures: Sequence[str]) -> str:
+    def _name(self, turns: Turns, pictures: tuple[str, ...]) -> str:
         told = [(question, sorted(stages.items())) for question, stages in turns]
-        said = hashlib.sha256(repr((told, list(pictures))).encode()).hexdigest()
+        said = hashlib.sha256(repr((told, pictures)).encode()).hexdigest()
         return name_of(said, *self._made_by())
 
-    def save(self, slot: Slot, turns: Turns, pictures: Sequence[str], *, seconds: float) -> str:
+    def save(self, slot: Slot, turns: Turns, pictures: tuple[str, ...], *, seconds: float) -> str:
         """What the slot holds after these turns. seconds: what computing it took. The file's name;
         empty where nothing is kept."""
         usable = slot.root is None or self._runtime.vision.can_rewind
@@ -94,7 +94,7 @@ class KeptPrompts:
     def forget(self, name: str) -> None:
         self._cache.forget(name)
 
-    def load(self, slot: Slot, turns: Turns, pictures: Sequence[str]) -> str:
+    def load(self, slot: Slot, turns: Turns, pictures: tuple[str, ...]) -> str:
         """Has the slot hold what was kept after these turns; the file's name, empty where there is
         none, or no room for it."""
         name = self._name(turns, pictures)
@@ -115,7 +115,7 @@ class KeptPrompts:
                 return ""
             if root.sequence is not None:
                 runtime.release(root.sequence)
-            root.sequence, root.place, root.pictures = before, kept.place, tuple(pictures)
+            root.sequence, root.place, root.pictures = before, kept.place, pictures
         slot.keep(sequence, history=kept.tokens, n_cached=kept.n_cached)
         return name
 
@@ -133,7 +133,7 @@ class KeptConversation:
         if not stages:  # an answer in no stages: the name would not tell what was said
             self._prompts = None
 
-    def resume(self, slot: Slot, pictures: Sequence[str]) -> None:
+    def resume(self, slot: Slot, pictures: tuple[str, ...]) -> None:
         """Takes what was kept of the turns that were told, where nothing of them is here."""
         if self._prompts is not None and self._turns and not slot.n_cached:
             self._file = self._prompts.load(slot, self._turns, pictures) or self._file
@@ -143,7 +143,7 @@ class KeptConversation:
         slot: Slot,
         question: str,
         stages: Mapping[str, str],
-        pictures: Sequence[str],
+        pictures: tuple[str, ...],
         *,
         seconds: float,
     ) -> None:

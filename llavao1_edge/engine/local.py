@@ -206,12 +206,13 @@ class LocalAttempt:
     def _is_placed(self) -> bool:
         """Whether what stands before the questions is in the cache, with these pictures."""
         root = self.slot.root
-        keys = tuple(self._picture_keys)
-        return root is not None and root.sequence is not None and root.pictures == keys
+        if root is None or root.sequence is None:
+            return False
+        return root.pictures == self._picture_keys
 
     @property
-    def _picture_keys(self) -> list[str]:
-        return [picture.key for picture in self.pictures]
+    def _picture_keys(self) -> tuple[str, ...]:
+        return tuple(picture.key for picture in self.pictures)
 
     @functools.cached_property
     def _preview(self) -> Preview:
@@ -330,7 +331,7 @@ class LocalAttempt:
             self.runtime.release(root.sequence)  # another picture came after a question that failed
             root.sequence = None
         root.sequence = cache.with_room(lambda: self._placed(root, cache))
-        root.pictures = tuple(self._picture_keys)
+        root.pictures = self._picture_keys
 
     def _placed(self, root: Root, cache: BranchCache) -> int:
         sequence = cache.take_sequence()

@@ -92,7 +92,7 @@ def test_the_end_of_an_answer_is_announced(
 
 
 # --- the model beside the question ----------------------------------------------------------------
-def test_the_demo_says_what_it_does_not_know(make_window: Make, tmp_path: Path) -> None:
+def test_the_demo_says_what_it_does_not_know(make_window: Make) -> None:
     """Where it says so, the window says what it does know, and shows the way to other models."""
     window = make_window({"answers": {"photograph": {"conclusion": [demo.UNKNOWN]}}})
     box = window.window.answers.box

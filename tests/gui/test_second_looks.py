@@ -47,6 +47,8 @@ def test_the_word_about_the_demo_replaces_no_error(make_window: Make, tmp_path: 
     window.wait(lambda: "bad.png" in window.banner and not window.talk.busy)
     assert "knows simple charts" not in window.banner
     window.window.answers.banner.hide()
+    window.app.change(preset="fast")
+    assert window.banner == ""  # closed is closed
     window.ask("What?")
     assert "knows simple charts" in window.banner
     window.app.change(model="another")

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from llavao1_convert.conversion import run
-from llavao1_convert.planning import plan_conversion
 from llavao1_edge import Engine, RuntimeSettings, SamplingSettings, demo
 from llavao1_edge.images import open_picture
+from train.pairs import convert
 
 CHECKPOINT = Path(__file__).parents[2] / "train/world/checkpoint"
 GREEDY = SamplingSettings(temperature=0, max_tokens=512)
@@ -23,13 +22,9 @@ def digest(path: Path) -> str:
 
 
 def test_the_shipped_pair_is_the_converted_checkpoint(tmp_path: Path) -> None:
-    plan = plan_conversion(
-        CHECKPOINT, tmp_path, text_quantisation="F16", vision_quantisation="F16", name=demo.NAME
-    )
-    for _ in run(plan):
-        pass
-    assert digest(plan.text.path) == digest(demo.text_path())
-    assert digest(plan.mmproj.path) == digest(demo.mmproj_path())
+    text, mmproj = convert(CHECKPOINT, tmp_path, name=demo.NAME)
+    assert digest(text) == digest(demo.text_path())
+    assert digest(mmproj) == digest(demo.mmproj_path())
 
 
 def test_it_answers_every_sample() -> None:

@@ -9,24 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import platformdirs
 import pytest
 
 from llavao1_edge import (
     Answer,
     Engine,
     Free,
-    RuntimeSettings,
     SamplingSettings,
     StageBeam,
-    state_cache,
 )
 from llavao1_edge.engine.session import Session
 from llavao1_edge.images import open_picture
 from llavao1_edge.llama.context import Context
 from llavao1_gui.state.messages import Answered, Ask
 from llavao1_gui.work.answering import AnswerWorker
-from tests import native_models
 from tests.configurations import CONFIGURATIONS, picture_for
 from tests.shapes import SAMPLES
 
@@ -36,25 +32,6 @@ QUESTIONS = ("What?", "And why?", "Is that all?")
 QUESTION = "How many circles are there?"
 KINDS = ("mllama", "qwen2vl")
 Open = Callable[..., Engine]
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Of a cache that keeps also what is computed fast."""
-    monkeypatch.setattr(platformdirs, "user_cache_dir", lambda *_, **__: str(tmp_path))
-    monkeypatch.setattr(state_cache, "LEAST_S", 0.0)
-    return tmp_path / "pictures"
-
-
-@pytest.fixture
-def open_kind(open_tiny: Open) -> Open:
-    def opened(kind: str, **settings: Any) -> Engine:
-        if kind == "mllama":
-            return open_tiny(**settings)
-        text, mmproj = native_models.pair(kind)
-        return Engine.open(text=text, mmproj=mmproj, settings=RuntimeSettings(**settings))
-
-    return opened
 
 
 def ask(session: Session, question: str) -> Answer:

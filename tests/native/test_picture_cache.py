@@ -7,14 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 import pytest
 
-from llavao1_edge import Engine, RuntimeSettings, SamplingSettings, state_cache
+from llavao1_edge import Engine, SamplingSettings
 from llavao1_edge.images import open_picture
 from llavao1_edge.mllama import vision
 from llavao1_edge.mllama.arithmetic import BLAS
-from tests import native_models
 from tests.configurations import CONFIGURATIONS, picture_for
 
 BASE = CONFIGURATIONS["base"]
@@ -23,25 +21,6 @@ PICTURES = [picture_for(BASE, 1, 1, seed=3), picture_for(BASE, 2, 2, seed=2)]
 SAMPLING = SamplingSettings(max_tokens=24, temperature=1)
 KINDS = ("mllama", "qwen2vl")
 Open = Callable[..., Engine]
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Of a cache that keeps also what is read fast."""
-    monkeypatch.setattr(platformdirs, "user_cache_dir", lambda *_, **__: str(tmp_path))
-    monkeypatch.setattr(state_cache, "LEAST_S", 0.0)
-    return tmp_path / "pictures"
-
-
-@pytest.fixture
-def open_kind(open_tiny: Open) -> Open:
-    def opened(kind: str, **settings: object) -> Engine:
-        if kind == "mllama":
-            return open_tiny(**settings)
-        text, mmproj = native_models.pair(kind)
-        return Engine.open(text=text, mmproj=mmproj, settings=RuntimeSettings(**settings))  # type: ignore[arg-type]
-
-    return opened
 
 
 def _answer(engine: Engine, picture: object) -> tuple[object, ...]:

@@ -52,8 +52,8 @@ def test_a_number_is_seen_by_its_digits_and_a_word_by_its_letters() -> None:
     assert of["Tea"] == [20, 5, 1, 1]
     assert of["Milk"] == [13, 9, 12, 11]
     assert of["dog"] == [0, 0, 0, 0]  # an icon is not written
-    assert int(digits.max()) < min(eye.READ[1:3])
-    assert int(letters.max()) < eye.READ[-1]
+    assert int(digits.max()) < min(eye.READ["tens"], eye.READ["units"])
+    assert int(letters.max()) < eye.READ["last"]
 
 
 def test_all_families_have_a_share_of_the_training() -> None:

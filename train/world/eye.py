@@ -18,9 +18,11 @@ from train.world.words import MOST, WORDS
 
 BACKGROUND = 0.1  # weight of a patch that shows nothing
 LETTERS = " abcdefghijklmnopqrstuvwxyz"
-READ = (4, 11, 11, *[len(LETTERS)] * 4)
-"""Classes of what a number or a word is made of: its hundreds, tens and units, its first three
-letters and its last one; 0 is nothing."""
+# Of what a number and a word are made; class 0 is nothing.
+READ = {"hundreds": 4, "tens": 11, "units": 11} | dict.fromkeys(
+    ("first", "second", "third", "last"), len(LETTERS)
+)
+SORTS = CLASSES | READ
 
 
 def parts() -> tuple[Tensor, Tensor]:
@@ -42,15 +44,14 @@ class Heads(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.patch = nn.Linear(HIDDEN, sum(CLASSES.values()) + sum(READ))
+        self.patch = nn.Linear(HIDDEN, sum(SORTS.values()))
         self.digits, self.letters = parts()
         self.tile = nn.Linear(HIDDEN, len(FAMILIES))
 
     def loss(self, states: Tensor, pictures: Pictures) -> tuple[Tensor, dict[str, float]]:
         """The loss and, for every sort of label, the share of marks that have it right."""
         held = tile_mask(pictures.n_tiles).bool()
-        sizes = (*CLASSES.values(), *READ)
-        logits = self.patch(states[:, :, 1:][held]).split(sizes, dim=-1)
+        logits = self.patch(states[:, :, 1:][held]).split(list(SORTS.values()), dim=-1)
         labels = pictures.labels[held].long()
         shown = labels[..., 0] > 0
         weight = torch.where(shown, 1.0, BACKGROUND)
@@ -60,8 +61,7 @@ class Heads(nn.Module):
         digits = self.digits[labels[..., names.index("number")]]
         letters = self.letters[labels[..., names.index("word")]]
         wanted_of = torch.cat([labels, digits, letters], -1).unbind(-1)
-        names += ["hundreds", "tens", "units", "first", "second", "third", "last"]
-        for name, scores, wanted in zip(names, logits, wanted_of, strict=True):
+        for name, scores, wanted in zip(SORTS, logits, wanted_of, strict=True):
             each = cross_entropy(scores.flatten(0, 1), wanted.flatten(), reduction="none")
             total = total + (each * weight.flatten()).sum() / weight.sum()
             has = wanted > 0

@@ -44,6 +44,7 @@ from train.answers import (
 from train.data import AnswerBatch, Turn, Writer, collate
 from train.export import export_checkpoint
 from train.model import is_tower
+from train.pairs import convert
 from train.tower import see
 from train.world.batches import Batches
 from train.world.eye import Heads
@@ -52,7 +53,7 @@ from train.world.judge import Pair, draw_pairs, read_pairs
 from train.world.material import PHOTOGRAPHS
 from train.world.model import TILE_SIZE, begin, world_tokenizer
 from train.world.pool import Pool
-from train.world.ship import convert, ship
+from train.world.ship import ship
 
 PHASES = {"eye": 2400, "answers": 1000, "joint": 600, "judge": 4400}
 FALLING = {"eye": 0.4, "judge": 0.9}  # the last share of the phase, in which rates go to zero
@@ -277,7 +278,7 @@ def own_pairs(learner: Learner, pool: Pool, told: Callable[[], bool]) -> list[Pa
         checkpoint, files = learner.folder / "so-far", learner.folder / "so-far-gguf"
         model = copy.deepcopy(learner.model)  # what is exported becomes half precision
         export_checkpoint(model, learner.tokenizer, checkpoint, tile_size=TILE_SIZE)
-        text = convert(checkpoint, files, name="so-far")
+        text, _ = convert(checkpoint, files, name="so-far")
         n = min(len(pool), ASKED_FOR_PAIRS)
         questions = [(index, pool.tasks(index)[0]) for index in range(n)]
         if not draw_pairs(text, path, seed=learner.seed, questions=questions, told=told):

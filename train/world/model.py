@@ -50,12 +50,12 @@ def _lay_out_lookup(model: MllamaForConditionalGeneration, *, seed: int) -> None
     said = rows[-size:]
     text.embed_tokens.weight[:, 0] = SAID  # the same for all: what looking back goes by
     looking = text.layers[FIRST].self_attn
-    key = looking.k_proj.weight[:size]
-    _look_back(key, 0.0)
+    base = text.config.rope_theta
+    _look_back(looking.k_proj.weight[:size], 0.0, base=base)
     looking.v_proj.weight[:size] = token
     for head, into in enumerate((before, before_that)):
         place = slice(head * size, (head + 1) * size)
-        _look_back(looking.q_proj.weight[place], -1.0 - head)
+        _look_back(looking.q_proj.weight[place], -1.0 - head, base=base)
         looking.o_proj.weight[:, place] = into.T * SAID
     for at in MATCHING:
         matching = text.layers[at].self_attn
@@ -69,14 +69,14 @@ def _lay_out_lookup(model: MllamaForConditionalGeneration, *, seed: int) -> None
     model.lm_head.weight[:, 0] = 0
 
 
-def _look_back(weight: Tensor, places: float) -> None:
+def _look_back(weight: Tensor, places: float, *, base: float) -> None:
     """Make (size, HIDDEN) of a query or a key turn by rotary angles of so many places; only the
     three fastest of them tell neighbours apart."""
     size = len(weight)
     weight *= 0.3
     weight[:, 0] = 0
     for at in range(3):
-        angle = places * 10_000 ** (-2 * at / size)
+        angle = places * base ** (-2 * at / size)
         weight[at, 0] = SHARP * cos(angle)
         weight[at + size // 2, 0] = SHARP * sin(angle)
 

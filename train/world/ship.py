@@ -11,28 +11,15 @@ import argparse
 import json
 from pathlib import Path
 
-from llavao1_convert.conversion import run
-from llavao1_convert.planning import plan_conversion
 from llavao1_edge import Engine, RuntimeSettings, demo
+from train.pairs import convert
 from train.world.evaluate import QUESTIONS, measure
 from train.world.samples import write_samples
 
 
-def convert(checkpoint: Path, folder: Path, *, name: str) -> Path:
-    """The pair in half precision; its text file. Pairs of an earlier run are replaced."""
-    for earlier in folder.glob("*.gguf"):
-        earlier.unlink()
-    plan = plan_conversion(
-        checkpoint, folder, text_quantisation="F16", vision_quantisation="F16", name=name
-    )
-    for _ in run(plan):
-        pass
-    return plan.text.path
-
-
 def ship(checkpoint: Path, folder: Path, *, questions: int = QUESTIONS) -> None:
     """Everything that follows from a checkpoint. Raises SystemExit where a family has no sample."""
-    text = convert(checkpoint, folder / "demo", name=demo.NAME)
+    text, _ = convert(checkpoint, folder / "demo", name=demo.NAME)
     for about in (*text.parent.glob("*.md"), *text.parent.glob("SHA256SUMS")):
         about.unlink()  # the package has its own words and checks
     settings = RuntimeSettings(gpu_layers=0, context=2048, draft_max=0)

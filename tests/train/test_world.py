@@ -18,12 +18,15 @@ pytest.importorskip("matplotlib", reason="charts are drawn with it")
 
 import numpy as np
 import torch
+from matplotlib import font_manager
 
 from llavao1_edge import Engine, RuntimeSettings, demo
 from llavao1_edge.contract.gguf import read_header
 from llavao1_edge.stages import STAGES
 from train.evaluate import GREEDY
-from train.world import eye, judge, learn, samples
+from train.world import chart_figures, eye, judge, learn, samples
+from train.world.canvas import font_files
+from train.world.charts import ACROSS, draw_chart
 from train.world.evaluate import Outcome, summarise
 from train.world.families import FAMILIES, SHARES, scene_at
 from train.world.icons import draw_icons, icon
@@ -111,10 +114,41 @@ def test_a_choice_names_the_letter_of_the_truth() -> None:
     assert len(found) > 20
     for task in found:
         options = dict(re.findall(r"([A-D])\. (.+?)(?= [A-D]\. |$)", task.question))
-        assert len(set(options.values())) == len(options), task
+        assert len(set(options.values())) == len(options) > 1, task
         found_before = task.reasoning.split(" A. ")[0]
         assert re.search(rf"(?<!\w){options[task.conclusion]}(?!\w)", found_before), task
         assert task.reasoning.endswith(f" So {task.conclusion}."), task
+
+
+def test_no_dot_of_a_scatter_plot_is_hidden() -> None:
+    charts = [draw_chart(random.Random(seed)) for seed in range(300)]
+    plots = [chart for chart in charts if chart.kind == "scatter"]
+    assert sum(len(chart.series) for chart in plots) > len(plots) > 20
+    for chart in plots:
+        places = [place for across in chart.across for place in across]
+        assert len(set(places)) == len(places)
+        assert all(0 < place < ACROSS for place in places)
+
+
+def test_fonts_of_the_system_do_not_change_the_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Charts are set in matplotlib's own fonts, also where the system has others of that name."""
+    pictures = charts_of_a_seed()
+    fonts = font_manager.fontManager.ttflist
+    assert {Path(font.fname) for font in fonts} == set(font_files())
+    mono = next(font for font in fonts if font.name == "DejaVu Sans Mono")
+    called = ("DejaVu Sans", "DejaVu Serif", "STIXGeneral")
+    monkeypatch.setattr(
+        font_manager.fontManager, "ttflist", [replace(mono, name=name) for name in called]
+    )
+    chart_figures._own_fonts.cache_clear()
+    assert charts_of_a_seed() == pictures
+
+
+def charts_of_a_seed() -> list[bytes]:
+    chart = draw_chart(random.Random(3))
+    return [
+        chart_figures.draw_chart_figure(chart, random.Random(i)).image.tobytes() for i in range(6)
+    ]
 
 
 def test_unknown_kinds_are_answered_as_unknown() -> None:

@@ -68,7 +68,7 @@ class Batches:
         return self._at(phase, step, "verdicts", draw, size)
 
     def _at(self, phase: str, step: int, what: bool | str, draw: Draw, size: int) -> AnswerBatch:
-        block, at = divmod(step, BLOCK)
+        block, at = divmod(step // 2, BLOCK)  # steps with and without pictures take turns
         key = (phase, block, what)
         if key not in self._held:
             self._held = {k: v for k, v in self._held.items() if k[1] == block}

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import random
+from functools import cache
 from typing import Any
 
 import matplotlib.style
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from train.world.canvas import Drawn, Mark
-from train.world.charts import Chart
+from train.world.canvas import Drawn, Mark, font_files
+from train.world.charts import ACROSS, Chart
 from train.world.words import COLOURS
 
 STYLES = (
@@ -24,8 +26,17 @@ INCHES = ((4, 3), (4.5, 3), (3.6, 3.6))
 DPI = 100
 
 
+@cache
+def _own_fonts() -> None:
+    """Those of a system would be taken before matplotlib's own, and change the pictures."""
+    font_manager.fontManager.ttflist.clear()
+    for path in font_files():
+        font_manager.fontManager.addfont(path)
+
+
 def draw_chart_figure(chart: Chart, rng: random.Random) -> Drawn:
     """Not for pie charts: their labels overlap too often."""
+    _own_fonts()
     size = rng.uniform(15, 18)
     own = {"font.size": size, "font.family": rng.choice(FAMILIES), "axes.titlesize": size}
     own |= {"xtick.labelsize": size, "ytick.labelsize": size * 0.9, "legend.fontsize": size * 0.8}
@@ -52,7 +63,7 @@ def _draw(axes: Any, chart: Chart, rng: random.Random) -> list[tuple[Any, dict[s
         if chart.kind == "scatter":
             across = chart.across[row]
             axes.scatter(across, one.values, color=colour, s=rng.uniform(60, 110))
-            axes.set_xlim(0, 12)
+            axes.set_xlim(0, ACROSS)
             axes.set_xticks([])
             continue
         places = [at + (wide / k * (row - (k - 1) / 2)) for at in range(n)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import cos, radians, sin
 
 from train.world.canvas import Colour, Drawn, Sheet, mark, new_sheet, shade
-from train.world.charts import Chart
+from train.world.charts import ACROSS, Chart
 from train.world.words import COLOURS
 
 SLICES = ("red", "green", "blue", "yellow", "purple", "orange", "grey")
@@ -156,7 +156,7 @@ def _dots(sheet: Sheet, plot: Plot, chart: Chart, rng: random.Random, size: floa
     radius = size * rng.uniform(0.28, 0.36)
     for one, across in zip(chart.series, chart.across, strict=True):
         for place, value in zip(across, one.values, strict=True):
-            x, y = plot.x(place / 12), plot.y(value)
+            x, y = plot.x(place / ACROSS), plot.y(value)
             box = (x - radius, y - radius, x + radius, y + radius)
             sheet.ellipse(box, COLOURS[one.colour])
             sheet.mark(box, mark("dot", colour=one.colour, number=value))

@@ -13,6 +13,8 @@ KINDS = ("bar", "bar", "grouped", "line", "pie", "scatter")
 CALLED = {"bar": "Bar chart", "grouped": "Grouped bar chart", "line": "Line chart"}
 TOPS = (10, 20, 30)  # largest number of the axis
 INK = ("red", "green", "blue", "yellow", "purple", "orange", "grey")
+ACROSS = 24  # places of dots from left to right
+WAYS = ("rises", "falls", "stays")
 
 
 @dataclass(frozen=True)
@@ -108,12 +110,13 @@ def _scatter(rng: random.Random, title: str | None, top: int) -> Chart:
     colours = rng.sample(INK, rng.choice((1, 2)))
     slope = rng.choice((-1, 0, 1))
     series, across = [], []
-    for colour in colours:
+    for row, colour in enumerate(colours):
         n = rng.randint(3, 7)
-        places = sorted(rng.sample(range(1, 12), n))
+        # Every other place is of one colour: no dot hides another.
+        places = sorted(rng.sample(range(2 + row, ACROSS - 1, 2), n))
         heights = []
         for place in places:
-            middle = top / 2 + slope * (place - 6) / 12 * top * 0.8
+            middle = top / 2 + slope * (place / ACROSS - 0.5) * top * 0.8
             wide = 0.1 if slope else 0.4
             heights.append(round(min(top, max(1, middle + rng.uniform(-wide, wide) * top))))
         series.append(Series(None, colour, tuple(heights)))
@@ -135,11 +138,17 @@ def chart_task(chart: Chart, rng: random.Random) -> Task:
             makers = (*makers, _trend, _trend)
     task = replace(rng.choice(makers)(chart, rng), caption=chart.caption)
     if rng.random() < 0.12 and task.conclusion not in ("yes", "no", MISSING):
-        others = [*chart.categories, *(one.name or "" for one in chart.series)]
-        colours = list(COLOURS) if task.conclusion in COLOURS else []
-        pool = colours or [name for name in others if name]
-        return choices(rng, task, pool)
+        return choices(rng, task, _others(chart, task.conclusion))
     return task
+
+
+def _others(chart: Chart, truth: str) -> tuple[str, ...]:
+    """Answers of the sort of `truth`."""
+    if truth in WAYS:
+        return WAYS
+    if chart.kind == "scatter":
+        return tuple(COLOURS)
+    return (*chart.categories, *(one.name for one in chart.series if one.name))
 
 
 def _pick(chart: Chart, rng: random.Random) -> tuple[str, int]:

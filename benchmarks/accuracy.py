@@ -1,26 +1,21 @@
 """Every strategy and scorer on held-out questions: right answers, tokens, seconds.
 
-    python -m benchmarks.accuracy --task world --questions 2000 --rows runs/world/accuracy.jsonl
     python -m benchmarks.accuracy --questions 520 --noise 0.5 --rows runs/accuracy.jsonl
     python -m benchmarks.accuracy --questions 500 --model FILE --rows runs/native.jsonl --report
     python -m benchmarks.accuracy --questions 0 --noise 0.5 --rows runs/accuracy.jsonl --report
 
-`--task world` asks the demo model; `--task shapes` the smaller one (`train/checkpoint`). `--noise`
-weakens it (see `weakened`), `--hard` spoils the pictures: on plain pictures it hardly errs, and a
-search has nothing to repair. Rows are appended as they come; the same command goes on where it was
-stopped. One thread per worker, so that seconds compare between rows, but only roughly: the machine
-is shared.
+The model is the first demo, of shapes (`train/checkpoint`). `--noise` weakens it (see `weakened`),
+`--hard` spoils the pictures: on plain pictures it hardly errs, and a search has nothing to repair.
+One thread per worker, so that seconds compare between rows, but only roughly: the machine is
+shared.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import multiprocessing
 import random
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,8 +23,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import header
+from benchmarks.rows import Row, difference, read, work
 from benchmarks.weakened import weakened
-from llavao1_edge import Engine, RuntimeSettings, SamplingSettings, demo
+from llavao1_edge import Engine, RuntimeSettings, SamplingSettings
 from llavao1_edge.engine import resolve_pair
 from llavao1_edge.images import open_picture
 from llavao1_edge.search import make_strategy
@@ -38,7 +34,6 @@ from train.questions import KINDS, Task, draw_task
 from train.scene import draw_scene, render, scene_rng
 
 COUNTS = (2, 4, 8)
-SEEDS = {"world": 43, "shapes": SEED}  # of the pictures; world: that of `train.world.evaluate`
 NATIVE_TOKENS = 64  # of a picture, as `train.native` (which needs torch) has them
 SEARCHES = ("stage-beam", "best-of-n", "sentence-beam", "retrace")
 ORDER = ("direct", "staged", *SEARCHES)
@@ -69,18 +64,13 @@ def cells() -> list[Cell]:
 
 
 def question(index: int, options: argparse.Namespace) -> tuple[Task, Any]:
-    if options.task == "world":
-        from train.world.evaluate import question as of_world
-
-        drawn, task = of_world("world", index)
-        return task, open_picture(drawn.drawn.image)
     scene = draw_scene(scene_rng(options.seed, index), tile_size=56)
     task = draw_task(random.Random(f"question-{index}"), scene, kind=KINDS[index % len(KINDS)])
     picture = render(scene)
     return task, open_picture(spoil(picture, index) if options.hard else picture)
 
 
-def answer_all(job: tuple[int, list[Cell], argparse.Namespace]) -> list[dict[str, Any]]:
+def answer_all(job: tuple[int, list[Cell], argparse.Namespace]) -> list[Row]:
     """All cells of one question; every worker keeps one engine open."""
     index, wanted, options = job
     engine = open_engine(options)
@@ -138,64 +128,27 @@ def open_engine(options: argparse.Namespace) -> Engine:
 def pair(options: argparse.Namespace) -> tuple[Path, Path]:
     if options.model:
         return resolve_pair(options.model, text=None, mmproj=None)
-    if options.task == "world":
-        return demo.text_path(), demo.mmproj_path()
     return weakened(options.rows.parent / "weakened", noise=options.noise)
 
 
 _OPEN: list[Engine] = []
 
 
-def read_rows(path: Path) -> Iterator[dict[str, Any]]:
-    if path.exists():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            if line.endswith("}"):  # a killed run may leave half a line
-                yield json.loads(line)
-
-
 def run(options: argparse.Namespace) -> None:
-    done = {(row["index"], Cell(**row["cell"]).name) for row in read_rows(options.rows)}
+    done = {(row["index"], Cell(**row["cell"]).name) for row in read(options.rows)}
     chosen = [c for c in cells() if not options.only or any(o in c.name for o in options.only)]
     jobs = []
     for index in range(options.questions):
         wanted = [cell for cell in chosen if (index, cell.name) not in done]
         if wanted:
             jobs.append((index, wanted, options))
-    work(answer_all, jobs, options)
-
-
-def work(
-    answer: Callable[[Job], list[dict[str, Any]]], jobs: list[Job], options: argparse.Namespace
-) -> None:
-    """Every job in one of the workers; its rows are added as they come."""
-    options.rows.parent.mkdir(parents=True, exist_ok=True)
     pair(options)  # made once, before the workers start
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(options.workers) as pool, options.rows.open("a", encoding="utf-8") as file:
-        for rows in pool.imap(answer, jobs):
-            for row in rows:
-                file.write(json.dumps(row) + "\n")
-            file.flush()
-
-
-def difference(rows: list[dict[str, Any]], base: dict[int, bool]) -> str:
-    """The gain in print."""
-    mean, low, high = gain(rows, base)
-    return f"{mean:+.1%} ({low:+.1%} to {high:+.1%})"
-
-
-def gain(rows: list[dict[str, Any]], base: dict[int, bool]) -> tuple[float, float, float]:
-    """Right answers more than the base on the same questions, with a 95 % paired bootstrap."""
-    gains = np.array([row["right"] - base[row["index"]] for row in rows], dtype=float)
-    rng = np.random.default_rng(0)
-    means = rng.choice(gains, (2000, len(gains))).mean(axis=1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(gains.mean()), float(low), float(high)
+    work(answer_all, jobs, options.rows, workers=options.workers)
 
 
 def report(path: Path, options: argparse.Namespace) -> None:
-    table: dict[Cell, list[dict[str, Any]]] = defaultdict(list)
-    for row in read_rows(path):
+    table: dict[Cell, list[Row]] = defaultdict(list)
+    for row in read(path):
         table[Cell(**row["cell"])].append(row)
     sampled = {row["index"]: row["right"] for row in table[Cell("staged")]}
     print(header("accuracy"))
@@ -230,11 +183,10 @@ def report(path: Path, options: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--questions", type=int, default=500)
-    parser.add_argument("--task", choices=SEEDS, default="shapes")
     parser.add_argument("--model", type=Path, help="the text file of `train.native`'s pair")
     parser.add_argument("--rows", type=Path, default=Path("runs/accuracy.jsonl"))
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--seed", type=int, help="of the pictures of shapes")
+    parser.add_argument("--seed", type=int, default=SEED, help="of the pictures")
     parser.add_argument("--hard", action="store_true", help="spoil the pictures")
     parser.add_argument("--noise", type=float, default=0.0, help="weaken the model, see weakened")
     parser.add_argument("--temperature", type=float, default=0.7)
@@ -242,9 +194,6 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", help="cells whose name contains one of these")
     parser.add_argument("--report", action="store_true", help="print the table")
     options = parser.parse_args()
-    if options.task == "world" and (options.noise or options.hard or options.seed):
-        parser.error("--noise, --hard and --seed are for shapes")
-    options.seed = options.seed or SEEDS[options.task]
     if options.questions:
         run(options)
     if options.report:

@@ -25,13 +25,14 @@ from llavao1_edge.contract.gguf import read_header
 from llavao1_edge.stages import STAGES
 from train.evaluate import GREEDY
 from train.world import chart_figures, eye, judge, learn, samples
+from train.world.batches import Batches
 from train.world.canvas import font_files
 from train.world.charts import ACROSS, draw_chart
 from train.world.evaluate import Outcome, summarise
 from train.world.families import FAMILIES, SHARES, scene_at
 from train.world.icons import draw_icons, icon
 from train.world.material import HELD_OUT_PHOTOGRAPHS, HERE, SETS
-from train.world.model import world_tokenizer
+from train.world.model import compile_model, world_tokenizer
 from train.world.pool import ALL_WORDS, CLASSES, GRID, Pool, labels_of
 from train.world.strange import draw_strange
 from train.world.task import Scene, Task
@@ -266,6 +267,38 @@ def test_an_interrupted_run_is_the_same_run(
         assert weights[0].keys() == others.keys()
         for name, value in weights[0].items():
             assert np.array_equal(value, others[name]), name
+
+
+# Torch's own, which it hides in a way that an error is not hidden by.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
+def test_what_is_compiled_for_a_run_computes_the_same(
+    small: tuple[Path, Pool], tmp_path: Path
+) -> None:
+    """Traced and with plain attention, but without a compiler: the same loss and the same step."""
+    folder, pool = small
+    (tmp_path / "tokenizer.json").write_bytes((folder / "tokenizer.json").read_bytes())
+    graphs = []
+
+    def counted(graph: torch.fx.GraphModule, _: object) -> Callable[..., Any]:
+        graphs.append(graph)
+        return graph.forward
+
+    ends = []
+    for compiled in (False, True):
+        learner = learn.Learner(tmp_path, seed=1)
+        learner.phase = "joint"
+        if compiled:
+            compile_model(learner.model, backend=counted)
+        batches = Batches(learner.writer, pool, seed=1)
+        batch = batches.answers("joint", 0, picture=True, size=2)
+        learn.set_rates(learner.optimisers["telling"], 1.0)
+        scores = learn.answer_step(learner, pool, batch, picture=True)
+        weights = learner.model.model.language_model.layers[5].mlp.up_proj.weight
+        ends.append((scores["loss"], scores["dense"], weights.detach().numpy().copy()))
+    assert len(graphs) >= 3  # the tower, and one for each kind of text layer
+    assert ends[1][0] == pytest.approx(ends[0][0], rel=1e-4)
+    assert ends[1][1] == pytest.approx(ends[0][1], rel=1e-4)
+    assert np.allclose(ends[1][2], ends[0][2], atol=1e-3)
 
 
 def test_a_look_scores_every_family(

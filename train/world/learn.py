@@ -51,18 +51,18 @@ from train.world.eye import Heads
 from train.world.families import FAMILIES
 from train.world.judge import Pair, draw_pairs, read_pairs
 from train.world.material import PHOTOGRAPHS
-from train.world.model import TILE_SIZE, begin, world_tokenizer
+from train.world.model import TILE_SIZE, begin, compile_model, world_tokenizer
 from train.world.pool import Pool
 from train.world.ship import ship
 
-PHASES = {"eye": 2400, "answers": 1000, "joint": 600, "judge": 4400}
+PHASES = {"eye": 3000, "answers": 2000, "joint": 1000, "judge": 4800}
 FALLING = {"eye": 0.4, "judge": 0.9}  # the last share of the phase, in which rates go to zero
 DENSE = 0.3  # weight of the labels of patches while all learn together
 VERDICTS = 0.15  # weight of the verdicts
 SEED, PICTURES, HELD_OUT = 41, 32_000, 1024
 LEG, WARM_UP, REWARM = 500, 100, 20  # steps
 EYES_AT_ONCE, ANSWERS_AT_ONCE, TEXTS_AT_ONCE = 48, 24, 48
-BESIDE_VERDICTS, VERDICTS_AT_ONCE = 16, 8  # in phase `judge`
+BESIDE_VERDICTS, VERDICTS_AT_ONCE = 24, 8  # in phase `judge`
 ASKED_FOR_PAIRS = 2500  # questions whose candidates become pairs
 SAVE_EVERY, LOOK_EVERY = 300.0, 500  # seconds, steps
 LOOKED_AT = 384  # held-out pictures
@@ -376,6 +376,7 @@ def main() -> None:
             if (options.begin / name).exists():
                 shutil.copyfile(options.begin / name, options.out / name)
     learner = Learner(options.out, seed=options.seed)
+    compile_model(learner.model)
     held_out = Pool(options.out / "held-out", seed=options.seed + 1, n=HELD_OUT)
     pool = Pool(options.out / "pictures", seed=options.seed, n=options.pictures)
     phases = {name: max(1, round(steps * options.shorter)) for name, steps in PHASES.items()}

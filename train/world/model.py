@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import cos, sin
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer
@@ -79,6 +80,19 @@ def _look_back(weight: Tensor, places: float, *, base: float) -> None:
         angle = places * base ** (-2 * at / size)
         weight[at, 0] = SHARP * cos(angle)
         weight[at + size // 2, 0] = SHARP * sin(angle)
+
+
+def compile_model(
+    model: MllamaForConditionalGeneration, *, backend: str | Callable[..., Any] = "inductor"
+) -> None:
+    """The tower, and each text layer, in code made for it when it is first used (minutes; kept on
+    the disk). Half of a step is attention, whose scores are then gone through once. Needs a C++
+    compiler, unless another `backend` of torch's is named."""
+    model.set_attn_implementation("eager")  # the fused one of a CPU takes longer
+    torch._dynamo.config.recompile_limit = 32  # one for each size of a batch of pictures
+    model.model.vision_model.compile(dynamic=False, backend=backend)
+    for layer in model.model.language_model.layers:
+        layer.compile(dynamic=True, backend=backend)
 
 
 def _corpus(n_scenes: int) -> Iterator[str]:

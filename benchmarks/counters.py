@@ -37,7 +37,8 @@ def main() -> None:
         options = {"candidates": 4, "scorer": scorer} if scorer else {}
         search = make_strategy(name, options)
         with Engine.open("demo", settings=settings) as engine:
-            session = engine.session(demo.samples()[0].picture)
+            sample = demo.samples()[0]
+            session = engine.session(sample.picture)
             counted = [
                 session.ask(
                     question,
@@ -45,7 +46,7 @@ def main() -> None:
                     sampling=SamplingSettings(temperature=2.2, top_p=1.0),
                     budget=BudgetSettings(stage_tokens=120),
                 ).trace.counters
-                for question in ("How many small circles do you see?", "Is there a red circle?")
+                for question in (sample.question, "Which has the largest value?")
             ]
         cells = [" / ".join(str(getattr(each, field)) for each in counted) for field in NAMES]
         print(f"| {name} | {scorer or '–'} | {' | '.join(cells)} |")

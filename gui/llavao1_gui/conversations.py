@@ -221,7 +221,7 @@ class Conversations(QObject):
                         part=part_of(exchange))  # fmt: skip
 
     def edit(self, exchange: Exchange) -> None:
-        """The question again in the box, to be asked otherwise; about the same part."""
+        """The question again in the box, to be reworded; about the same part."""
         box = self.window.answers.box
         self.pictures.set_part(part_of(exchange))
         box.set_text(exchange.question)

@@ -13,7 +13,7 @@ from pathlib import Path
 REPOSITORY = "Xkev/Llama-3.2V-11B-cot"
 DOWNLOAD_BYTES = 21_340_000_000
 KEPT_BYTES = 7_300_000_000  # Q4_K_M, vision Q8_0
-MEMORY_BYTES = 7_820_000_000
+MEMORY_BYTES = 8_220_000_000  # one candidate, context of 4,096 tokens
 TOKEN_BYTES = 5_660_000_000  # read for every token with a picture
 PICTURE_OPERATIONS = 9.3e12  # of a picture of one tile: its slot, and one for the empty ones
 SHARE = 0.75  # of memory speed and arithmetic that the whole reaches

@@ -13,7 +13,7 @@ from llavao1_edge.locate import model_paths
 
 EPILOG = """\
 examples:
-  llavao1-edge bench --model LLaVA-CoT
+  llavao1-edge bench --model Llama-3.2V
   llavao1-edge bench --json > before.json
   llavao1-edge bench --compare before.json after.json
 

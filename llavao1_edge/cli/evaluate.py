@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 EPILOG = """\
 examples:
-  llavao1-edge eval MMStar.tsv --model LLaVA-CoT --limit 200 --out runs/mmstar
+  llavao1-edge eval MMStar.tsv --model Llama-3.2V --limit 200 --out runs/mmstar
   llavao1-edge eval mine.jsonl --model A.gguf --model B.gguf --strategy staged \\
       --strategy stage-beam --candidates 2 --candidates 4 --scorer combined --scorer logprob
   llavao1-edge eval big.tsv --shard 2/4 --out runs/2     (the second of four machines)

@@ -39,7 +39,8 @@ examples:
   llavao1-edge doctor
 
 LLAVAO1_LOG=debug shows what llama.cpp says.
-Only `models pull`, `convert owner/name` and --server use the network; `serve` listens on it.
+The network is used only where you ask for it: downloads, --server, --rpc, --ray, `serve` and
+`devices serve`.
 """
 
 

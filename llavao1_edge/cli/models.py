@@ -22,7 +22,8 @@ examples:
   llavao1-edge models import models/LLaVA-CoT-Q4_K_M.gguf
   llavao1-edge ask photo.jpg "What is this?" --model LLaVA-CoT
 
-LLAVAO1_MODELS says where models are kept; HF_TOKEN, HF_HOME, HF_ENDPOINT and HF_HUB_OFFLINE hold.
+LLAVAO1_MODELS says where models are kept; HF_TOKEN, HF_HOME, HF_ENDPOINT and
+HF_HUB_OFFLINE are honoured.
 """
 
 

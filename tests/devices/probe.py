@@ -137,7 +137,7 @@ class Prober:
         """Nodes that are still computed after the stop, with half of the layers on the device."""
         sample = self.samples[0]
         with counted() as after:
-            with Engine.open("demo", settings=self.settings(gpu_layers=3)) as engine:
+            with Engine.open("demo", settings=self.settings(gpu_layers=4)) as engine:
                 seen = [0]
 
                 def stop() -> bool:
@@ -213,7 +213,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", required=True)
     parser.add_argument("--rpc")
-    parser.add_argument("--splits", default="1,3,6,7")
+    parser.add_argument("--splits", default="1,4,8,9")
     options = parser.parse_args()
     splits = [int(text) for text in options.splits.split(",")]
     print(json.dumps(Prober(options.device, options.rpc, splits).run(), indent=1))

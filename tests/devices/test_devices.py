@@ -50,7 +50,7 @@ def test_a_device_computes_what_the_cpu_computes(place: Place) -> None:
     assert report["out_of_memory"] == {"read_on": "CPU", "same": True}
 
 
-@pytest.mark.parametrize("layers", ["999", "3"])
+@pytest.mark.parametrize("layers", ["999", "4"])
 def test_the_native_tests_pass_on_a_device(place: Place, layers: str) -> None:
     """Golden numbers of transformers, quirks and the demo, all engines forced onto the device."""
     if place.device != "RPC0":

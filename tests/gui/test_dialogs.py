@@ -569,7 +569,7 @@ def test_the_first_start_leads_to_the_real_model(
     assert found.picture_seconds > 0
     facts = dialog.real_facts.text()
     assert "Downloads 21.3 GB and keeps 7.3 GB" in facts
-    assert "Needs 7.8 GB of memory" in facts
+    assert "Needs 8.2 GB of memory" in facts
     assert "tokens a second" in facts
     asked: list[tuple[str, str, str]] = []
     monkeypatch.setattr(desk, "work", lambda *what: asked.append(what))

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import shlex
 from pathlib import Path
 
 import pytest
 
 from llavao1_edge import Engine, RuntimeSettings, SamplingSettings, demo
+from llavao1_edge.cli.main import main
 from llavao1_edge.images import open_picture
 from train.pairs import convert
 
-CHECKPOINT = Path(__file__).parents[2] / "train/world/checkpoint"
+ROOT = Path(__file__).parents[2]
+CHECKPOINT = ROOT / "train/world/checkpoint"
 GREEDY = SamplingSettings(temperature=0, max_tokens=512)
 CLOSE_CALLS = 6  # questions
 
@@ -33,6 +37,17 @@ def test_it_answers_every_sample() -> None:
             answer = engine.session(sample.picture).ask(sample.question, sampling=GREEDY)
             assert answer.complete, answer.notes
             assert answer.conclusion == sample.answer, sample
+
+
+def test_it_says_what_the_readme_shows(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = re.search(r"```console\n\$ llavao1-edge ([^\n]*)\n(.*?)```", readme, re.DOTALL)
+    assert shown is not None
+    monkeypatch.chdir(ROOT)
+    assert main([*shlex.split(shown[1]), "--device", "cpu"]) == 0
+    assert capsys.readouterr().out == shown[2]
 
 
 def test_it_reaches_what_was_measured_of_it() -> None:

@@ -167,8 +167,8 @@
         <translation>설정…</translation>
     </message>
     <message>
-        <source>Ask the question otherwise</source>
-        <translation>질문 고쳐 묻기</translation>
+        <source>Reword the question</source>
+        <translation>질문 고치기</translation>
     </message>
     <message>
         <source>Keyboard shortcuts</source>
@@ -210,8 +210,8 @@
         <translation>이 답을 대신하여 다시 질문</translation>
     </message>
     <message>
-        <source>Ask the question otherwise</source>
-        <translation>질문 고쳐 묻기</translation>
+        <source>Reword the question</source>
+        <translation>질문 고치기</translation>
     </message>
     <message>
         <source>Copy the answer</source>

@@ -105,7 +105,7 @@ def action_text(name: str) -> str:
         "batch": translate("Actions", "Many pictures at once…"),
         "models": translate("Actions", "Models…"),
         "settings": translate("Actions", "Settings…"),
-        "edit": translate("Actions", "Ask the question otherwise"),
+        "edit": translate("Actions", "Reword the question"),
         "shortcuts": translate("Actions", "Keyboard shortcuts"),
         "about": translate("Actions", "About"),
     }[name]

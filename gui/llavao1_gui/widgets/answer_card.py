@@ -136,7 +136,7 @@ class AnswerCard(Retranslated):
         self.again_button.name(again, more=f"{again}\n{more}")
         self.again_action.setText(again)
         self.instead_action.setText(self.tr("Ask again in place of this answer"))
-        self.edit_button.name(self.tr("Ask the question otherwise"))
+        self.edit_button.name(self.tr("Reword the question"))
         self.copy_button.name(self.tr("Copy the answer"))
         self.part.setAccessibleName(self.tr("The part that was asked about"))
         self.conclusion.setAccessibleName(self.tr("Conclusion"))

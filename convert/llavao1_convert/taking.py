@@ -110,7 +110,7 @@ def convert(
             source=wish.source,
             name=name,
             revision=plan.revision,
-            move=True,
+            movable=(plan.text.path, plan.mmproj.path),
             stop=stop,
         )
         shutil.rmtree(folder, ignore_errors=True)

@@ -149,7 +149,8 @@ def _import(store: Store, options: argparse.Namespace) -> None:
     from llavao1_edge.engine import resolve_pair
 
     text, mmproj = resolve_pair(None, text=options.text, mmproj=options.mmproj)
+    movable = (text, mmproj) if options.move else ()
     entry = store.add(
-        text, mmproj, source=str(text.resolve()), name=options.name, move=options.move
+        text, mmproj, source=str(text.resolve()), name=options.name, movable=movable
     )
     print(entry.name)

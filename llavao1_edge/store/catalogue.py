@@ -16,7 +16,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -163,20 +163,23 @@ class Store:
         source: str,
         name: str | None = None,
         revision: str | None = None,
-        move: bool = False,
+        movable: Collection[Path] = (),
         stop: Stop | None = None,
         report: Report | None = None,
     ) -> Entry:
         """Takes a pair in, under the name of its text file if no other is given.
 
-        move: the files leave their place. Adding the same pair again changes nothing. Raises
-        ModelFileError, PairError, UsageError, StoreError, Cancelled.
+        movable: files that leave their place, unless they are links. Adding the same pair again
+        changes nothing. Raises ModelFileError, PairError, UsageError, StoreError, Cancelled.
         """
         pair_id = identity(*read_pair(text, mmproj))  # keeps no file open
         chosen = check_name(name or text.stem)
+        moved = {path for path in movable if not path.is_symlink()}
         with _clear_errors(self.root):
             while True:
-                stored = [self._store(path, move, stop, report) for path in (text, mmproj)]
+                stored = [
+                    self._store(path, path in moved, stop, report) for path in (text, mmproj)
+                ]
                 entry = Entry(
                     name=chosen,
                     text=stored[0],
@@ -194,9 +197,8 @@ class Store:
                         target.parent.mkdir(parents=True, exist_ok=True)
                         write_whole(target, json.dumps(asdict(entry), indent=1))
                         break
-            if move:
-                for path in (text, mmproj):
-                    path.unlink(missing_ok=True)
+            for path in moved:
+                path.unlink(missing_ok=True)
         return entry
 
     def check_free(self, name: str, entry: Entry | None = None) -> None:

@@ -122,7 +122,7 @@ def pull_pair(
             source=repository.name,
             name=name,
             revision=repository.commit,
-            move=True,
+            movable=[path for path in paths if path.is_relative_to(folder)],  # not the hub's
             stop=stop,
         )
         shutil.rmtree(folder, ignore_errors=True)

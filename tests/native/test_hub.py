@@ -251,16 +251,21 @@ def test_offline_uses_the_cache(
     assert not hub.requests
 
 
-def fill_cache(root: Path, checkpoint: Path) -> None:
-    """As other programs leave it: files in blobs, links in snapshots."""
-    repo = root / "models--Someone--Tiny"
-    for folder in ("blobs", "refs", f"snapshots/{COMMIT}"):
-        (repo / folder).mkdir(parents=True)
-    (repo / "refs" / "main").write_text(COMMIT, encoding="utf-8")
-    for name, content in contents(checkpoint).items():
-        blob = repo / "blobs" / hashlib.sha256(content).hexdigest()
-        blob.write_bytes(content)
-        (repo / "snapshots" / COMMIT / name).symlink_to(f"../../blobs/{blob.name}")
+def fill_cache(root: Path, folder: Path, repo: str = "Tiny", *, linked: bool = True) -> None:
+    """As other programs leave it: files in blobs, links in snapshots (or the files there)."""
+    home = root / f"models--Someone--{repo}"
+    for name in ("blobs", "refs", f"snapshots/{COMMIT}"):
+        (home / name).mkdir(parents=True)
+    (home / "refs" / "main").write_text(COMMIT, encoding="utf-8")
+    for name, content in contents(folder).items():
+        blob, snapshot = home / "blobs" / digest_of(content), home / "snapshots" / COMMIT / name
+        (blob if linked else snapshot).write_bytes(content)
+        if linked:
+            snapshot.symlink_to(f"../../blobs/{blob.name}")
+
+
+def digest_of(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def test_what_other_programs_have_fetched_is_used(
@@ -339,6 +344,24 @@ def test_pulling_twice_fetches_once(hub: Hub) -> None:
     sent = dict(hub.sent)
     assert main(["models", "pull", "Someone/Tiny-GGUF"]) == 0
     assert hub.sent == sent
+
+
+@pytest.mark.parametrize("linked", [True, False])
+def test_a_pair_in_the_hubs_cache_is_taken_from_there_and_stays(
+    linked: bool, hub: Hub, pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """linked: as on Linux; where links need rights, as on Windows, files lie there themselves."""
+    cache = tmp_path / "hf" / "hub"
+    fill_cache(cache, pair[0].parent, repo="Tiny-GGUF", linked=linked)
+    assert main(["models", "pull", "Someone/Tiny-GGUF"]) == 0
+    assert not any(name.endswith(".gguf") and n > 40_000 for name, n in hub.sent.items())
+    store = Store()
+    (entry,) = store.entries()
+    store.check(entry)
+    assert not any(path.is_symlink() for path in store.files(entry))
+    kept = [path.resolve() for path in (cache / "models--Someone--Tiny-GGUF").rglob("*.gguf")]
+    assert len(kept) == 2
+    assert sorted(digests(tuple(kept))) == sorted(digests(pair))
 
 
 def test_pull_converts_a_checkpoint(

@@ -200,7 +200,7 @@ def test_moving_keeps_no_copy(store: Store, pair_of: Pairs, tmp_path: Path) -> N
     for path in pair_of("base"):
         paths.append(tmp_path / path.name)
         paths[-1].write_bytes(path.read_bytes())
-    entry = store.add(*paths, source="x", name="A", move=True)
+    entry = store.add(*paths, source="x", name="A", movable=paths)
     assert not any(path.exists() for path in paths)
     store.check(entry)
 

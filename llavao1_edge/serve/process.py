@@ -301,6 +301,8 @@ class EngineProcess:
             else:
                 self._end(job, Failure.DIED, "the engine dies as soon as it is open")
                 return
+            if job.stopped:  # while the engine was opened: it would not hear of it
+                return
             job.sent = True
             self._send(job.ask)
             process = self._process

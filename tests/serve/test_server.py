@@ -620,6 +620,17 @@ def test_an_engine_that_dies_takes_nobody_else_with_it(tmp_path: Path) -> None:
         assert running.chat(about_a_picture("quick")).status_code == 200
 
 
+ASKED = {
+    "turns": (),
+    "question": "?",
+    "strategy": "staged",
+    "options": {},
+    "seed": 0,
+    "sampling": {},
+    "budget": {},
+}
+
+
 def test_an_engine_that_dies_as_soon_as_it_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits for an answer that nobody writes."""
     ready = wire.encode(wire.Ready({"context": 1}))
@@ -627,17 +638,46 @@ def test_an_engine_that_dies_as_soon_as_it_is_open(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(
         "llavao1_edge.serve.process.command", lambda *_: [sys.executable, "-c", code]
     )
-    asked = {"turns": (), "question": "?", "strategy": "staged", "options": {}, "seed": 0}
 
     async def run() -> list[wire.Message]:
         engine = EngineProcess({}, most_waiting=8, timeout=60, metrics=Metrics(), parallel=2)
         await engine.start()
-        jobs = [engine.submit(asked | {"sampling": {}, "budget": {}}, ()) for _ in range(3)]
+        jobs = [engine.submit(ASKED, ()) for _ in range(3)]
         said = [await asyncio.wait_for(job.replies.get(), 60) for job in jobs]
         await engine.close()
         return said
 
     assert all(isinstance(one, wire.Failed) for one in asyncio.run(run()))
+
+
+def test_a_question_given_up_while_the_engine_is_opened_is_not_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It would have been answered for nobody, and the engine ended because it does not stop."""
+
+    async def given_up() -> list[object]:
+        sent: list[object] = []
+        opened = asyncio.Event()
+
+        async def open_slowly(self: EngineProcess) -> None:
+            await opened.wait()
+            self.is_alive = True
+
+        monkeypatch.setattr(EngineProcess, "_open", open_slowly)
+        monkeypatch.setattr(EngineProcess, "_send", lambda _, message: sent.append(message))
+        engine = EngineProcess({}, most_waiting=8, timeout=60, metrics=Metrics())
+        engine._begin(engine._work())
+        job = engine.submit(ASKED, ())
+        while engine._waiting:
+            await asyncio.sleep(0)
+        job.stop()
+        opened.set()
+        while engine._running:
+            await asyncio.sleep(0)
+        await engine.close()
+        return sent
+
+    assert not any(isinstance(one, wire.Ask) for one in asyncio.run(given_up()))
 
 
 def test_several_answers_at_once_are_those_that_come_alone(tmp_path: Path) -> None:

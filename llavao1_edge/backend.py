@@ -46,6 +46,7 @@ class ModelInfo:
 class Request:
     """A question and how its candidates are drawn. form: of the conclusion. top_logprobs: how many
     of the likeliest tokens are told beside each that was drawn. width: candidates side by side.
+    weighs_stages: whether the search chooses among several ways to go on in an answer.
     told: hears how far reading the picture and the prompt is."""
 
     question: str
@@ -55,6 +56,7 @@ class Request:
     form: AnswerFormat | None = None
     top_logprobs: int = 0
     width: int = 1
+    weighs_stages: bool = False
     told: Told = tell_nobody
 
 

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from filelock import FileLock
 
 
+def expanded(text: str) -> Path:
+    """A path as people type it: `~` is their folder. One of an unknown user stays as it is."""
+    return Path(os.path.expanduser(text))  # noqa: PTH111 (`Path.expanduser` fails for such a one)
+
+
 @dataclass(frozen=True)
 class Line:
     """A line of a file of JSON lines. value: None where it is no JSON, or not a whole line: the

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from llavao1_edge.files import expanded
 from llavao1_edge.phrases import Phrase
 
 
@@ -15,7 +15,7 @@ def model_paths(model: str, mmproj: str | None = None) -> tuple[Path, Path]:
     """
     from llavao1_edge.engine import resolve_pair
 
-    path = Path(os.path.expanduser(model))  # noqa: PTH111 (leaves an unknown ~user as it is)
+    path = expanded(model)
     if mmproj is None:
         _check_kind(model, path)
     named = path.suffix != ".gguf" and not path.exists() and path.name == model

@@ -111,7 +111,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "llavao1_gui": {
         *("gui state", "gui widgets", "gui work", "gui translate"),
-        *("demo", "search", "state_cache", "store", "system"),
+        *("demo", "images", "search", "state_cache", "store", "system"),
     },
 }
 

@@ -15,6 +15,7 @@ from llavao1_convert.planning import Options, plan_checkpoint, plan_conversion
 from llavao1_convert.storage import parse_quantisation
 from llavao1_edge.contract.gguf import read_header
 from llavao1_edge.errors import CheckpointError, ModelFileError, UsageError
+from llavao1_edge.files import expanded
 from llavao1_edge.phrases import Phrase
 from llavao1_edge.store.digest import Stop
 from llavao1_edge.store.hub import REPO, Repository, parse_repo, repository_of
@@ -97,7 +98,7 @@ def plan_source(request: Request, *, stop: Stop | None = None) -> Conversion:
 def _look(source: str) -> tuple[Path, str]:
     """(path, `folder`, `file` or `nothing`). Raises CheckpointError where one may not look."""
     try:
-        path = Path(source).expanduser()
+        path = expanded(source)
         return path, "folder" if path.is_dir() else "file" if path.exists() else "nothing"
     except RuntimeError:  # no such user's home
         return Path(source), "nothing"

@@ -94,10 +94,16 @@ def convert(
         plan = plan_source(request, stop=stop)
         name = wish.name or plan.text.path.stem
         for entry in store.entries() if plan.revision is not None else ():
-            if (entry.source, entry.revision, entry.name) == (wish.source, plan.revision, name):
+            # The files' names tell the quantisation, which `name` may not.
+            same = (entry.source, entry.revision, entry.name) == (wish.source, plan.revision, name)
+            if same and (entry.text.file, entry.mmproj.file) == (
+                plan.text.path.name, plan.mmproj.path.name,
+            ):  # fmt: skip
                 shutil.rmtree(folder, ignore_errors=True)
                 return Imported(entry)
         store.check_free(name)
+        if plan.revision is None:  # it may have changed since a try that was cut off
+            plan.text.path.unlink(missing_ok=True)
         if not (plan.text.path.is_file() and plan.mmproj.path.is_file()):
             converting()
             for step in run(plan, report=lambda done: report("", done, 0)):

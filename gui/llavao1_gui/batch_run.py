@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal
 
 from llavao1_edge.errors import LlavaError, UsageError
+from llavao1_edge.files import expanded
 from llavao1_gui.state import messages as m
 from llavao1_gui.state.batch import Results, Row, of_csv, of_folder
 from llavao1_gui.widgets.texts import told
@@ -55,9 +55,9 @@ class BatchRun(QObject):
         """request: how to answer; its question and picture are replaced. Raises LlavaError."""
         if not source.strip() or not out.strip():
             raise UsageError("a folder or a file of results is missing", hint="Fill both fields.")
-        place = Path(source.strip()).expanduser()
+        place = expanded(source.strip())
         rows = of_csv(place) if place.suffix.lower() == ".csv" else of_folder(place, question)
-        target = Path(out.strip()).expanduser()
+        target = expanded(out.strip())
         if target.suffix != ".jsonl":
             target = target.with_name(target.name + ".jsonl")
         self.results = Results(target)

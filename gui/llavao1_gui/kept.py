@@ -68,6 +68,7 @@ class Kept:
         self.dialog.restored.connect(lambda some: self._change(lambda: self._restore(some)))
         self.dialog.erased.connect(lambda some: self._change(lambda: self._erase(some)))
         self.dialog.cleared.connect(lambda: self._change(lambda: self._erase(None)))
+        self.dialog.finished.connect(self.dialog.deleteLater)
         self._refresh()
         self.dialog.open()
         return self.dialog

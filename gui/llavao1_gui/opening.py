@@ -8,7 +8,7 @@ from PySide6.QtCore import QCoreApplication, Qt
 from PySide6.QtGui import QImage, QPixmap
 from PySide6.QtWidgets import QFileDialog, QGridLayout, QLabel, QToolButton, QWidget
 
-from llavao1_gui.state.batch import ENDINGS
+from llavao1_edge.images import endings
 from llavao1_gui.widgets.icons import icon
 from llavao1_gui.widgets.layouts import set_role
 from llavao1_gui.work.background import Background
@@ -19,9 +19,9 @@ PREVIEW = 220  # logical pixels: the longer side
 
 def choose_pictures(parent: QWidget, folder: str) -> list[Path]:
     """Any number of files, begun in `folder`; none where the dialog was closed."""
-    endings = " ".join(f"*{ending}" for ending in (*ENDINGS, ".pdf"))
+    names = " ".join(f"*{ending}" for ending in (*endings(), ".pdf"))
     translate = QCoreApplication.translate
-    kinds = translate("OpenDialog", "Pictures ({0})").format(endings)
+    kinds = translate("OpenDialog", "Pictures ({0})").format(names)
     kinds += ";;" + translate("OpenDialog", "All files (*)")
     title = translate("OpenDialog", "Open pictures")
     dialog = QFileDialog(parent, title, folder, kinds)  # a subclass would never be the system's own

@@ -273,10 +273,12 @@ class Pictures(QObject):
             return
         del self.pictures[at]
         self.window.picture.take(at)
-        if self.pictures:
-            self.activate(min(at, len(self.pictures) - 1))
-        else:
+        if not self.pictures:
             self._put_all_away()
+        elif at == self.at or self.at < 0:
+            self.activate(min(at, len(self.pictures) - 1))
+        elif at < self.at:  # the shown one stays, at another place
+            self.at -= 1
 
     def remove_all(self) -> None:
         """An empty strip; conversations stay."""
@@ -295,8 +297,8 @@ class Pictures(QObject):
         self.changed.emit()
 
     def step(self, by: int) -> None:
-        if self.pictures:
-            self.activate((self.at + by) % len(self.pictures))
+        if self.pictures and (at := (self.at + by) % len(self.pictures)) != self.at:
+            self.activate(at)
 
     # --- the part -----------------------------------------------------------------------------
     def set_part(self, part: Part | None) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from llavao1_edge.cli import options as shared
 from llavao1_edge.cli.streams import rewrite
 from llavao1_edge.errors import Cancelled, UsageError
+from llavao1_edge.files import expanded
 
 if TYPE_CHECKING:
     from llavao1_convert.plan import Conversion
@@ -128,8 +129,8 @@ def run(options: argparse.Namespace) -> int:
     print(plan.text.path)
     print(plan.mmproj.path)
     if options.verify:
-        adapter = None if options.adapter is None else Path(options.adapter).expanduser()
-        verify(plan, Path(options.source).expanduser(), options.picture, adapter)
+        adapter = None if options.adapter is None else expanded(options.adapter)
+        verify(plan, expanded(options.source), options.picture, adapter)
     return 0
 
 

@@ -17,8 +17,8 @@ from llavao1_edge.locate import model_paths
 
 if TYPE_CHECKING:
     from llavao1_edge.evaluation.plan import Plan, Variant
-    from llavao1_edge.evaluation.rows import Rows
-    from llavao1_edge.evaluation.runs import Progress, Questions
+    from llavao1_edge.evaluation.rows import Row, Rows
+    from llavao1_edge.evaluation.runs import Identities, Progress, Questions
 
 EPILOG = """\
 examples:
@@ -78,7 +78,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from llavao1_edge.evaluation.rows import Rows
-    from llavao1_edge.evaluation.runs import questions
+    from llavao1_edge.evaluation.runs import identities, of_plan, questions
 
     plan = make_plan(options)
     found = questions(plan)
@@ -94,15 +94,16 @@ def run(options: argparse.Namespace) -> int:
         print(f"note: {note}", file=sys.stderr)
     stopped = False
     try:
+        models = identities(plan)
         if options.merge:
             for folder in options.merge:
                 n = rows.take(folder / "rows.jsonl")
                 print(f"{n} rows of {folder}", file=sys.stderr)
         else:
-            stopped = _run(plan, found, rows)
+            stopped = _run(plan, found, rows, models)
     finally:
         rows.close()
-    _report(plan, found, rows, out, options)
+    _report(plan, found, of_plan(plan, found, rows, models), out, options)
     if stopped:
         raise Cancelled("stopped; the report covers what is done; the same command resumes")
     return 0
@@ -148,7 +149,8 @@ def _shard(text: str | None) -> tuple[int, int]:
     if text is None:
         return 0, 1
     number, slash, n = text.partition("/")
-    if not (slash and number.isdigit() and n.isdigit() and 1 <= int(number) <= int(n)):
+    whole = text.isascii() and number.isdigit() and n.isdigit()
+    if not (slash and whole and 1 <= int(number) <= int(n)):
         raise UsageError(f"--shard is {text!r}", hint="For example 2/4: the second of four parts.")
     return int(number) - 1, int(n)
 
@@ -174,7 +176,7 @@ def _cells(options: argparse.Namespace) -> Iterator[Variant]:
             yield Variant(name, {}, greedy=True)
 
 
-def _run(plan: Plan, found: Questions, rows: Rows) -> bool:
+def _run(plan: Plan, found: Questions, rows: Rows, models: Identities) -> bool:
     """True where it was stopped before its end."""
     from llavao1_edge.cli.progress import stop_on_interrupt
     from llavao1_edge.evaluation.runs import run as run_plan
@@ -182,7 +184,7 @@ def _run(plan: Plan, found: Questions, rows: Rows) -> bool:
     shown = sys.stderr.isatty()
     durations: list[float] = []
     with stop_on_interrupt() as stop:
-        for step in run_plan(plan, found, rows, stop=stop.is_set):
+        for step in run_plan(plan, found, rows, models, stop=stop.is_set):
             if shown:
                 if step.seconds > 0.01:
                     durations.append(step.seconds)
@@ -201,13 +203,11 @@ def _line(step: Progress, durations: list[float]) -> str:
 
 
 def _report(
-    plan: Plan, found: Questions, rows: Rows, out: Path, options: argparse.Namespace
+    plan: Plan, found: Questions, mine: list[Row], out: Path, options: argparse.Namespace
 ) -> None:
     from llavao1_edge.evaluation import output
     from llavao1_edge.evaluation.report import make_report, markdown, timing
-    from llavao1_edge.evaluation.runs import of_plan
 
-    mine = of_plan(plan, found, rows.known.values())
     report = make_report(plan.dataset.stem, mine, found.malformed)
     items = {item.key: item for item in found.items}
     output.write_report(report, out)

@@ -150,7 +150,5 @@ def _import(store: Store, options: argparse.Namespace) -> None:
 
     text, mmproj = resolve_pair(None, text=options.text, mmproj=options.mmproj)
     movable = (text, mmproj) if options.move else ()
-    entry = store.add(
-        text, mmproj, source=str(text.resolve()), name=options.name, movable=movable
-    )
+    entry = store.add(text, mmproj, source=str(text.resolve()), name=options.name, movable=movable)
     print(entry.name)

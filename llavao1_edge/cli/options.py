@@ -116,7 +116,7 @@ def add_evaluation_options(parser: argparse.ArgumentParser) -> None:
 
 def whole(flag: str, text: str, *, low: int, high: int | None = None) -> int:
     """Raises UsageError for anything but a whole number of at least `low`, at most `high`."""
-    if not text.isdigit() or int(text) < low:
+    if not (text.isascii() and text.isdigit()) or int(text) < low:
         raise UsageError(f"{flag} is {text!r}", hint=f"It must be a whole number from {low} on.")
     if high is not None and int(text) > high:
         raise UsageError(f"{flag} is {int(text)}", hint=f"It must be at most {high}.")

@@ -54,6 +54,8 @@ class Terminal(io.TextIOBase):
 
 def prepare() -> None:
     """Makes the standard streams safe to write to. Once, at the start of the program."""
+    if isinstance(sys.stdin, io.TextIOWrapper):  # what is no text is refused where it is read
+        sys.stdin.reconfigure(errors="surrogateescape")
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # it was closed: what is written must not go elsewhere

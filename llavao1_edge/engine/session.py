@@ -167,6 +167,7 @@ class Session(Closing):
             answer_format,
             top_logprobs,
             strategy.width,
+            strategy.weighs_stages,
             told,
         )
         control = _Control(stop)

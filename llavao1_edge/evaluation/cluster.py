@@ -29,10 +29,9 @@ QUIET = ("ray", "ray.data", "ray.data._internal")
 class ClusterAnswerers(Closing):
     """Like `runs.Answerers`, on many machines. Rows come in the order in which they are done."""
 
-    def __init__(self, plan: Plan, pair: Pair | Served, address: str) -> None:
+    def __init__(self, plan: Plan, pair: Pair | Served, identity: str, address: str) -> None:
         """address: of the cluster, or `local`. Raises UsageError, LlavaError."""
-        self._plan, self._pair = plan, pair
-        self._identity = pair.identity(plan)
+        self._plan, self._pair, self._identity = plan, pair, identity
         try:
             import ray
             import ray.data

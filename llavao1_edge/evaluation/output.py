@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
-import shutil
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from llavao1_edge.files import write_whole
 
 Row = Mapping[str, Any]
 MOST_PAGES = 500
+TITLE = "# Wrong answers"
 LONGEST_CELL = 32_767  # of a spreadsheet
 
 
@@ -69,11 +71,11 @@ def write_pages(rows: Sequence[Row], items: Mapping[str, Item], folder: Path) ->
     """A page for every wrong answer, with the picture and all that was weighed."""
     wrong = [row for row in rows if row["right"] is False][:MOST_PAGES]
     pages = folder / "wrong"
-    shutil.rmtree(pages, ignore_errors=True)
+    _clear(pages)
     if not wrong:
         return 0
-    pages.mkdir(parents=True)
-    index = ["# Wrong answers", ""]
+    pages.mkdir(parents=True, exist_ok=True)
+    index = [TITLE, ""]
     for row in wrong:
         item = items[row["question"]]
         picture = _save_picture(item, pages)
@@ -85,6 +87,19 @@ def write_pages(rows: Sequence[Row], items: Mapping[str, Item], folder: Path) ->
         )
     write_whole(pages / "README.md", "\n".join(index) + "\n")
     return len(wrong)
+
+
+def _clear(pages: Path) -> None:
+    """Pages of an earlier report; nothing else that somebody keeps in a folder of this name."""
+    index = pages / "README.md"
+    if not index.is_file() or not index.read_text(encoding="utf-8").startswith(TITLE):
+        return
+    for path in pages.iterdir():
+        if re.fullmatch(r"[0-9a-f]{16}\.png|[0-9a-f]{24}\.md", path.name):
+            path.unlink()
+    index.unlink()
+    with contextlib.suppress(OSError):
+        pages.rmdir()
 
 
 def _save_picture(item: Item, pages: Path) -> str | None:

@@ -79,13 +79,22 @@ def _why_none(malformed: list[Malformed]) -> str:
     return f"{len(malformed)} rows cannot be used: {'; '.join(reasons)}"
 
 
+Identities = Mapping[str, str]
+"""What names each model of a plan in its rows, by the pair's name."""
+
+
+def identities(plan: Plan) -> Identities:
+    """Raises LlavaError where a model, or its server, is not there."""
+    return {pair.name: pair.identity(plan) for pair in plan.pairs}
+
+
 def run(
-    plan: Plan, found: Questions, rows: Rows, *, stop: Stop = lambda: False
+    plan: Plan, found: Questions, rows: Rows, models: Identities, *, stop: Stop = lambda: False
 ) -> Iterator[Progress]:
     """Answers what has no row yet. Ends early, without an error, once `stop` says so."""
     total = len(found.items) * len(plan.cells)
     for pair in plan.pairs:
-        with _answerers(plan, pair, stop) as answerers:
+        with _answerers(plan, pair, models[pair.name], stop) as answerers:
             right = counted = 0
             # All searches of a question follow each other: its picture is read once.
             todo = ((item, cell) for item in found.items for cell in plan.cells)
@@ -100,21 +109,22 @@ def run(
                 yield Progress(pair.name, cell.name, done, total, right, counted, seconds)
 
 
-def _answerers(plan: Plan, pair: Pair | Served, stop: Stop) -> Answerers | ClusterAnswerers:
+def _answerers(
+    plan: Plan, pair: Pair | Served, identity: str, stop: Stop
+) -> Answerers | ClusterAnswerers:
     if plan.ray is None:
-        return Answerers(plan, pair, stop)
-    return ClusterAnswerers(plan, pair, plan.ray)
+        return Answerers(plan, pair, identity, stop)
+    return ClusterAnswerers(plan, pair, identity, plan.ray)
 
 
 class Answerers(Closing):
     """Engines for the questions that are answered at a time: one of this machine for all of them, a
     connection to a server for each."""
 
-    def __init__(self, plan: Plan, pair: Pair | Served, stop: Stop) -> None:
-        self._plan, self._pair, self._stop = plan, pair, stop
+    def __init__(self, plan: Plan, pair: Pair | Served, identity: str, stop: Stop) -> None:
+        self._plan, self._pair, self._identity, self._stop = plan, pair, identity, stop
         self._stack = ExitStack()
         self._free: queue.SimpleQueue[Engine] = queue.SimpleQueue()
-        self._identity = pair.identity(plan)
         with ExitStack() as opening:
             n_engines = plan.parallel if isinstance(pair, Served) else 1
             engines = [opening.enter_context(pair.open(plan, stop)) for _ in range(n_engines)]
@@ -170,16 +180,13 @@ class Answerers(Closing):
         return cell, identity, row, time.monotonic() - started
 
 
-def of_plan(plan: Plan, found: Questions, rows: Iterable[Row]) -> list[Row]:
-    """The rows that belong to a plan, in its order: pairs, searches, questions."""
-    place = {item.key: at for at, item in enumerate(found.items)}
-    pairs = {pair.name: at for at, pair in enumerate(plan.pairs)}
-    cells = {cell.name: at for at, cell in enumerate(plan.cells)}
-    mine = [
-        row
-        for row in rows
-        if row["question"] in place and row["pair"] in pairs and row["cell"] in cells
-    ]
-    return sorted(
-        mine, key=lambda r: (pairs[r["pair"]], cells[r["cell"]], place[r["question"]], r["id"])
+def of_plan(plan: Plan, found: Questions, rows: Rows, models: Identities) -> list[Row]:
+    """The rows that belong to a plan, in its order: pairs, searches, questions. The file may hold
+    those of other plans: another seed, other limits, a model that was converted anew."""
+    wanted = (
+        row_id(item, cell, models[pair.name], plan)
+        for pair in plan.pairs
+        for cell in plan.cells
+        for item in found.items
     )
+    return [rows.known[identity] for identity in wanted if identity in rows.known]

@@ -3,6 +3,7 @@
 from llavao1_edge.images.opening import (
     FORMATS,
     Picture,
+    endings,
     open_and_read,
     open_picture,
     read_picture,
@@ -25,6 +26,7 @@ __all__ = [
     "TilingRules",
     "arrangements",
     "choose_canvas",
+    "endings",
     "open_and_read",
     "open_picture",
     "read_picture",

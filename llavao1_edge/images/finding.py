@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from llavao1_edge.errors import PictureError
+from llavao1_edge.files import expanded
 from llavao1_edge.phrases import Phrase
 
 WEB = ("http://", "https://", "ftp://")
@@ -26,7 +27,7 @@ def picture_path(text: str) -> Path:
         )
     if text.lower().startswith("file:"):
         return _from_url(text)
-    plain = Path(os.path.expanduser(text))  # noqa: PTH111 (leaves an unknown ~user as it is)
+    plain = expanded(text)
     if _is_there(plain):
         return plain
     bare = text.strip()
@@ -34,7 +35,7 @@ def picture_path(text: str) -> Path:
         bare = bare[1:-1]
     elif os.name != "nt":
         bare = re.sub(r"\\(.)", r"\1", bare)
-    other = Path(os.path.expanduser(bare))  # noqa: PTH111
+    other = expanded(bare)
     return other if _is_there(other) else plain
 
 

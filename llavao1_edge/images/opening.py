@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -297,6 +298,16 @@ def _guarded(decode: Callable[[], Picture], name: str) -> Picture:
             Phrase("{name} is damaged: {error}", name=name, error=error),
             hint="Open and save it in another program.",
         ) from error
+
+
+@cache
+def endings() -> tuple[str, ...]:
+    """Of the names of files that can be opened, in lower case, with their dots; HEIC's too where
+    the package for it is missing, since opening one says so."""
+    _register_heif()
+    formats = {*FORMATS, HEIF}
+    known = {name for name, kind in Image.registered_extensions().items() if kind in formats}
+    return tuple(sorted(known | {".tga", ".heic", ".heif"}))
 
 
 def _register_heif() -> bool:

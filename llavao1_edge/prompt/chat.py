@@ -92,7 +92,7 @@ class ChatFormat:
         return [*([self.after_picture] if self.after_picture else []), *self._asked(text)]
 
     def _asked(self, text: str) -> list[Piece]:
-        return [_checked(text), *self.user[1], *self.assistant]
+        return [checked_question(text), *self.user[1], *self.assistant]
 
     def turn(self, text: str, *, first: bool = True, system: str = "") -> list[Piece]:
         """A whole turn without a picture. system: only of the first one. Raises UsageError."""
@@ -111,7 +111,8 @@ class ChatFormat:
         return pieces
 
 
-def _checked(question: str) -> str:
+def checked_question(question: str) -> str:
+    """Raises UsageError for an empty one, and for what is no text."""
     if not question.strip():
         raise UsageError("the question is empty", hint="Ask something about the picture.")
     try:

@@ -7,17 +7,17 @@ from collections.abc import Callable, Mapping, Sequence
 from threading import Event
 
 from llavao1_edge.backend import Attempt, ModelInfo, Request, Stop
-from llavao1_edge.errors import UsageError
 from llavao1_edge.images import Picture
 from llavao1_edge.phrases import Phrase
 from llavao1_edge.prompt import STAGE_PROMPT
+from llavao1_edge.prompt.chat import checked_question
 from llavao1_edge.remote.client import Client
 from llavao1_edge.remote.context import Context
 from llavao1_edge.remote.dialect import OURS
 from llavao1_edge.remote.drafter import RemoteDrafter
 from llavao1_edge.remote.probe import Server, probe
 from llavao1_edge.remote.requests import Messages, picture_parts
-from llavao1_edge.remote.whole import WholeDrafter
+from llavao1_edge.remote.whole import WholeDrafter, cannot_go_on
 from llavao1_edge.search import Branch, Budget, Drafter, PictureReady
 from llavao1_edge.search.answer import Counters
 from llavao1_edge.settings import RuntimeSettings
@@ -100,11 +100,13 @@ class RemoteConversation:
             for stage in STAGES
             if stage.name in stages
         )
-        self.messages.turns.append((_checked(question), said))
+        self.messages.turns.append((checked_question(question), said))
 
     def attempt(self, request: Request, *, budget: Budget, stop: Stop) -> Attempt:
-        _checked(request.question)
-        if self.pictures and not self.messages.parts:
+        checked_question(request.question)
+        if request.weighs_stages and not self.backend.server.continues:
+            raise cannot_go_on(self.backend.client.name)
+        if len(self.messages.parts) != len(self.pictures):  # one may have come since
             self.messages.parts = picture_parts(self.pictures)
         return RemoteAttempt(self, request, budget, stop)
 
@@ -172,9 +174,3 @@ class RemoteAttempt:
 
     def close(self) -> None:
         """Nothing is held here; requests end with their drafts."""
-
-
-def _checked(question: str) -> str:
-    if not question.strip():
-        raise UsageError("the question is empty", hint="Write what you want to know.")
-    return question

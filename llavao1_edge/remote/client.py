@@ -13,7 +13,7 @@ import json
 import os
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import Any, TypeVar
 
 import httpx
@@ -141,11 +141,8 @@ class Client(Closing):
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             while not stop():
-                try:
-                    return future.result(TICK_S)
-                except TimeoutError:
-                    if future.done():
-                        raise
+                if wait([future], TICK_S).done:
+                    return future.result()
             raise Cancelled("stopped")
         finally:
             future.cancel()

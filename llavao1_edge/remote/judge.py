@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as NotYet
+from concurrent.futures import Future, wait
 from typing import Any
 
 from llavao1_edge.errors import Cancelled
@@ -96,11 +95,8 @@ class RemoteJudge:
         while True:
             if self._context.stop() or self._context.budget.ended:
                 raise Cancelled("stopped")
-            try:
-                return future.result(TICK_S)
-            except NotYet:
-                if future.done():
-                    raise
+            if wait([future], TICK_S).done:
+                return future.result()
 
 
 def _content(reply: dict[str, Any] | None) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import TimeoutError as NotYet
+from concurrent.futures import FIRST_COMPLETED, wait
 from typing import Any
 
 from llavao1_edge.errors import ServerError, UsageError
@@ -32,6 +32,13 @@ from llavao1_edge.search import (
 from llavao1_edge.stages import CONCLUSION, STAGES, Stage, parse
 
 
+def cannot_go_on(server: str) -> UsageError:
+    return UsageError(
+        Phrase("{name} cannot go on in an answer", name=server),
+        hint="Choose --strategy best-of-n, staged, direct or free (in the window: Fast).",
+    )
+
+
 class WholeDrafter(RemoteDrafter):
     """See `search.seam.Drafter`."""
 
@@ -51,10 +58,7 @@ class WholeDrafter(RemoteDrafter):
             return
         started = time.perf_counter()
         if unit is Unit.SENTENCE or (any(branch.parts for branch in branches) and n > 1):
-            raise UsageError(
-                Phrase("{name} cannot go on in an answer", name=self.context.client.name),
-                hint="Choose --strategy best-of-n, staged, direct or free.",
-            )
+            raise cannot_go_on(self.context.client.name)
         if self.context.stop() or (self.context.budget.ended and not greedy):
             return
         for position, branch in enumerate(branches):
@@ -85,14 +89,11 @@ class WholeDrafter(RemoteDrafter):
         try:
             left = set(range(n))
             while left and not context.stop() and (greedy or not context.budget.ended):
+                waited = wait([futures[i] for i in left], TICK_S, FIRST_COMPLETED)
                 for i in sorted(left):
-                    try:
-                        found[i] = futures[i].result(TICK_S / n)
-                    except NotYet:
-                        if futures[i].done():
-                            raise
-                        continue
-                    left.discard(i)
+                    if futures[i] in waited.done:
+                        found[i] = futures[i].result()
+                        left.discard(i)
         finally:
             for future in futures:
                 future.cancel()

@@ -19,6 +19,10 @@ class BestOfN(Searching):
 
     name: str = "best-of-n"
 
+    @property
+    def weighs_stages(self) -> bool:
+        return False  # of whole answers only
+
     def run(self, root: Branch, drafter: Drafter) -> Generator[SearchEvent, None, Branch]:
         branches = [root]
         drafted: list[Candidate] = []

@@ -18,6 +18,7 @@ class Direct:
     name: str = "direct"
     width: int = 1
     forces_tags: bool = True
+    weighs_stages: bool = False
 
     def run(self, root: Branch, drafter: Drafter) -> Generator[SearchEvent, None, Branch]:
         return (yield from follow(root, drafter, (CONCLUSION,)))

@@ -83,6 +83,12 @@ class StageKept:
         """The best one."""
         return self.kept[0]
 
+    @property
+    def text(self) -> str:
+        """The stage as it is now: `candidate.text` may be a sentence of it, or its end."""
+        parts = self.candidate.branch.parts
+        return self.candidate.text if self.stage is None or not parts else parts[-1].text
+
 
 @dataclass(frozen=True)
 class Retraced:

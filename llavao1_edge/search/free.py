@@ -18,6 +18,7 @@ class Free:
     name: str = "free"
     width: int = 1
     forces_tags: bool = False
+    weighs_stages: bool = False
 
     def run(self, root: Branch, drafter: Drafter) -> Generator[SearchEvent, None, Branch]:
         drafted = yield from draft([root], drafter, None, n=1)

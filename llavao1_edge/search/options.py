@@ -12,7 +12,7 @@ from llavao1_edge.scoring import SCORERS
 from llavao1_edge.search.strategy import Strategy
 from llavao1_edge.settings import SearchSettings, check_setting
 
-FACTS = ("name", "width", "forces_tags")  # of a strategy that nobody can choose
+FACTS = ("name", "width", "forces_tags", "weighs_stages")  # of a strategy that nobody can choose
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,10 @@ class Searching:
     @property
     def forces_tags(self) -> bool:
         return True
+
+    @property
+    def weighs_stages(self) -> bool:
+        return self.candidates > 1
 
 
 def make(kinds: Mapping[str, Callable[..., Strategy]], name: str, given: Any) -> Strategy:

@@ -30,6 +30,10 @@ class Retrace(Searching):
     name: str = "retrace"
 
     @property
+    def weighs_stages(self) -> bool:
+        return True
+
+    @property
     def captions_kept(self) -> int:
         return max(1, self.candidates // 2)
 

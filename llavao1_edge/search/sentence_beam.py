@@ -18,6 +18,10 @@ class SentenceBeam(Searching):
 
     name: str = "sentence-beam"
 
+    @property
+    def weighs_stages(self) -> bool:
+        return True
+
     def run(self, root: Branch, drafter: Drafter) -> Generator[SearchEvent, None, Branch]:
         branch = root
         for stage in STAGES:

@@ -19,6 +19,7 @@ class Staged:
     name: str = "staged"
     width: int = 1
     forces_tags: bool = True
+    weighs_stages: bool = False
 
     def run(self, root: Branch, drafter: Drafter) -> Generator[SearchEvent, None, Branch]:
         return (yield from follow(root, drafter, STAGES))

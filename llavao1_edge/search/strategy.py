@@ -27,6 +27,11 @@ class Strategy(Protocol):
         """Whether stages are opened and closed for the model, so that a form can be asked for."""
         ...
 
+    @property
+    def weighs_stages(self) -> bool:
+        """Whether it chooses among several ways to go on in an answer that has begun."""
+        ...
+
     def run(self, root: Branch, drafter: Drafter) -> Generator[SearchEvent, None, Branch]:
         """Yields events, returns the chosen branch. Drops every other branch it made.
 

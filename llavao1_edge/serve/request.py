@@ -239,7 +239,7 @@ def _schema(body: Mapping[str, Any], strategy: Strategy) -> str:
         schema = _mapping(wanted, "json_schema")
         if not isinstance(schema.get("schema"), dict):
             raise wrong("response_format", "json_schema has no schema")
-        text = json.dumps(schema)
+        text = json.dumps(schema["schema"])
         if len(text) > MOST_SCHEMA:
             raise wrong("response_format", f"the schema has more than {MOST_SCHEMA} letters")
     else:

@@ -49,8 +49,13 @@ class Telling:
             self._add(event.stage, event.text)
         elif self._by_token and isinstance(event, CandidateFinished):
             self._held = self._held.rstrip()
-        elif self._by_stage and not self._by_token and isinstance(event, StageKept):
-            self._add(event.stage, event.candidate.text)
+        elif (
+            self._by_stage
+            and not self._by_token
+            and isinstance(event, StageKept)
+            and not event.candidate.branch.open  # else it comes again, whole
+        ):
+            self._add(event.stage, event.text)
             self._held = self._held.rstrip()
 
     def finish(self, answer: Answer) -> str:

@@ -26,7 +26,7 @@ from filelock import FileLock, Timeout
 
 from llavao1_edge.contract.pair import identity, read_pair
 from llavao1_edge.errors import Cancelled, LlavaError, ModelFileError, UsageError
-from llavao1_edge.files import sync_folder, write_whole
+from llavao1_edge.files import expanded, sync_folder, write_whole
 from llavao1_edge.phrases import Phrase
 from llavao1_edge.store.digest import Report, Stop, file_sha256
 
@@ -71,7 +71,7 @@ def default_root() -> Path:
     """`LLAVAO1_MODELS`, or the user's data folder of this system."""
     given = os.environ.get(ENVIRONMENT)
     if given:
-        return Path(os.path.expanduser(given))  # noqa: PTH111 (leaves an unknown ~user as it is)
+        return expanded(given)
     import platformdirs
 
     return Path(platformdirs.user_data_dir("llavao1-edge", appauthor=False)) / "models"
@@ -177,9 +177,7 @@ class Store:
         moved = {path for path in movable if not path.is_symlink()}
         with _clear_errors(self.root):
             while True:
-                stored = [
-                    self._store(path, path in moved, stop, report) for path in (text, mmproj)
-                ]
+                stored = [self._store(path, path in moved, stop, report) for path in (text, mmproj)]
                 entry = Entry(
                     name=chosen,
                     text=stored[0],

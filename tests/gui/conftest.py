@@ -29,6 +29,7 @@ if TYPE_CHECKING or not qt.problem():
 
 SHAPES = shapes.SAMPLES[0].picture
 OTHER = shapes.SAMPLES[1].picture
+THIRD = shapes.SAMPLES[2].picture
 SCHEDSTAT = Path("/proc/thread-self/schedstat")
 
 

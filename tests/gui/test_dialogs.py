@@ -85,6 +85,13 @@ def test_settings_are_checked_kept_and_used(make_window: Make, tmp_path: Path) -
         assert why in fields["temperature"].problem.text()
         assert dialog.tabs.tabText(dialog.tabs.currentIndex()) == "Sampling"
     fields["temperature"].edit.setText("0.5")  # type: ignore[union-attr]
+    fields["device"].edit.setText("cpu")  # type: ignore[union-attr]
+    fields["gpu_layers"].edit.setText("20")  # type: ignore[union-attr]
+    dialog.accept()  # each is right, and the two are not
+    assert dialog.isVisible()
+    assert any("20 layers" in field.problem.text() for field in dialog.fields)
+    fields["device"].edit.clear()  # type: ignore[union-attr]
+    fields["gpu_layers"].edit.clear()  # type: ignore[union-attr]
     dialog.combos["theme"].setCurrentIndex(dialog.combos["theme"].findData("dark"))
     dialog.accept()
     assert not dialog.isVisible()
@@ -281,8 +288,11 @@ def test_formulas_are_drawn_in_an_exported_page(make_window: Make, tmp_path: Pat
 
 
 # --- rich text ------------------------------------------------------------------------------------
-def test_markdown_and_formulas_are_drawn_and_bad_ones_shown_as_they_are(make_window: Make) -> None:
-    said = r"**So** \( \frac{1}{2} \) and \( \frac{ \) and ![x](file:///etc/passwd) <b>y</b>"
+@pytest.mark.parametrize("half", [r"\( \frac{1}{2} \)", r"$\frac{1}{2}$", r"$$\frac{1}{2}$$"])
+def test_markdown_and_formulas_are_drawn_and_bad_ones_shown_as_they_are(
+    make_window: Make, half: str
+) -> None:
+    said = rf"**So** {half} and \( \frac{{ \) and ![x](file:///etc/passwd) <b>y</b>"
     window = make_window({"texts": {"summary": ["s"], "caption": ["c"], "reasoning": ["r"],
                                     "conclusion": [said]}})  # fmt: skip
     window.open(SHAPES)

@@ -23,7 +23,7 @@ from llavao1_gui.state.messages import Load
 from llavao1_gui.widgets.kept_dialog import KeptDialog
 from llavao1_gui.widgets.question_box import LONGEST
 from llavao1_gui.widgets.region import RegionChooser
-from tests.gui.conftest import OTHER, SHAPES, Window, drop, locked, urls
+from tests.gui.conftest import OTHER, SHAPES, THIRD, Window, drop, locked, urls
 
 Make = Callable[..., Window]
 
@@ -444,6 +444,25 @@ def test_what_the_model_sees(make_window: Make) -> None:
     assert pane.view.grab().toImage().pixelColor(5, 5).isValid()
     window.app.act("sight")
     assert pane.view.sight is None
+
+
+def test_another_picture_is_put_away_and_the_shown_one_stays(make_window: Make) -> None:
+    window = make_window()
+    window.open(OTHER)
+    window.open(SHAPES)
+    window.open(THIRD)
+    window.pictures.activate(1)
+    window.ask("How many circles?")
+    asked, strip = window.talk.current, window.window.picture.strip
+    for at, left in ((2, 1), (0, 0)):
+        window.pictures.remove(at)
+        assert (window.pictures.at, strip.currentRow()) == (left, left)
+        assert window.pictures.active.name == SHAPES.name
+        assert (window.talk.current, len(window.talk.exchanges)) == (asked, 1)
+    window.pictures.step(1)  # there is no other one
+    assert (window.talk.current, len(window.talk.exchanges)) == (asked, 1)
+    window.pictures.remove(0)
+    assert window.pictures.active is None
 
 
 # --- history --------------------------------------------------------------------------------------

@@ -101,6 +101,10 @@ def test_a_page_for_every_wrong_answer(tmp_path: Path) -> None:
     assert "Wanted: 99" in text
     assert "no.png" in text
     assert len(list(wrong.glob("*.png"))) == 1
+    (wrong / "mine.txt").write_text("mine", encoding="utf-8")
+    report = evaluate(path, tmp_path / "out")
+    assert sorted(wrong.glob("[0-9a-f]*.md")) == pages
+    assert (wrong / "mine.txt").read_text(encoding="utf-8") == "mine"
     assert str(files.COUNT.answer) in (wrong / "README.md").read_text(encoding="utf-8")
 
 
@@ -210,6 +214,17 @@ def test_another_prompt_is_another_answer(tmp_path: Path) -> None:
     same = replace(plan, runtime=RuntimeSettings(threads=1))
     assert row_id(item, plan.cells[0], "pair", same) in names
     assert path.is_file()
+
+
+def test_runs_of_one_folder_are_not_mixed(tmp_path: Path) -> None:
+    """Another seed is another run: its report is of its own rows, and both are kept."""
+    path, out = files.jsonl(tmp_path), tmp_path / "out"
+    counts = []
+    for seed in ("0", "1", "0"):
+        (line,) = evaluate(path, out, "--seed", seed)["lines"]
+        counts.append(line["questions"])
+    assert counts[0] == counts[1] == counts[2]
+    assert len((out / "rows.jsonl").read_text().splitlines()) == 2 * counts[0]
 
 
 @pytest.mark.parametrize(

@@ -375,6 +375,18 @@ def test_pull_converts_a_checkpoint(
     assert not list((store.root / "staging").iterdir())
 
 
+def test_another_quantisation_under_the_same_name_is_no_success(
+    hub: Hub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["models", "pull", "Someone/Tiny", "--name", "mine", "--quant"]
+    assert main([*command, "Q8_0"]) == 0
+    assert main([*command, "Q8_0"]) == 0
+    assert main([*command, "F16"]) == 2
+    assert "another model named mine" in capsys.readouterr().err
+    (entry,) = Store().entries()
+    assert entry.text.file == "Tiny-Q8_0.gguf"
+
+
 def test_two_processes_pull_at_once(hub: Hub, tmp_path: Path) -> None:
     hub.bad["Tiny-Q8_0.gguf"] = BadDay(delay=0.05)
     command = [*PROGRAM, "models", "pull", "Someone/Tiny-GGUF"]

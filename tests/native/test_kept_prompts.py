@@ -223,12 +223,13 @@ class Heard:
 
     def __init__(self) -> None:
         self.sent: list[Any] = []
+        self.stops = False
 
     def send(self, message: Any) -> None:
         self.sent.append(message)
 
     def is_stopped(self, _: int) -> bool:
-        return False
+        return self.stops
 
 
 def test_the_windows_conversations_are_kept(folder: Path) -> None:
@@ -248,4 +249,28 @@ def test_the_windows_conversations_are_kept(folder: Path) -> None:
     assert len(list(folder.iterdir())) >= 1
     second = answered((QUESTION, first.stages), question="Is there a blue circle?")
     counters = second.trace["counters"]
+    assert counters["prefill_tokens"] < counters["cached_tokens"] / 3
+
+
+def test_a_stop_leaves_the_conversation_as_it_was() -> None:
+    """In the worker: what was said before is not computed again for the next question."""
+    channel: Any = Heard()
+    worker = AnswerWorker(channel, None)
+
+    def ask(question: str, *earlier: tuple[str, dict[str, str]]) -> Any:
+        runtime = {"picture_cache": 0.0}
+        worker.answer(
+            Ask(1, question, picture=str(SAMPLES[0].picture), earlier=earlier, runtime=runtime)
+        )
+        return channel.sent[-1]
+
+    try:
+        first = ask(QUESTION)
+        channel.stops = True
+        ask("Is there a blue circle?", (QUESTION, first.stages))
+        channel.stops = False
+        counters = ask("Is there a blue circle?", (QUESTION, first.stages)).trace["counters"]
+    finally:
+        worker.close()
+    assert counters["vision_passes"] == 0
     assert counters["prefill_tokens"] < counters["cached_tokens"] / 3

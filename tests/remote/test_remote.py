@@ -304,11 +304,13 @@ def test_whole_answers_where_a_server_cannot_go_on(search: Strategy) -> None:
 
 
 @pytest.mark.parametrize("search", [StageBeam(candidates=2), SentenceBeam(candidates=2)])
-def test_searches_that_need_more_are_refused(search: Strategy) -> None:
-    with scripted(Script(owner="somebody")) as url:
+def test_searches_that_need_more_are_refused_before_they_cost(search: Strategy) -> None:
+    script = Script(owner="somebody")
+    with scripted(script) as url:
         with pytest.raises(UsageError, match="cannot go on in an answer") as refused:
             ask(url, search)
     assert "best-of-n" in refused.value.hint
+    assert not script.answers
 
 
 def test_an_answer_without_tags_is_a_conclusion() -> None:

@@ -106,6 +106,9 @@ def test_a_schema_as_openai_sends_it() -> None:
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
     wrapped = {"type": "json_schema", "json_schema": {"name": "count", "schema": schema}}
     assert "integer" in read(response_format=wrapped).schema
+    more = {"name": "count", "schema": schema, "title": "What else a client may add"}
+    found = read(response_format={"type": "json_schema", "json_schema": more}).schema
+    assert json.loads(found) == schema
     assert read(response_format={"type": "json_object"}).schema
     assert read(response_format={"type": "text"}).schema == ""
 

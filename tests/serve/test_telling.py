@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from llavao1_edge import BudgetSettings
 from llavao1_edge.search import (
     BestOfN,
     Direct,
@@ -15,6 +16,7 @@ from llavao1_edge.search import (
     SentenceBeam,
     StageBeam,
     Staged,
+    StageKept,
     Strategy,
 )
 from llavao1_edge.serve.telling import Telling, cut, reasoning
@@ -58,6 +60,26 @@ def test_the_parts_make_the_whole(
     assert all(parts[False])
     if isinstance(strategy, Staged):
         assert len(parts[True]) > 5  # token by token
+
+
+@pytest.mark.parametrize("tokens", range(1, 25, 2))
+def test_a_stage_that_is_finished_greedily_is_told_once(
+    engine: ScriptedEngine, tokens: int
+) -> None:
+    """A budget that ends inside a stage: what was written, and what was added, is one text."""
+    parts: dict[bool, list[str]] = {True: [], False: []}
+    strategy = StageBeam(candidates=2)
+    telling = Telling(strategy, (), lambda is_reasoning, text: parts[is_reasoning].append(text))
+    budget = BudgetSettings(token_budget=tokens)
+    for event in engine.session().stream("What?", search=strategy, budget=budget):
+        telling.feed(event)
+        if isinstance(event, StageKept) and event.candidate.branch.parts:
+            assert event.text == event.candidate.branch.parts[-1].text
+    answer = event.answer  # type: ignore[union-attr]
+    conclusion = telling.finish(answer)
+    stages = {name: text for name, text in answer.stages.items() if name != "conclusion"}
+    assert "".join(parts[True]) == reasoning(stages)
+    assert "".join(parts[False]) == conclusion
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -19,12 +19,9 @@ from typing import Any
 
 from llavao1_edge.errors import LlavaError, UsageError
 from llavao1_edge.files import append_line, read_lines, write_whole
+from llavao1_edge.images import endings
 from llavao1_edge.phrases import Phrase
 
-ENDINGS = (
-    *(".png", ".jpg", ".jpeg", ".jfif", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".avif"),
-    *(".heic", ".heif"),
-)
 COLUMNS = ("picture", "question", "conclusion", "seconds", "error", "notes")
 LINE_START = b'{"picture": "'
 MAX_ROWS = 100_000
@@ -61,7 +58,7 @@ def of_folder(folder: Path, question: str) -> list[Row]:
 
 def _is_picture(path: Path) -> bool:
     """By its name; macOS's `._` files only look like one, and a folder may be called anything."""
-    return path.suffix.lower() in ENDINGS and not path.name.startswith("._") and path.is_file()
+    return path.suffix.lower() in endings() and not path.name.startswith("._") and path.is_file()
 
 
 def natural(path: Path) -> list[tuple[int, int, str]]:

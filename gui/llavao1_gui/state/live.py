@@ -63,6 +63,7 @@ class LiveAnswer:
         self._work, self._work_began = "", self.started
         self._recent: deque[tuple[float, int]] = deque()
         self._texts: dict[int, str] = {}
+        self._before = ""  # of the stage, what was kept
 
     def begin(self, phase: str) -> None:
         """It is its turn; until then it waited for other answers."""
@@ -160,8 +161,9 @@ class LiveAnswer:
             self._work, self._work_began = message.work, self.clock()
 
     def _begin(self, message: StageBegan) -> None:
+        self._texts.clear()
         if message.stage != self.stage:
-            self._texts.clear()
+            self._before = ""
         self.phase, self.stage = "writing", message.stage
         self.candidates, self.finished, self.comparisons = message.candidates, 0, 0
         self.stage_tokens = 0
@@ -174,10 +176,10 @@ class LiveAnswer:
         for candidate, text in message.grown:
             self._texts[candidate] = self._texts.get(candidate, "") + text
         if self._texts:
-            self.stages[message.stage] = self._texts[min(self._texts)]
+            self.stages[message.stage] = self._before + self._texts[min(self._texts)]
 
     def _keep(self, message: Kept) -> None:
-        self.stages[message.stage] = message.text
+        self.stages[message.stage] = self._before = message.text
         self._texts.clear()
 
     def _end(self, message: Answered | Failed) -> None:

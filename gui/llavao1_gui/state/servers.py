@@ -12,7 +12,10 @@ def is_server(model: str) -> bool:
 
 def host(model: str) -> str:
     """Where pictures go, for people."""
-    return urlsplit(model).netloc.rpartition("@")[2] or model
+    try:
+        return urlsplit(model).netloc.rpartition("@")[2] or model
+    except ValueError:  # no address at all: whoever connects says so
+        return model
 
 
 def parts(model: str) -> tuple[str, str | None]:

@@ -3209,10 +3209,6 @@
         <translation>{formats} 중 하나를 고르세요.</translation>
     </message>
     <message>
-        <source>Write what you want to know.</source>
-        <translation>알고 싶은 것을 쓰세요.</translation>
-    </message>
-    <message>
         <source>{server} cannot be held to {form}: the finished conclusion is checked</source>
         <translation>{server}은(는) {form} 형식을 강제할 수 없어, 완성된 결론을 확인합니다</translation>
     </message>
@@ -3363,10 +3359,6 @@
     <message>
         <source>It has {names}.</source>
         <translation>있는 모델: {names}.</translation>
-    </message>
-    <message>
-        <source>Choose --strategy best-of-n, staged, direct or free.</source>
-        <translation>--strategy best-of-n, staged, direct, free 중 하나를 고르세요.</translation>
     </message>
     <message>
         <source>{name} cannot go on in an answer</source>
@@ -3887,6 +3879,10 @@
     <message>
         <source>Check the repository.</source>
         <translation>저장소를 확인하세요.</translation>
+    </message>
+    <message>
+        <source>Choose --strategy best-of-n, staged, direct or free (in the window: Fast).</source>
+        <translation>--strategy best-of-n, staged, direct, free 가운데 하나를 고르세요(창에서는 빠르게).</translation>
     </message>
     <message>
         <source>{text} is not the name of a repository</source>

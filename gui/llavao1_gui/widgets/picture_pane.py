@@ -267,6 +267,7 @@ class PicturePane(Retranslated):
         self.pages.setCurrentIndex(1)
         self._select(at)
         self.eye_button.setChecked(False)
+        self.crop_button.setChecked(False)
         self.show_sight_text("")
         self.view.show_picture(image, width, height)
         shown = self.name.fontMetrics().elidedText(name, Qt.TextElideMode.ElideMiddle, 220)

@@ -53,7 +53,7 @@ class RichText(QTextBrowser):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.document().setDocumentMargin(0)
         self._base, self._scale = self.font().pointSizeF(), 0.0
-        self._text = ""
+        self._text, self._has_formulas = "", False
         self.set_scale(scale)
         self.document().documentLayout().documentSizeChanged.connect(self._fit)
         if RichText.formulas is not None:
@@ -87,11 +87,12 @@ class RichText(QTextBrowser):
             self._show()
 
     def _draw_again(self) -> None:
-        if "\\(" in self._text or "\\[" in self._text:
+        if self._has_formulas:
             self._show()
 
     def _show(self) -> None:
         marked, formulas = extract(self._text)
+        self._has_formulas = bool(formulas)
         features = QTextDocument.MarkdownFeature
         # Every picture begins with these two; what cannot be parsed as one cannot be opened.
         harmless = marked.replace("![", f"!{JOINER}[")

@@ -146,15 +146,27 @@ class SettingsDialog(QDialog):
             try:
                 chosen = chosen.with_setting(made.group, made.name, made.value())
             except UsageError as error:
-                made.problem.setText(f"{said(error.message)}. {said(error.hint)}")
-                made.problem.show()
-                at = 1 + list(GROUPS).index(made.group)
-                self.tabs.setCurrentIndex(at)
-                made.setFocus()
+                self._complain(made, error)
+                return
+        for name, kind in GROUPS.items():  # two may be right each, and not together
+            try:
+                kind(**chosen.group(name))
+            except UsageError as error:
+                self._complain(self._first_set(name, chosen), error)
                 return
         picked = {name: combo.currentData() for name, combo in self.combos.items()}
         self.preferences = replace(chosen, remember=self.remember.isChecked(), **picked)
         super().accept()
+
+    def _first_set(self, group: str, chosen: Preferences) -> SettingField:
+        own = chosen.group(group)
+        return next(made for made in self.fields if made.group == group and made.name in own)
+
+    def _complain(self, made: SettingField, error: UsageError) -> None:
+        made.problem.setText(f"{said(error.message)}. {said(error.hint)}")
+        made.problem.show()
+        self.tabs.setCurrentIndex(1 + list(GROUPS).index(made.group))
+        made.setFocus()
 
     def _defaults(self) -> None:
         default = Preferences()

@@ -99,7 +99,7 @@ class EventSender:
             case Judged():
                 return m.Compared(number)
             case StageKept():
-                return m.Kept(number, _name(event), event.candidate.text)
+                return m.Kept(number, _name(event), event.text)
             case Retraced():
                 return m.Returned(number, event.stage.name)
             case Answered():
@@ -138,20 +138,23 @@ class AnswerWorker:
             form = self._form(ask)
             self._open(ask, search, stop)
             picture = self._picture(ask.picture, ask.crop)
-            session = self._session(ask, picture)
-            for event in session.stream(
-                ask.question,
-                search=search,
-                seed=ask.seed,
-                sampling=sampling,
-                budget=budget,
-                answer_format=form,
-                stop=stop,
-                told=sender.work,
-            ):
-                if isinstance(event, Answered) and not event.answer.cancelled:
-                    self._keep(ask, event.answer.stages, session)
-                sender.tell(event)
+            session, said = self._session(ask, picture), ask.earlier
+            try:
+                for event in session.stream(
+                    ask.question,
+                    search=search,
+                    seed=ask.seed,
+                    sampling=sampling,
+                    budget=budget,
+                    answer_format=form,
+                    stop=stop,
+                    told=sender.work,
+                ):
+                    if isinstance(event, Answered) and not event.answer.cancelled:
+                        said = (*ask.earlier, (ask.question, event.answer.stages))
+                    sender.tell(event)
+            finally:  # after a stop or an error it is as it was
+                self._sessions.keep(_key(ask, said), session)
         except Cancelled as error:
             self.channel.send(m.Failed(ask.number, error.message, stopped=True))
         except LlavaError as error:
@@ -243,16 +246,13 @@ class AnswerWorker:
     def _session(self, ask: m.Ask, picture: Picture | None) -> Session:
         """The conversation the question belongs to, told again where this process has it not."""
         known = self._sessions.take(_key(ask, ask.earlier))
-        if ask.earlier and known is not None:
+        if known is not None:
             return known
         more = [open_picture(Path(path)) for path in ask.more]
         session: Session = self.engine.session(picture, *more, resumable=True)
         for question, stages in ask.earlier:
             session.recall(question, stages)
         return session
-
-    def _keep(self, ask: m.Ask, stages: dict[str, str], session: Session) -> None:
-        self._sessions.keep(_key(ask, (*ask.earlier, (ask.question, stages))), session)
 
     def close(self) -> None:
         self._sessions.clear()

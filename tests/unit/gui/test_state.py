@@ -116,6 +116,21 @@ def test_a_live_answer_follows_its_messages() -> None:
     assert (live.phase, live.elapsed, live.done) == ("stopped", 9.0, True)
 
 
+def test_a_stage_that_is_written_by_sentences_is_shown_whole() -> None:
+    live = LiveAnswer(1, clock=lambda: 0.0)
+    live.feed(m.StageBegan(1, "caption", 2))
+    live.feed(m.Text(1, "caption", ((0, "A dog."),), 2))
+    live.feed(m.Kept(1, "caption", "A dog."))
+    live.feed(m.StageBegan(1, "caption", 2))
+    assert live.stages == {"caption": "A dog."}
+    live.feed(m.Text(1, "caption", ((0, " It runs."),), 3))
+    assert live.stages == {"caption": "A dog. It runs."}
+    live.feed(m.Kept(1, "caption", "A dog. It sits."))
+    live.feed(m.StageBegan(1, "reasoning", 2))
+    live.feed(m.Text(1, "reasoning", ((0, "So"),), 1))
+    assert live.stages == {"caption": "A dog. It sits.", "reasoning": "So"}
+
+
 # --- tree -----------------------------------------------------------------------------------------
 def node(key: int, parent: int, stage: str, **more: Any) -> dict[str, Any]:
     return {"key": key, "parent": parent, "stage": stage, "text": f"t{key}", "tokens": 3,
@@ -607,9 +622,10 @@ def test_an_exported_text_fetches_nothing(tmp_path: Path) -> None:
 
 # --- batch ----------------------------------------------------------------------------------------
 def test_rows_of_a_folder_and_of_a_table(tmp_path: Path) -> None:
-    for name in ("b.PNG", "a.jpg", "notes.txt"):
+    for name in ("b.PNG", "a.jpg", "notes.txt", "c.jp2", "d.pgm", "e.heic", "f.tga", "g.pdf"):
         (tmp_path / name).write_bytes(b"")
-    assert [Path(row.picture).name for row in batch.of_folder(tmp_path, "?")] == ["a.jpg", "b.PNG"]
+    found = [Path(row.picture).name for row in batch.of_folder(tmp_path, "?")]
+    assert found == ["a.jpg", "b.PNG", "c.jp2", "d.pgm", "e.heic", "f.tga"]
     table = tmp_path / "t.csv"
     table.write_text("picture,question\na.jpg,How many?\n", encoding="utf-8-sig")
     assert batch.of_csv(table) == [batch.Row(str(tmp_path / "a.jpg"), "How many?")]

@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+from llavao1_edge.cli import options as shared
 from llavao1_edge.errors import PluginError, UsageError
 
 EXAMPLES = """\
@@ -134,7 +135,7 @@ def serve_device(options: argparse.Namespace) -> int:
     found = machine_devices()
     chosen = choose(found, settings)
     assert chosen.pictures is not None
-    if not (host.startswith("127.") or host in ("localhost", "::1")):
+    if not shared.is_here(host):
         print(
             f"warning: anybody who reaches {host}:{port} can compute here, and more: use it only "
             "on a network you trust"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import ipaddress
 import socket
 import sys
 from dataclasses import asdict
@@ -139,7 +138,7 @@ def _settings(options: argparse.Namespace) -> Options:
                 f"--served-model-name is {name!r}", hint="It must be a name without a colon."
             )
     keys = _keys(options.api_key_file)
-    if not keys and not _is_loopback(options.host):
+    if not keys and not shared.is_here(options.host):
         raise UsageError(
             f"--host {options.host} can be reached by others",
             hint="Give the keys that they need with --api-key-file FILE.",
@@ -176,15 +175,6 @@ def _keys(name: str | None) -> list[str]:
             hint="A key has at least 16 letters or digits: openssl rand -hex 24",
         )
     return keys
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def _port(text: str) -> int:

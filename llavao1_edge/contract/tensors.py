@@ -40,21 +40,6 @@ VISION_PARTS = (
 )
 GLOBAL_GATES = ("attn_gate", "ffn_gate")
 CROSS = "cross.blk"
-CROSS_PARTS = (
-    "attn_norm.weight",
-    "attn_q.weight",
-    "attn_k.weight",
-    "attn_v.weight",
-    "attn_output.weight",
-    "attn_q_norm.weight",
-    "attn_k_norm.weight",
-    "attn_gate",
-    "ffn_norm.weight",
-    "ffn_gate.weight",
-    "ffn_up.weight",
-    "ffn_down.weight",
-    "mlp_gate",
-)
 
 
 def local(layer: int, part: str) -> str:

@@ -57,13 +57,11 @@ class Drawn:
 class Grammar:
     """Owns a GBNF grammar's state for one candidate."""
 
-    def __init__(self, model: Model, gbnf: str, *, start: str = "root") -> None:
+    def __init__(self, model: Model, gbnf: str) -> None:
         from llama_cpp import llama_cpp
 
         self._c = llama_cpp
-        self.address = llama_cpp.llama_sampler_init_grammar(
-            model.vocab, gbnf.encode(), start.encode()
-        )
+        self.address = llama_cpp.llama_sampler_init_grammar(model.vocab, gbnf.encode(), b"root")
         if not self.address:
             raise UsageError(
                 "the grammar cannot be parsed",

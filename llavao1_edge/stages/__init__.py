@@ -6,7 +6,7 @@ Knows no tokens and no models.
 from llavao1_edge.stages.answers import AnswerFormat, answer_kind, choices
 from llavao1_edge.stages.grammar import stage_grammar
 from llavao1_edge.stages.growing import before_tag, ends_sentence
-from llavao1_edge.stages.parser import ParsedAnswer, StageParser, TextPiece, parse
+from llavao1_edge.stages.parser import ParsedAnswer, parse
 from llavao1_edge.stages.stage import (
     CAPTION,
     CONCLUSION,
@@ -30,8 +30,6 @@ __all__ = [
     "AnswerFormat",
     "ParsedAnswer",
     "Stage",
-    "StageParser",
-    "TextPiece",
     "answer_kind",
     "before_tag",
     "called",

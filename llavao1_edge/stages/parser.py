@@ -1,4 +1,4 @@
-"""Reads a free-running answer as it streams; survives missing, repeated and odd tags.
+"""Reads a free-running answer; survives missing, repeated and odd tags.
 
 Models write `<SUMMARY>`, but also `<summary>`, `[CAPTION]`, `**Reasoning:**` (read only where there
 is no tag at all) or nothing of the kind.
@@ -22,16 +22,6 @@ _HEADING = re.compile(
     rf"^[ \t]*(?:#+[ \t]*|\*\*)(?P<name>{_NAMES})(?![A-Za-z])[ \t]*:?[ \t]*(?:\*\*)?:?",
     re.IGNORECASE | re.MULTILINE,
 )
-# The longest text that may still become a tag.
-_HOLD = max(len(name) for name in _BY_NAME) + 15
-
-
-@dataclass(frozen=True)
-class TextPiece:
-    """Text that certainly belongs to `stage` (None: outside all stages)."""
-
-    stage: Stage | None
-    text: str
 
 
 @dataclass(frozen=True)
@@ -54,43 +44,27 @@ class ParsedAnswer:
 
 def parse(text: str) -> ParsedAnswer:
     """A whole answer."""
-    parser = StageParser()
-    parser.feed(text)
-    return parser.finish()
+    return _Reading().read(text)
 
 
 @dataclass
-class StageParser:
-    """Feed text, get pieces; `finish` gives the result."""
-
-    _pending: str = ""
+class _Reading:
     _stage: Stage | None = None
-    _parts: list[TextPiece] = field(default_factory=list)
+    _stages: dict[str, str] = field(default_factory=dict)
+    _outside: str = ""
     _problems: list[str] = field(default_factory=list)
     _opened: list[str] = field(default_factory=list)
 
-    def feed(self, text: str) -> list[TextPiece]:
-        self._pending += text
-        pieces = []
-        while match := _TAG.search(self._pending):
-            pieces += self._take(match.start())
-            self._pending = self._pending[len(match[0]) :]
+    def read(self, text: str) -> ParsedAnswer:
+        at = 0
+        for match in _TAG.finditer(text):
+            self._take(text[at : match.start()])
             self._turn(match)
-        held = max(0, len(self._pending) - _HOLD)
-        opening = [at for at in map(self._pending[held:].find, "<[") if at >= 0]
-        return pieces + self._take(held + min(opening) if opening else len(self._pending))
-
-    def finish(self) -> ParsedAnswer:
-        self._take(len(self._pending))
+            at = match.end()
+        self._take(text[at:])
         if self._stage is not None:
             self._problems.append(Phrase("{name} was not closed", name=called(self._stage)))
-        stages: dict[str, str] = {}
-        outside = ""
-        for piece in self._parts:
-            if piece.stage is None:
-                outside += piece.text
-            else:
-                stages[piece.stage.name] = stages.get(piece.stage.name, "") + piece.text
+        stages, outside = self._stages, self._outside
         if not self._opened:
             stages, outside = self._headings(outside)
         missing = [stage.name for stage in STAGES if stage.name not in self._opened]
@@ -100,13 +74,12 @@ class StageParser:
         texts = {name: text.strip() for name, text in stages.items()}
         return ParsedAnswer(texts, outside.strip(), tuple(self._problems))
 
-    def _take(self, n: int) -> list[TextPiece]:
-        text, self._pending = self._pending[:n], self._pending[n:]
-        if not text:
-            return []
-        piece = TextPiece(self._stage, text)
-        self._parts.append(piece)
-        return [piece]
+    def _take(self, text: str) -> None:
+        if self._stage is None:
+            self._outside += text
+        elif text:
+            name = self._stage.name
+            self._stages[name] = self._stages.get(name, "") + text
 
     def _headings(self, text: str) -> tuple[dict[str, str], str]:
         """No tag at all: perhaps the stages stand under Markdown headings."""

@@ -302,10 +302,10 @@ class Store:
                     blob.unlink()
         return entry, freed
 
-    def check(self, entry: Entry, *, stop: Stop | None = None) -> None:
+    def check(self, entry: Entry) -> None:
         """Compares the files with their digests. Raises ModelFileError."""
         for path in self.files(entry):
-            if file_sha256(path, stop=stop) != path.stem.removeprefix("sha256-"):
+            if file_sha256(path) != path.stem.removeprefix("sha256-"):
                 raise ModelFileError(
                     Phrase("{path} is damaged: its sha256 is not its name", path=path),
                     hint=Phrase("Remove {name} and pull it again.", name=entry.name),

@@ -26,9 +26,9 @@ from llavao1_edge.settings import (
 )
 
 EXPERT = "expert"
+"""Instead of a preset's name: the settings' own strategy and options."""
 REPLACED = Phrase("{name} is {value} in {file}; the default is used")
 NO_GROUP = Phrase("{group} in {file} is not a group of settings; it is left out")
-"""Instead of a preset's name: the settings' own strategy and options."""
 GROUPS: dict[str, Any] = {
     "search": SearchSettings,
     "sampling": SamplingSettings,

@@ -136,9 +136,7 @@ def main() -> None:
         channel.send(m.Failed(NUMBER, error.message, error.hint))
     except Exception as error:
         channel.send(m.Failed(NUMBER, m.unexpected(error)))
-    ending = threading.Timer(1.0, os._exit, (0,))  # a thread of a library must not hold us
-    ending.daemon = True
-    ending.start()
+    threading.Timer(1.0, os._exit, (0,)).start()  # a thread of a library must not hold us
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ Stop = Callable[[], bool]
 def check(stop: Stop | None) -> None:
     """Raises Cancelled."""
     if stop is not None and stop():
-        raise Cancelled("stopped; what is done is kept")
+        raise Cancelled("the download was stopped; what has come is kept")
 
 
 def file_sha256(path: Path, *, stop: Stop | None = None) -> str:

@@ -3757,8 +3757,8 @@
         <translation>{trust}을(를) 확인하세요.</translation>
     </message>
     <message>
-        <source>stopped; what is done is kept</source>
-        <translation>멈추었습니다. 지금까지 된 것은 남아 있습니다</translation>
+        <source>the download was stopped; what has come is kept</source>
+        <translation>내려받기가 중지되었습니다. 받은 부분은 남아 있습니다</translation>
     </message>
     <message>
         <source>Check the network and try again; what has come so far is kept.</source>

@@ -14,6 +14,7 @@ import argparse
 import time
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -98,14 +99,13 @@ def offered(answer: Answer, task: Task) -> dict[str, list[int]]:
     return found
 
 
+@cache
 def open_engine() -> Engine:
-    if not _OPEN:
-        settings = RuntimeSettings(gpu_layers=0, threads=1, context=4096)
-        _OPEN.append(Engine.open(demo.text_path(), settings=settings))
-    return _OPEN[0]
+    """One for each worker."""
+    settings = RuntimeSettings(gpu_layers=0, threads=1, context=4096)
+    return Engine.open(demo.text_path(), settings=settings)
 
 
-_OPEN: list[Engine] = []
 Job = tuple[int, list[Cell]]
 """A question's number and the cells it lacks."""
 

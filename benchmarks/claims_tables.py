@@ -23,7 +23,7 @@ Table = dict[str, list[Row]]
 
 def table_of(path: Path) -> Table:
     """Cell → its rows, in the order of questions; only questions that every cell has."""
-    found = list(read(path))
+    found = read(path)
     names = {cell.name for cell in CELLS}
     seen: dict[int, set[str]] = {}
     for row in found:

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
+from llavao1_edge.files import append_line, read_lines
+
 Row = dict[str, Any]
 Job = TypeVar("Job")
 
 
-def read(path: Path) -> Iterator[Row]:
-    if path.exists():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            if line.endswith("}"):  # a killed run may leave half a line
-                yield json.loads(line)
+def read(path: Path) -> list[Row]:
+    """Without half a line that a killed run may have left."""
+    return [line.value for line in read_lines(path) if line.value is not None]
 
 
 def work(
@@ -31,11 +31,10 @@ def work(
     """Every job in one of the workers, which are new processes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     context = multiprocessing.get_context("spawn")
-    with context.Pool(workers) as pool, path.open("a", encoding="utf-8") as file:
+    with context.Pool(workers) as pool:
         for rows in pool.imap(answer, jobs):
             for row in rows:
-                file.write(json.dumps(row) + "\n")
-            file.flush()
+                append_line(path, f"{json.dumps(row)}\n".encode())
 
 
 def gain(rows: Sequence[Row], base: dict[int, bool]) -> tuple[float, float, float]:

@@ -97,11 +97,9 @@ def plan_source(request: Request, *, stop: Stop | None = None) -> Conversion:
 
 def _look(source: str) -> tuple[Path, str]:
     """(path, `folder`, `file` or `nothing`). Raises CheckpointError where one may not look."""
+    path = expanded(source)
     try:
-        path = expanded(source)
         return path, "folder" if path.is_dir() else "file" if path.exists() else "nothing"
-    except RuntimeError:  # no such user's home
-        return Path(source), "nothing"
     except OSError as error:
         raise CheckpointError(
             Phrase("cannot read {source}: {reason}", source=source, reason=error.strerror or error),

@@ -93,12 +93,12 @@ def convert(
         )
         plan = plan_source(request, stop=stop)
         name = wish.name or plan.text.path.stem
+        # The files' names tell the quantisation, which `name` may not.
+        files = (plan.text.path.name, plan.mmproj.path.name)
+        wanted = (wish.source, plan.revision, name, *files)
         for entry in store.entries() if plan.revision is not None else ():
-            # The files' names tell the quantisation, which `name` may not.
-            same = (entry.source, entry.revision, entry.name) == (wish.source, plan.revision, name)
-            if same and (entry.text.file, entry.mmproj.file) == (
-                plan.text.path.name, plan.mmproj.path.name,
-            ):  # fmt: skip
+            made = (entry.source, entry.revision, entry.name, entry.text.file, entry.mmproj.file)
+            if made == wanted:
                 shutil.rmtree(folder, ignore_errors=True)
                 return Imported(entry)
         store.check_free(name)

@@ -92,7 +92,7 @@ def write_pages(rows: Sequence[Row], items: Mapping[str, Item], folder: Path) ->
 def _clear(pages: Path) -> None:
     """Pages of an earlier report; nothing else that somebody keeps in a folder of this name."""
     index = pages / "README.md"
-    if not index.is_file() or not index.read_text(encoding="utf-8").startswith(TITLE):
+    if not index.is_file() or not index.read_bytes().startswith(TITLE.encode()):
         return
     for path in pages.iterdir():
         if re.fullmatch(r"[0-9a-f]{16}\.png|[0-9a-f]{24}\.md", path.name):

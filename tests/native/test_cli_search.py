@@ -117,7 +117,7 @@ def test_what_is_no_record_is_refused(text: str, tmp_path: Path, capsys: Say) ->
 
 def test_answer_formats(tmp_path: Path, capsys: Say) -> None:
     schema = tmp_path / "schema.json"
-    properties = {"count": {"type": "integer"}}
+    properties = {"count": {"type": "integer", "minimum": 0, "maximum": 99}}  # it need not end else
     schema.write_text(
         json.dumps({"type": "object", "properties": properties, "required": ["count"]})
     )

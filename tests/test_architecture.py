@@ -30,7 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "system": set(),
     "program": set(),
     "settings": set(),
-    "ggml": set(),
+    "ggml": {"measured", "program"},
     "contract": {"ggml"},  # the storage types only
     "images": set(),
     "stages": set(),

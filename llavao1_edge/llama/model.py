@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from llavao1_edge.errors import BackendError, Cancelled, ModelFileError
+from llavao1_edge.ggml.trial import all_safe
 from llavao1_edge.llama.log import route_logs
 from llavao1_edge.phrases import Phrase
 
@@ -44,6 +45,7 @@ class Model:
         self._c = llama_cpp
         llama_cpp.llama_backend_init()
         params = llama_cpp.llama_model_default_params()
+        params.use_extra_bufts = all_safe()
         params.n_gpu_layers = gpu_layers if gpu_layers >= 0 else 999
         # NULL at the end. An empty list: no buffers on a GPU that nothing will be computed on.
         self._devices = (ctypes.c_void_p * (len(devices) + 1))(*devices, None)

@@ -16,6 +16,7 @@ from llavao1_edge.contract.tensors import TABLES
 from llavao1_edge.ggml.backend import CPU, Backend, Buffer, Place, place
 from llavao1_edge.ggml.quantise import dequantise
 from llavao1_edge.ggml.tensor import Arena, Tensor, address_of
+from llavao1_edge.ggml.trial import safe_kinds
 from llavao1_edge.ggml.types import F32
 
 PARTS = 16  # of a matrix that threads widen
@@ -56,7 +57,7 @@ class Weights:
 
     def _repack(self, backend: Backend, wanted: Collection[str], owner: ExitStack) -> None:
         left = [self._tensors[name] for name in wanted]
-        for kind in backend.extra_buffer_types:
+        for kind in safe_kinds(backend):
             fitting: dict[tuple[int, ...], bool] = {}
             for tensor in left:
                 key = (tensor.struct.type, *tensor.shape)

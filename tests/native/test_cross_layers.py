@@ -13,8 +13,9 @@ from llavao1_edge import Engine
 from llavao1_edge.errors import OutOfMemory
 from llavao1_edge.ggml import library as c
 from llavao1_edge.ggml.backend import Backend, cpu_device
+from llavao1_edge.ggml.trial import name_of, safe_kinds
 from llavao1_edge.images import open_picture
-from llavao1_edge.mllama import cross
+from llavao1_edge.mllama import cross, weights
 from llavao1_edge.mllama.encoder import of_text_rows
 from llavao1_edge.mllama.shape import in_sixteens
 from tests.configurations import CONFIGURATIONS, picture_for
@@ -46,7 +47,7 @@ def kinds(engine: Engine) -> list[str]:
 @pytest.fixture
 def in_the_file(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """From its call on no processor has memory of its own kind."""
-    return lambda: monkeypatch.setattr(Backend, "extra_buffer_types", [])
+    return lambda: monkeypatch.setattr(weights, "safe_kinds", lambda _: [])
 
 
 def test_matrices_lie_where_llama_cpp_puts_its_own(
@@ -54,7 +55,7 @@ def test_matrices_lie_where_llama_cpp_puts_its_own(
 ) -> None:
     fast = open_tiny(quantisation="Q4_0")
     backend = Backend(cpu_device(), n_threads=1)
-    extra = [c.ggml_backend_buft_name(kind).decode() for kind in backend.extra_buffer_types]
+    extra = [name_of(kind) for kind in safe_kinds(backend)]
     backend.close()
     if "CPU_REPACK" in extra:  # a build for a processor without it says so itself
         assert set(kinds(fast)) & set(extra)
@@ -80,7 +81,7 @@ def test_no_memory_for_them_is_no_crash(
         raise OutOfMemory("not enough memory for the cross layers' weights")
 
     monkeypatch.setattr(Backend, "allocate_in", full)
-    monkeypatch.setattr(Backend, "extra_buffer_types", [1])
+    monkeypatch.setattr(weights, "safe_kinds", lambda _: [1])
     monkeypatch.setattr(Backend, "multiplies_from", lambda *_: True)
     with pytest.raises(OutOfMemory, match="cross layers"):
         open_tiny(quantisation="Q4_0")

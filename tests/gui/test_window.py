@@ -335,7 +335,7 @@ def test_presets_and_expert_settings_decide_the_search(make_window: Make) -> Non
     for preset, expected in (
         ("fast", {}),
         ("careful", {"candidates": 4}),
-        ("thorough", {"candidates": 8, "scorer": "judge"}),
+        ("thorough", {"candidates": 8}),
     ):
         box = window.window.answers.box
         box.preset.setCurrentIndex(box.preset.findData(preset))

@@ -51,7 +51,7 @@ def test_another_seed_each_time_unless_one_is_given() -> None:
 
 def test_names_of_presets() -> None:
     assert read(model="llavao1:careful").strategy == StageBeam(candidates=4)
-    assert read(model="llavao1-big:thorough").strategy == StageBeam(candidates=8, scorer="judge")
+    assert read(model="llavao1-big:thorough").strategy == StageBeam(candidates=8)
     fast = read(model="llavao1:fast")
     assert (fast.strategy, fast.sampling.temperature) == (Staged(), 0)
     assert read(model="llavao1:fast", temperature=0.5).sampling.temperature == 0.5

@@ -400,7 +400,7 @@ def test_what_is_measured_is_told_apart() -> None:
         one("unseen kinds", "strange", right=False, unknown=False),
         one("another hand", "icons", right=True, unknown=False),
     ]
-    report: Any = summarise(rows)
+    report: Any = summarise(rows, 0.7)
     assert report["staged, greedy"]["share"] == 0.5
     assert report["staged, greedy"]["n"] == 2
     assert report["staged by family"]["strange"]["share"] == 1

@@ -16,11 +16,11 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from llavao1_edge import Direct, Engine, RuntimeSettings
+from llavao1_edge import Direct, Engine, RuntimeSettings, SamplingSettings
 from llavao1_edge.images import open_picture
 from train.evaluate import DRAWN, GREEDY, SAMPLES, chunks, share
 from train.world.families import scene_at
@@ -32,6 +32,7 @@ from train.world.words import UNKNOWN
 SEED = 43  # of pictures neither trained on nor looked at during training
 CONTEXT = 1024
 QUESTIONS = 2000
+TEMPERATURE = 0.7
 GATE = 200  # of them are asked again before each release
 
 
@@ -70,17 +71,18 @@ def question(stream: str, index: int) -> tuple[Scene, Task]:
     return scene, scene.draw_task(random.Random(f"question-{stream}-{SEED}-{index}"))
 
 
-def outcomes(job: tuple[Path, str, int, int, int]) -> list[Outcome]:
-    model, stream, start, stop, n_sampled = job
+def outcomes(job: tuple[Path, float, str, int, int, int]) -> list[Outcome]:
+    model, temperature, stream, start, stop, n_sampled = job
+    drawn = replace(DRAWN, temperature=temperature)
     settings = RuntimeSettings(gpu_layers=0, threads=1, context=CONTEXT, draft_max=0)
     with Engine.open(model, settings=settings) as engine:
         return [
-            _outcome(engine, stream, index, sampled=index < n_sampled)
+            _outcome(engine, stream, index, drawn if index < n_sampled else None)
             for index in range(start, stop)
         ]
 
 
-def _outcome(engine: Engine, stream: str, index: int, *, sampled: bool) -> Outcome:
+def _outcome(engine: Engine, stream: str, index: int, drawn: SamplingSettings | None) -> Outcome:
     scene, task = question(stream, index)
     picture = open_picture(scene.drawn.image)
 
@@ -90,7 +92,7 @@ def _outcome(engine: Engine, stream: str, index: int, *, sampled: bool) -> Outco
 
     greedy = answer(sampling=GREEDY, seed=0)
     direct = answer(sampling=GREEDY, search=Direct())
-    draws = [answer(sampling=DRAWN, seed=seed) for seed in range(SAMPLES)] if sampled else []
+    draws = [answer(sampling=drawn, seed=seed) for seed in range(SAMPLES if drawn else 0)]
     return Outcome(
         stream,
         scene.family,
@@ -110,7 +112,7 @@ def _by(rows: Iterable[Outcome], key: str, value: str) -> dict[str, Any]:
     return {name: share(values) for name, values in sorted(groups.items())}
 
 
-def summarise(rows: list[Outcome]) -> dict[str, object]:
+def summarise(rows: list[Outcome], temperature: float) -> dict[str, object]:
     """What `metrics.json` holds. Known and unknown pictures are told apart in `says so`."""
     world = [row for row in rows if row.stream == "world"]
     known = [row for row in world if row.family != "strange"]
@@ -129,7 +131,9 @@ def summarise(rows: list[Outcome]) -> dict[str, object]:
     drawn = [row for row in known if row.sampled]
     if drawn:
         report["greedy, on the sampled questions"] = share([row.right for row in drawn])
-        report["one sample at 0.7"] = share([hit for row in drawn for hit in row.sampled])
+        report[f"one sample at {temperature}"] = share(
+            [hit for row in drawn for hit in row.sampled]
+        )
         report["any of eight samples right"] = share([any(row.sampled) for row in drawn])
     says_so = {"known pictures (should not)": share([row.unknown for row in known])}
     for name, some in (
@@ -146,15 +150,22 @@ def summarise(rows: list[Outcome]) -> dict[str, object]:
 
 
 def measure(
-    model: Path, questions: int, *, sampled: int = 240, others: int = 200, workers: int = 2
+    model: Path,
+    questions: int,
+    *,
+    sampled: int = 240,
+    others: int = 200,
+    workers: int = 2,
+    temperature: float = TEMPERATURE,
 ) -> dict[str, object]:
     """sampled: of the questions, eight times each; others: unseen kinds, and as many icons by
     another hand. workers: processes, of one thread each."""
-    jobs = [(model, "world", *part, sampled) for part in chunks(questions, 20)]
+    jobs = [(model, temperature, "world", *part, sampled) for part in chunks(questions, 20)]
     for stream in ("unseen kinds", "another hand"):
-        jobs += [(model, stream, *part, 0) for part in chunks(others, 20)]
+        jobs += [(model, temperature, stream, *part, 0) for part in chunks(others, 20)]
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        return summarise([row for part in pool.imap(outcomes, jobs) for row in part])
+        rows = [row for part in pool.imap(outcomes, jobs) for row in part]
+    return summarise(rows, temperature)
 
 
 def main() -> None:
@@ -164,6 +175,7 @@ def main() -> None:
     parser.add_argument("--sampled", type=int, default=240, help="of them, eight times each")
     parser.add_argument("--others", type=int, default=200, help="unseen kinds; another hand")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--temperature", type=float, default=TEMPERATURE, help="of these eight")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     measured = measure(
@@ -172,6 +184,7 @@ def main() -> None:
         sampled=options.sampled,
         others=options.others,
         workers=options.workers,
+        temperature=options.temperature,
     )
     text = json.dumps(measured, indent=1)
     print(text)

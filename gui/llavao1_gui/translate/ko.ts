@@ -1300,8 +1300,8 @@
         <translation>단계마다 후보 넷, 가장 좋은 것이 이어짐</translation>
     </message>
     <message>
-        <source>Eight candidates at every stage, compared by the model itself</source>
-        <translation>단계마다 후보 여덟, 모델이 스스로 비교</translation>
+        <source>Eight candidates at every stage, the best goes on</source>
+        <translation>단계마다 후보 여덟, 가장 좋은 것이 이어짐</translation>
     </message>
     <message>
         <source>Strategy and scorer as chosen in the settings</source>

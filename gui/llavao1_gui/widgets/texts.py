@@ -63,9 +63,7 @@ def preset_help(name: str) -> str:
     helps = {
         "fast": translate("Presets", "One answer in four stages"),
         "careful": translate("Presets", "Four candidates at every stage, the best goes on"),
-        "thorough": translate(
-            "Presets", "Eight candidates at every stage, compared by the model itself"
-        ),
+        "thorough": translate("Presets", "Eight candidates at every stage, the best goes on"),
         "expert": translate("Presets", "Strategy and scorer as chosen in the settings"),
     }
     return helps.get(name, "")

@@ -28,7 +28,8 @@ from llavao1_edge.program import command, import_path
 
 PLAIN = "CPU_REPACK"  # its kernels are made of the instructions that all of ggml is made of
 WIDTH, ROWS, THREADS = 256, (1, 2, 33), 2
-SECONDS = 60.0  # after which a trial counts as failed
+SECONDS = 60.0  # for a trial
+LEAST_CRASH = 256  # smaller exit codes are the process's own; a signal is negative
 
 
 def name_of(kind: int) -> str:
@@ -48,7 +49,7 @@ def all_safe() -> bool:
 
 
 def is_safe(device: Device, name: str) -> bool:
-    """Tried once a machine and build; the answer is kept."""
+    """Tried once a machine and build; the answer is kept. What cannot be tried is not used."""
     if name == PLAIN:
         return True
     path = measured.file_of("processor.json")
@@ -56,6 +57,8 @@ def is_safe(device: Device, name: str) -> bool:
     known = measured.read(path).get(key)
     if not isinstance(known, bool):
         known = survives(name)
+        if known is None:
+            return False
         measured.keep(path, key, known)
     return known
 
@@ -67,8 +70,9 @@ def _build() -> tuple[int, ...]:
     return tuple(n for file in files for n in (file.stat().st_size, file.stat().st_mtime_ns))
 
 
-def survives(name: str) -> bool:
-    """Whether a process that multiplies from this kind of memory ends well."""
+def survives(name: str) -> bool | None:
+    """Whether a process that multiplies from this kind of memory ends well; None where that could
+    not be found out today."""
     try:
         ended = subprocess.run(
             command(__name__, name),
@@ -80,8 +84,9 @@ def survives(name: str) -> bool:
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
-        return False  # what cannot be tried is not used
-    return ended.returncode == 0
+        return None
+    crashed = not 0 <= ended.returncode < LEAST_CRASH
+    return None if ended.returncode and not crashed else not crashed
 
 
 def multiply(backend: Backend, kind: int) -> None:

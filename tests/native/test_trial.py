@@ -19,6 +19,7 @@ from tests.configurations import CONFIGURATIONS, picture_for
 SURVIVES = ["-c", ""]
 CRASHES = ["-c", "import os, signal; os.kill(os.getpid(), signal.SIGILL)"]
 HANGS = ["-c", "import time; time.sleep(60)"]
+FAILS = ["-c", "raise SystemExit(1)"]
 
 
 @pytest.fixture
@@ -70,11 +71,16 @@ def test_what_hangs_or_cannot_be_started_is_not_used(
     tries: Callable[[list[str]], list[str]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Nor is it remembered: tomorrow it may be tried."""
+    tries(FAILS)
+    assert trial.survives("AMX") is None
     tries(HANGS)
     monkeypatch.setattr(trial, "SECONDS", 0.1)
-    assert not trial.survives("AMX")
+    assert trial.survives("AMX") is None
     monkeypatch.setattr(trial, "command", lambda *_: ["/nowhere/python"])
-    assert not trial.survives("AMX")
+    assert trial.survives("AMX") is None
+    assert not trial.is_safe(cpu_device(), "AMX")
+    assert not measured.file_of("processor.json").exists()
 
 
 def test_the_trial_multiplies_as_this_machine_does(backend: Backend) -> None:

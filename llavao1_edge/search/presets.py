@@ -20,7 +20,7 @@ class Preset:
     temperature: float | None = None
 
 
-# A single answer is best greedy: +4 points against a drawn one (benchmarks/claims.md).
+# A single answer is best greedy: +5 points against a drawn one (benchmarks/claims.md).
 FAST = Preset("fast", "staged", {}, temperature=0)
 CAREFUL = Preset("careful", "stage-beam", {"candidates": 4})
 # Not by the judge: it took two fifths more time and won nothing (benchmarks/claims.md).

@@ -55,6 +55,7 @@ class OneStage:
 
     width: int
     name: str = "one-stage"
+    weighs_stages: bool = True
 
     def run(self, root: Branch, drafter: Drafter) -> Generator[Event, None, Branch]:
         drafted = yield from draft([root], drafter, REASONING, n=self.width)

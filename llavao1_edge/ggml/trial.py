@@ -70,6 +70,7 @@ def _build() -> tuple[int, ...]:
     return tuple(n for file in files for n in (file.stat().st_size, file.stat().st_mtime_ns))
 
 
+@functools.cache
 def survives(name: str) -> bool | None:
     """Whether a process that multiplies from this kind of memory ends well; None where that could
     not be found out today."""

@@ -29,7 +29,9 @@ def backend() -> Iterator[Backend]:
 
 
 @pytest.fixture
-def tries(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[list[str]], list[str]]:
+def tries(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Callable[[list[str]], list[str]]]:
     """From its call on every kind must be tried, and the trial is this Python code; returns the
     kinds that were tried."""
 
@@ -43,9 +45,11 @@ def tries(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[list[str
         monkeypatch.setattr(trial, "command", command)
         monkeypatch.setattr(trial, "PLAIN", "none")
         monkeypatch.setattr(measured, "file_of", lambda name: tmp_path / name)
+        trial.survives.cache_clear()
         return tried
 
-    return become
+    yield become
+    trial.survives.cache_clear()
 
 
 def test_what_ends_the_process_is_not_used(
@@ -77,6 +81,7 @@ def test_what_hangs_or_cannot_be_started_is_not_used(
     tries(HANGS)
     monkeypatch.setattr(trial, "SECONDS", 0.1)
     assert trial.survives("AMX") is None
+    trial.survives.cache_clear()
     monkeypatch.setattr(trial, "command", lambda *_: ["/nowhere/python"])
     assert trial.survives("AMX") is None
     assert not trial.is_safe(cpu_device(), "AMX")

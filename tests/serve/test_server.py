@@ -131,7 +131,7 @@ def test_several_choices_and_their_log_probabilities(client: openai.OpenAI) -> N
 def test_a_schema_is_followed(client: openai.OpenAI) -> None:
     schema = {
         "type": "object",
-        "properties": {"count": {"type": "integer"}},
+        "properties": {"count": {"type": "integer", "minimum": 0, "maximum": 99}},
         "required": ["count"],
         "additionalProperties": False,
     }

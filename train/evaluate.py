@@ -29,10 +29,10 @@ from train.questions import KINDS, draw_task
 from train.scene import draw_scene, render, scene_rng
 
 SEED = 23  # of pictures neither trained on nor looked at during training
-SAMPLES = 8
+SAMPLES, TEMPERATURE = 8, 0.7
 BLUR, SPECKLE = 3.0, 35.0  # pixels; levels of 255
 GREEDY = SamplingSettings(temperature=0, max_tokens=512)
-DRAWN = SamplingSettings(temperature=0.7, top_p=1.0, max_tokens=512)
+DRAWN = SamplingSettings(temperature=TEMPERATURE, top_p=1.0, max_tokens=512)
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,9 @@ def summarise(rows: list[Outcome]) -> dict[str, object]:
     }
     if drawn:
         report["greedy, on the sampled questions"] = share([row.right for row in drawn])
-        report["one sample at 0.7"] = share([hit for row in drawn for hit in row.sampled])
+        report[f"one sample at {TEMPERATURE}"] = share(
+            [hit for row in drawn for hit in row.sampled]
+        )
         report["any of eight samples right"] = share([any(row.sampled) for row in drawn])
     return report
 

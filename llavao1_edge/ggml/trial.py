@@ -92,9 +92,8 @@ def survives(name: str) -> bool | None:
 
 def multiply(backend: Backend, kind: int) -> None:
     """Products of one row, a few and many. Ends the process where this does not work."""
-    scratch = Scratch(backend)
     for stored in (Q4_0, Q8_0):
-        with closing(Arena(n_tensors=1)) as arena:
+        with closing(Scratch(backend)) as scratch, closing(Arena(n_tensors=1)) as arena:
             matrix = arena.tensor(stored, WIDTH, WIDTH)
             if not backend.multiplies_from(kind, matrix):
                 continue
@@ -107,7 +106,6 @@ def multiply(backend: Backend, kind: int) -> None:
                         plan.finish(scratch)
                         x.write(np.ones((rows, WIDTH), dtype=np.float32))
                         plan.run(backend)
-    scratch.close()
 
 
 def main() -> None:

@@ -38,10 +38,7 @@ def kinds(engine: Engine) -> list[str]:
     encoder = engine.runtime.vision.encoder  # type: ignore[attr-defined]
     shape = engine.runtime.vision.shape  # type: ignore[attr-defined]
     buffers = [encoder.weights[name].struct.buffer for name in of_text_rows(shape)]
-    return [
-        c.ggml_backend_buft_name(c.ggml_backend_buffer_get_type(buffer)).decode()
-        for buffer in buffers
-    ]
+    return [name_of(c.ggml_backend_buffer_get_type(buffer)) for buffer in buffers]
 
 
 @pytest.fixture

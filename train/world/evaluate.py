@@ -22,7 +22,7 @@ from typing import Any
 
 from llavao1_edge import Direct, Engine, RuntimeSettings, SamplingSettings
 from llavao1_edge.images import open_picture
-from train.evaluate import DRAWN, GREEDY, SAMPLES, chunks, share
+from train.evaluate import DRAWN, GREEDY, SAMPLES, TEMPERATURE, chunks, share
 from train.world.families import scene_at
 from train.world.icons import draw_icons
 from train.world.strange import draw_strange
@@ -32,7 +32,6 @@ from train.world.words import UNKNOWN
 SEED = 43  # of pictures neither trained on nor looked at during training
 CONTEXT = 1024
 QUESTIONS = 2000
-TEMPERATURE = 0.7
 GATE = 200  # of them are asked again before each release
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from llavao1_edge.errors import UsageError
 from llavao1_edge.files import expanded
 from llavao1_edge.phrases import Phrase
 
@@ -15,6 +16,11 @@ def model_paths(model: str, mmproj: str | None = None) -> tuple[Path, Path]:
     """
     from llavao1_edge.engine import resolve_pair
 
+    if not model.strip():
+        raise UsageError(
+            Phrase("model is {model}", model=repr(model)),
+            hint="Name a model of `models list`, or a text file (GGUF).",
+        )
     path = expanded(model)
     if mmproj is None:
         _check_kind(model, path)
@@ -30,7 +36,6 @@ def model_paths(model: str, mmproj: str | None = None) -> tuple[Path, Path]:
 def _check_kind(model: str, path: Path) -> None:
     """Raises UsageError for what people give in place of a model, with the next command."""
     from llavao1_edge.contract.naming import is_mmproj
-    from llavao1_edge.errors import UsageError
 
     if path.is_dir():
         raise UsageError(

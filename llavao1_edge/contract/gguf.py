@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import stat
 import struct
 import sys
 from array import array
@@ -23,6 +24,8 @@ from llavao1_edge.ggml.types import STORAGE_TYPES, StorageType
 from llavao1_edge.phrases import Phrase
 
 MAGIC = b"GGUF"
+# A pipe would not open before somebody writes to it.
+OPENED = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 MAX_ENTRIES = 1 << 12
 MAX_TENSORS = 1 << 14
 MAX_KEY = 1 << 10
@@ -219,11 +222,22 @@ class _Cursor:
 def read_header(path: Path) -> GgufHeader:
     """Raises ModelFileError naming the file, the problem and the byte offset."""
     try:
-        fd = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-    except OSError as error:
+        fd = os.open(path, OPENED)
+    except (OSError, ValueError) as error:  # a path with a NUL
         raise _unreadable(path, error) from error
     try:
-        n_bytes = os.fstat(fd).st_size
+        found = os.fstat(fd)
+        n_bytes = found.st_size
+        if not stat.S_ISREG(found.st_mode):
+            raise ModelFileError(
+                Phrase(
+                    "cannot read model file {path}: it is a folder"
+                    if stat.S_ISDIR(found.st_mode)
+                    else "cannot read model file {path}: it is not a regular file",
+                    path=path,
+                ),
+                hint=NOT_OURS,
+            )
         if n_bytes < 24:
             raise ModelFileError(
                 Phrase(
@@ -243,11 +257,10 @@ def read_header(path: Path) -> GgufHeader:
     return GgufHeader(path, metadata, tensors, n_bytes, data, fd)
 
 
-def _unreadable(path: Path, error: OSError) -> ModelFileError:
+def _unreadable(path: Path, error: OSError | ValueError) -> ModelFileError:
+    reason = getattr(error, "strerror", None) or error
     return ModelFileError(
-        Phrase(
-            "cannot read model file {path}: {reason}", path=path, reason=error.strerror or error
-        ),
+        Phrase("cannot read model file {path}: {reason}", path=path, reason=reason),
         hint="Check the path and the permissions.",
     )
 

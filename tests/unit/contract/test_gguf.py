@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -179,6 +180,17 @@ for path in sorted(Path({str(tmp_path)!r}).glob("*.gguf")):
         print(name, loops, beyond)
         assert float(loops) < 20, (name, loops)
         assert int(beyond) < 50 << 20, (name, beyond)
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "device"])
+def test_what_is_no_regular_file_is_refused_at_once(kind: str, tmp_path: Path) -> None:
+    path = {"folder": tmp_path, "pipe": tmp_path / "pipe", "device": Path(os.devnull)}[kind]
+    if kind == "pipe":
+        if not hasattr(os, "mkfifo"):
+            pytest.skip("no pipes in folders here")
+        os.mkfifo(path)
+    with pytest.raises(ModelFileError, match="folder" if kind == "folder" else "regular file"):
+        read_header(path)
 
 
 def test_the_file_that_was_checked_is_the_one_that_is_loaded(

@@ -8,7 +8,6 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from llavao1_edge.cli import options as shared
 from llavao1_edge.errors import PluginError, UsageError
 
 EXAMPLES = """\
@@ -128,14 +127,14 @@ def remove_plugin(options: argparse.Namespace) -> int:
 
 def serve_device(options: argparse.Namespace) -> int:
     from llavao1_edge.devices import choose, machine_devices, rpc
-    from llavao1_edge.settings import RuntimeSettings
+    from llavao1_edge.settings import RuntimeSettings, is_here
 
     ((host, port),) = _one_address(options.address)
     settings = RuntimeSettings(mmproj_device=options.serve_device)
     found = machine_devices()
     chosen = choose(found, settings)
     assert chosen.pictures is not None
-    if not shared.is_here(host):
+    if not is_here(host):
         print(
             f"warning: anybody who reaches {host}:{port} can compute here, and more: use it only "
             "on a network you trust"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -233,13 +232,3 @@ def _given(options: argparse.Namespace, kind: Any) -> dict[str, Any]:
             continue
         values[name] = limits.read(f"--{name.replace('_', '-')}", text)
     return values
-
-
-def is_here(host: str) -> bool:
-    """Whether only this machine reaches an address, by its name alone."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from llavao1_edge.cli import options as shared
 from llavao1_edge.errors import UsageError
 from llavao1_edge.locate import model_paths
-from llavao1_edge.settings import MOST_PARALLEL
+from llavao1_edge.settings import MOST_PARALLEL, is_here
 
 if TYPE_CHECKING:
     from llavao1_edge.serve.app import Options
@@ -138,7 +138,7 @@ def _settings(options: argparse.Namespace) -> Options:
                 f"--served-model-name is {name!r}", hint="It must be a name without a colon."
             )
     keys = _keys(options.api_key_file)
-    if not keys and not shared.is_here(options.host):
+    if not keys and not is_here(options.host):
         raise UsageError(
             f"--host {options.host} can be reached by others",
             hint="Give the keys that they need with --api-key-file FILE.",

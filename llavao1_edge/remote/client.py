@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import json
 import os
 import threading
@@ -21,6 +20,7 @@ import httpx
 from llavao1_edge.errors import Cancelled, ServerError, UsageError
 from llavao1_edge.lifetime import Closing
 from llavao1_edge.phrases import Phrase
+from llavao1_edge.settings import is_here
 from llavao1_edge.store.client import trust
 
 KEY = "LLAVAO1_SERVER_KEY"
@@ -81,13 +81,6 @@ def _from_keyring(url: httpx.URL) -> str:
         return keyring.get_password(SERVICE, url.netloc.decode()) or ""
     except Exception:  # a keyring that is locked or broken is none; its errors are of many kinds
         return ""
-
-
-def is_here(host: str) -> bool:
-    """Whether a host is this machine, by its name alone."""
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host.lower() == "localhost"
 
 
 class Client(Closing):

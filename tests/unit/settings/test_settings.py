@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 from llavao1_edge.errors import UsageError
-from llavao1_edge.settings import RuntimeSettings, SamplingSettings, default_threads, ranges
+from llavao1_edge.settings import (
+    RuntimeSettings,
+    SamplingSettings,
+    default_threads,
+    is_here,
+    ranges,
+)
 
 
 @pytest.mark.parametrize(
@@ -33,3 +39,14 @@ def test_defaults_are_valid_and_every_setting_has_help() -> None:
         kind()
         assert all(limits.help for _, limits in ranges(kind))
     assert RuntimeSettings().n_threads == default_threads() >= 1
+
+
+@pytest.mark.parametrize(
+    ("host", "here"),
+    [
+        *((name, True) for name in ("localhost", "LOCALHOST", "127.0.0.1", "::1", "[::1]")),
+        *((name, False) for name in ("0.0.0.0", "::", "example.org", "192.168.0.4", "")),
+    ],
+)
+def test_what_reaches_this_machine_alone(host: str, here: bool) -> None:
+    assert is_here(host) is here

@@ -5,9 +5,11 @@
     python -m benchmarks.speculation FOLDER/TEXT.gguf
     python -m benchmarks.speculation demo
 
-A pair of random weights writes noise, so it is made to write what is given here: the true texts of
+With --draft the guesses are a draft model's (`benchmarks.drafting` makes one). A pair of random
+weights writes noise, so it is made to write what is given here: the true texts of
 all stages of held-out questions of both demo models (shapes; charts, tables and geometry), and
-nonsense. A token is a word, up to three digits, or other characters, as with Llama 3's vocabulary.
+nonsense. A token is a word, up to three digits, other characters, or a part of a closing tag, as
+with Llama 3's vocabulary.
 All else is as always: every logit is computed, drawn from and checked. The demo writes itself.
 """
 
@@ -27,6 +29,7 @@ from typing import Any
 import platformdirs
 
 from benchmarks.machine import header
+from benchmarks.synthetic import PIECES
 from llavao1_edge import Engine, RuntimeSettings
 from llavao1_edge.demo import text_path
 from llavao1_edge.engine import drafter
@@ -34,12 +37,14 @@ from llavao1_edge.engine.step_costs import SIZES
 from llavao1_edge.images import Picture, open_picture
 from llavao1_edge.llama.sampler import BatchSampler
 from llavao1_edge.search import make_strategy
-from llavao1_edge.stages import STAGES
+from llavao1_edge.stages import STAGES, Stage
 from tests.configurations import noise
 
 SEED = 11
 PIECE = re.compile(r" ?[A-Za-z]+|\d{1,3}| ?[^\sA-Za-z\d]+|\s")
 FIRST_WORD = 1000  # ids of the synthetic vocabulary that are words
+WORDS = "words.json"  # those that a draft model has learnt, beside its file
+CLOSING_PIECE = re.compile("|".join(PIECES))
 WRITTEN = 1e6  # logit of the token that has to be drawn
 
 
@@ -51,12 +56,12 @@ class Text:
     stages: dict[str, str]
 
 
-def scenes(n: int) -> Iterator[tuple[Any, Any]]:
+def scenes(n: int, first: int = 0) -> Iterator[tuple[Any, Any]]:
     """Held-out pictures of the demo model's kind, each with a question."""
     from train.questions import KINDS, draw_task
     from train.scene import draw_scene, scene_rng
 
-    for i in range(n):
+    for i in range(first, first + n):
         scene = draw_scene(scene_rng(SEED, i), tile_size=56)
         yield scene, draw_task(random.Random(f"{SEED}-{i}"), scene, kind=KINDS[i % len(KINDS)])
 
@@ -65,15 +70,15 @@ def told(task: Any) -> Text:
     return Text(task.question, {stage.name: task.stage(stage.name) for stage in STAGES})
 
 
-def shapes(n: int) -> list[Text]:
-    return [told(task) for _, task in scenes(n)]
+def shapes(n: int, first: int = 0) -> list[Text]:
+    return [told(task) for _, task in scenes(n, first)]
 
 
-def world(n: int) -> list[Text]:
+def world(n: int, first: int = 0) -> list[Text]:
     from train.world.families import scene_at
 
     texts = []
-    for i in range(n):
+    for i in range(first, first + n):
         family = ("chart", "geometry", "table")[i % 3]
         task = scene_at(SEED, i, family=family).draw_task(random.Random(f"{SEED}-{i}"))
         texts.append(told(task))
@@ -90,19 +95,23 @@ def nonsense(n: int) -> list[Text]:
     return texts
 
 
+def spelled(text: Text, stage: Stage, ids: dict[str, int]) -> list[int]:
+    """The tokens of a stage with its closing tag; words that are new get the next id."""
+    words = PIECE.findall(f" {text.stages[stage.name]}")
+    closing = CLOSING_PIECE.findall(f" {stage.closing}")
+    written = [ids.setdefault(word, FIRST_WORD + len(ids)) for word in words]
+    return [*written, *(256 + PIECES.index(piece) for piece in closing)]
+
+
 @contextmanager
-def dictated(engines: Sequence[Engine]) -> Iterator[list[Text]]:
-    """Inside, the engines write the text that is put into the list."""
-    model = engines[0].runtime.model  # type: ignore[attr-defined]
+def dictated(ids: dict[str, int]) -> Iterator[list[Text]]:
+    """Inside, engines write the text that is put into the list."""
     now: list[Text] = []
-    ids: dict[str, int] = {}
     made, drawn = drafter.BatchDrafter.sampler, BatchSampler.draw
 
     def sampler(self: Any, branch: Any, base: Any, stage: Any, draw: int) -> Any:
         found = made(self, branch, base, stage, draw)
-        words = PIECE.findall(f" {now[0].stages[stage.name]}")
-        written = [ids.setdefault(word, FIRST_WORD + len(ids)) for word in words]
-        found.script = [*written, *model.tokenise(f" {stage.closing}")]
+        found.script = spelled(now[0], stage, ids)
         found.begun = len(found.recent)
         return found
 
@@ -178,6 +187,7 @@ def main() -> None:
     parser.add_argument("text", help="of a pair, or demo")
     parser.add_argument("--n", type=int, default=6, help="questions of each kind")
     parser.add_argument("--draft-max", type=int, help="in place of what pays")
+    parser.add_argument("--draft", type=Path, help="a text file that makes the guesses")
     options = parser.parse_args()
     model = text_path() if options.text == "demo" else Path(options.text)
     with ExitStack() as stack:
@@ -185,10 +195,20 @@ def main() -> None:
         platformdirs.user_cache_dir = lambda *_, **__: folder  # type: ignore[assignment]
         engines = [
             stack.enter_context(
-                Engine.open(model, settings=RuntimeSettings(gpu_layers=0, draft_max=most))
+                Engine.open(
+                    model,
+                    settings=RuntimeSettings(
+                        gpu_layers=0,
+                        draft_max=most,
+                        draft=str(options.draft) if options.draft and most != 0 else None,
+                    ),
+                )
             )
             for most in (0, options.draft_max)
         ]
+        ids: dict[str, int] = {}
+        if options.draft and options.text != "demo":
+            ids = json.loads((options.draft.parent / WORDS).read_text(encoding="utf-8"))
         print(header("speculation"))
         print("| text | N | tokens/s without | with | ratio (least–most) | steps | guessed of a "
               "token | right | same text |")  # fmt: skip
@@ -203,7 +223,7 @@ def main() -> None:
         picture = open_picture(noise(560, 560, seed=1))
         for name, draw in {"shapes": shapes, "world": world, "nonsense": nonsense}.items():
             texts = draw(options.n)
-            with dictated(engines) as now:
+            with dictated(ids) as now:
                 row = compare(
                     engines,
                     [(picture, text.question) for text in texts],
@@ -213,8 +233,8 @@ def main() -> None:
                 )
             print(f"| {name} | 1 {row}", flush=True)
         for path in Path(folder).glob("step-costs.json"):
-            (costs,) = json.loads(path.read_text()).values()
-            print(f"\nA step of {SIZES} rows takes {costs} ms.")
+            for costs in json.loads(path.read_text()).values():
+                print(f"\nA step of {SIZES} rows takes {costs} ms.")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ Values are frozen and validated where they are made; a bad one raises UsageError
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import math
 import os
 from collections.abc import Iterator
@@ -214,9 +216,14 @@ class RuntimeSettings(_Validated):
     )
     draft_max: int | None = setting(
         None,
-        "most tokens guessed ahead from what was written before, 0 for none; default: what pays",
+        "most tokens guessed ahead, 0 for none; default: what pays",
         low=0,
         high=64,
+    )
+    draft: str | None = setting(
+        None,
+        "a smaller text model (GGUF) of the same vocabulary, which guesses what this one says",
+        shown="FILE",
     )
     chat_format: str | None = setting(
         None,
@@ -259,6 +266,11 @@ class RuntimeSettings(_Validated):
             raise UsageError(
                 Phrase("rpc is {rpc}", rpc=repr(self.rpc)), hint="It must be HOST:PORT,HOST:PORT,…."
             )
+        if self.draft is not None and not self.draft.strip():
+            raise UsageError(
+                Phrase("draft is {draft}", draft=repr(self.draft)),
+                hint="It must be the path of a GGUF file.",
+            )
         if self.on_cpu and self.gpu_layers:
             raise UsageError(
                 Phrase(
@@ -277,6 +289,13 @@ def _address(text: str) -> tuple[str, int]:
             Phrase("rpc is {text}", text=repr(text.strip())), hint="It must be HOST:PORT."
         )
     return host.strip("[]"), number
+
+
+def is_here(host: str) -> bool:
+    """Whether only this machine reaches a host, by its name or address alone."""
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    return host.lower() == "localhost"
 
 
 def default_threads() -> int:

@@ -146,11 +146,12 @@ def check_native(text: GgufHeader, mmproj: GgufHeader) -> None:
             ),
             hint="Use the mmproj file that was published with this text file.",
         )
-    _check_numbers(text)
+    check_numbers(text)
     _check_width(text, mmproj)
 
 
-def _check_numbers(text: GgufHeader) -> None:
+def check_numbers(text: GgufHeader) -> None:
+    """Of a text file whose vocabulary, layers and widths are read. Raises ModelFileError."""
     prefix = text.text(keys.ARCHITECTURE)
     tokens = text.metadata.get(TOKENS)
     if not isinstance(tokens, Strings) or not 8 <= len(tokens) <= MOST_TOKENS:

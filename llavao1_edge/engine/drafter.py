@@ -18,6 +18,7 @@ import numpy as np
 
 from llavao1_edge.backend import Stop
 from llavao1_edge.engine.branches import NO_LOGITS, BranchCache, BranchState, Logits
+from llavao1_edge.engine.guessing import Guesser
 from llavao1_edge.engine.lookup import Lookup
 from llavao1_edge.engine.stream import CandidateStream
 from llavao1_edge.engine.wave import Wave
@@ -57,7 +58,7 @@ class BatchDrafter:
         self.max_tokens, self.stage_tokens = max_tokens, stage_tokens or max_tokens
         self.budget, self.stop, self._judge = budget, stop, judge
         self._form = form
-        self.lookup = Lookup(most=0)
+        self.guesser: Guesser = Lookup(most=0)
         self.remarks: list[str] = []
 
     # --- branches ---------------------------------------------------------------------------
@@ -80,6 +81,7 @@ class BatchDrafter:
         self.cache.drop(branch.key)
 
     def close(self) -> None:
+        self.guesser.close()
         self.cache.close()
 
     # --- drafting ---------------------------------------------------------------------------
@@ -272,7 +274,7 @@ class _Draft:
                 start += len(held)
         finally:
             for stream in self.wave.running:
-                self.drafter.lookup.learn(stream)
+                self.drafter.guesser.learn(stream)
             self.counters.draft_n_accepted += self.wave.settle()
 
     def _draw_each(self, streams: list[CandidateStream], rows: Logits) -> Iterator[Token]:
@@ -299,7 +301,7 @@ class _Draft:
             text = stream.add(drawn, self.runtime.piece(drawn.token), last=last, top=top)
             if stream.ending is None:
                 stream.ending = drafter.limit(stream)
-            drafter.lookup.heard(stream)
+            drafter.guesser.heard(stream)
             if text:
                 yield Token(self.stage, stream.number, text)
 
@@ -337,10 +339,10 @@ class _Draft:
         """Gives the running streams guesses where that pays."""
         drafter, streams = self.drafter, self.wave.running
         # A budget of tokens is shared: who is ahead of the others would get more of it.
-        if drafter.lookup.idle or not self.roomy or drafter.budget.tokens is not None:
+        if drafter.guesser.idle or not self.roomy or drafter.budget.tokens is not None:
             return
         most = self.runtime.context.n_batch // len(streams) - 1
-        drafter.lookup.guess(streams, [min(most, drafter.n_left(s) - 1) for s in streams])
+        drafter.guesser.guess(streams, [min(most, drafter.n_left(s) - 1) for s in streams])
 
     def _finish_ended(self) -> Iterator[CandidateFinished]:
         running = self.wave.running

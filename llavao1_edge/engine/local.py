@@ -12,13 +12,15 @@ from llavao1_edge.engine.branches import BranchCache, BranchState
 from llavao1_edge.engine.diagnosis import PromptLogits, prompt_logits
 from llavao1_edge.engine.drafter import BatchDrafter
 from llavao1_edge.engine.formats import compiled
+from llavao1_edge.engine.guessing import Guesser
 from llavao1_edge.engine.judging import LocalJudge
 from llavao1_edge.engine.kept_prompts import KeptConversation, KeptPrompts
 from llavao1_edge.engine.lookup import Lookup
 from llavao1_edge.engine.memory import CANDIDATE_TOKENS
+from llavao1_edge.engine.model_guesses import ModelGuesses
 from llavao1_edge.engine.runtime import Runtime
 from llavao1_edge.engine.slots import Root, Slots
-from llavao1_edge.engine.step_costs import step_costs
+from llavao1_edge.engine.step_costs import draft_costs, step_costs
 from llavao1_edge.errors import Cancelled, ContextFullError
 from llavao1_edge.images import Picture
 from llavao1_edge.llama.context import Row
@@ -247,7 +249,7 @@ class LocalAttempt:
         self.counters.cached_tokens += n_cached
         start = self.slot.start + n_cached
         root = drafter.root(BranchState(sequence, start, pending))
-        drafter.lookup = self._lookup(cache, sequence, start)
+        drafter.guesser = self._guesser(cache, sequence, start)
         return root
 
     def _open_drafter(self, cache: BranchCache) -> BatchDrafter:
@@ -277,17 +279,27 @@ class LocalAttempt:
         )
         return self._drafter
 
-    def _lookup(self, cache: BranchCache, sequence: int, start: int) -> Lookup:
-        """Guesses from the conversation so far; none where cells cannot be forgotten."""
-        most = self.runtime.settings.draft_max
-        if not self.runtime.vision.can_rewind or most == 0:
+    def _guesser(self, cache: BranchCache, sequence: int, start: int) -> Guesser:
+        """None where cells cannot be forgotten."""
+        runtime, most = self.runtime, self.runtime.settings.draft_max
+        if not runtime.vision.can_rewind or most == 0:
             return Lookup(most=0)
         began = self.budget.clock()
-        costs = step_costs(cache, sequence, start) if most is None else None
+        costs = drafting = None
+        if most is None:
+            costs = step_costs(cache, sequence, start)
+            costs = costs if costs is not None and costs.are_high else None
+            if runtime.draft is not None and costs is not None:
+                drafting = draft_costs(runtime, runtime.draft, stop=self.stop)
         self.budget.started += self.budget.clock() - began  # measured once: not this answer's time
-        lookup = Lookup(most=most, costs=costs if costs is not None and costs.are_high else None)
-        lookup.read(self.slot.history + self.prompt)
-        return lookup
+        guesser: Guesser = Lookup(most=most, costs=costs)
+        if runtime.draft is not None:
+            guesser = ModelGuesses(
+                runtime.draft, most=most, costs=costs, draft_costs=drafting, stop=self.stop
+            )
+        before = self.slot.root.tokens if self.slot.root is not None else []
+        guesser.read([*before, *self.slot.history, *self.prompt])
+        return guesser
 
     def _sampling(self) -> Sampling:
         names = ("temperature", "top_p", "top_k", "min_p", "repeat_penalty")

@@ -54,6 +54,7 @@ class MemoryPlan:
     gpu: int
     mapped: int
     free: int
+    draft_on_gpu: bool = False
     given_up: tuple[str, ...] = ()
 
     @property
@@ -167,6 +168,7 @@ def _with_gpu(
     """Pictures are read on the GPU first, the longest work there is; then layers, from the last."""
     parts = found.host(n_ctx, width)
     layers, on_gpu, gpu = settings.gpu_layers, False, 0
+    drafted, drafting = False, found.drafting(n_ctx)
     given_up = []
     if machine.gpu_free is None or (layers == 0 and settings.mmproj_device is None):
         layers = 0
@@ -182,6 +184,8 @@ def _with_gpu(
         if layers is None:
             room = _room(machine.gpu_free, found, machine.n_gpus) - found.head
             room -= 0 if machine.reader_apart else gpu
+            drafted = 0 < drafting <= room - layer  # it runs most often, and is small
+            room -= drafting if drafted else 0
             layers = max(0, min(found.n_layers, room // max(1, layer)))
             if layers < found.n_layers:
                 given_up.append(
@@ -193,6 +197,11 @@ def _with_gpu(
                 )
             else:
                 layers += 1  # the head counts as one
+        else:
+            drafted = bool(layers and drafting)
+        if drafted:
+            gpu += drafting
+            parts[Part.DRAFT] = 0
         offloaded = min(layers, found.n_layers)
         gpu += offloaded * layer + (found.head if layers > found.n_layers else 0)
         parts = _without(parts, found, offloaded, layers, on_gpu=on_gpu)
@@ -206,6 +215,7 @@ def _with_gpu(
         gpu=gpu,
         mapped=int(found.reordered * share),
         free=machine.free,
+        draft_on_gpu=drafted,
         given_up=tuple(given_up),
     )
 

@@ -14,8 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llavao1_edge.contract import keys
+from llavao1_edge.contract.draft import check_draft
+from llavao1_edge.contract.gguf import GgufHeader, read_header
 from llavao1_edge.contract.pair import Kind, identity, kind_of, read_pair
 from llavao1_edge.devices import choose, machine_devices
+from llavao1_edge.engine.draft_model import DraftModel
 from llavao1_edge.engine.machine import read_machine
 from llavao1_edge.engine.memory import (
     CPU_PICTURE_TOKENS,
@@ -28,6 +31,7 @@ from llavao1_edge.engine.sizes import Sizes, n_states, sizes
 from llavao1_edge.engine.turns import Step, Turns
 from llavao1_edge.engine.words import mllama_words, native_words
 from llavao1_edge.errors import BackendError, ModelFileError, UsageError
+from llavao1_edge.files import expanded
 from llavao1_edge.llama.context import Context, Row
 from llavao1_edge.llama.guide import Vocabulary
 from llavao1_edge.llama.model import Model
@@ -66,6 +70,7 @@ class Runtime:
         self.turns = Turns(parallel)
         self.settings = settings
         self.text_header, self.mmproj_header = read_pair(text, mmproj)
+        self._draft_header = self._read_draft()
         self.kind = kind_of(self.text_header, self.mmproj_header)
         if settings.chat_format is not None:
             chat_format(settings.chat_format)  # before anything is loaded
@@ -135,10 +140,35 @@ class Runtime:
         )
         stack.callback(self.context.close)
         self.vision.attach(self.context)
+        self.draft = self._open_draft(stop)
+        if self.draft is not None:
+            stack.callback(self.draft.close)
         self.words = (
             mllama_words(self.text_header, self.model, settings)
             if self.kind is Kind.MLLAMA
             else native_words(self.text_header, self.mmproj_header, self.model, settings)
+        )
+
+    def _read_draft(self) -> GgufHeader | None:
+        if self.settings.draft is None:
+            return None
+        header = read_header(expanded(self.settings.draft))
+        check_draft(header, self.text_header)
+        return header
+
+    def _open_draft(self, stop: Stop) -> DraftModel | None:
+        if self._draft_header is None:
+            return None
+        plan, context = self.plan, self.context
+        return DraftModel(
+            self._draft_header,
+            gpu_layers=-1 if plan.draft_on_gpu else 0,
+            devices=[device.address for device in self.chosen.devices] if plan.draft_on_gpu else (),
+            n_ctx=context.n_ctx,
+            n_batch=context.n_batch,
+            n_sequences=self.n_sequences,
+            n_threads=self.n_threads,
+            stop=stop,
         )
 
     def _open_vision(self) -> VisionModel:
@@ -180,6 +210,7 @@ class Runtime:
             f32_cache=self.f32_cache,
             batch=self.settings.batch,
             picture_tokens=self._picture_tokens,
+            draft=self._draft_header,
         )
         # One batch may see a picture of each answer.
         return replace(found, picture=found.picture * self.turns.at_once)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from llavao1_edge.contract import keys
@@ -30,6 +30,7 @@ class Part(StrEnum):
     PICTURE = "a picture that was read"
     WORK = "reading a picture, or decoding"
     CANDIDATES = "candidates side by side"
+    DRAFT = "draft model"
     LIBRARIES = "libraries"
 
 
@@ -46,7 +47,8 @@ MOST_ROWS = 16  # of a step, guesses included, whose logits are all copied
 class Sizes:
     """Bytes, from the two headers. `per_cell`: keys and values of one token in all layers;
     `compute`: llama.cpp's compute buffer on each device, which grows with the batch;
-    `per_sequence`: a recurrent state; `picture_cells`: of the context, for a picture."""
+    `per_sequence`: a recurrent state; `picture_cells`: of the context, for a picture; `draft`,
+    `draft_cell`: a draft model, and a token in it."""
 
     text: int
     reordered: int
@@ -63,10 +65,16 @@ class Sizes:
     compute: int = 0
     picture_cells: int = 0
     per_sequence: int = 0
+    draft: int = 0
+    draft_cell: int = 0
 
     def states(self, width: int) -> int:
         """Bytes of the recurrent states that are there from the start, used or not."""
         return n_states(width) * self.per_sequence
+
+    def drafting(self, n_ctx: int) -> int:
+        """Bytes of the draft model, with a cache of that many tokens."""
+        return self.draft + n_ctx * self.draft_cell
 
     def host(self, n_ctx: int, width: int) -> dict[Part, int]:
         """Bytes of each part, everything on the CPU."""
@@ -78,6 +86,7 @@ class Sizes:
             Part.WORK: max(self.vision, self.decoding),
             Part.STATES: self.states(width),
             Part.CANDIDATES: width * self.per_candidate,
+            Part.DRAFT: self.drafting(n_ctx),
             Part.LIBRARIES: LIBRARIES,
         }
 
@@ -89,12 +98,17 @@ def sizes(
     f32_cache: bool,
     batch: int = RuntimeSettings.batch,
     picture_tokens: int = 0,
+    draft: GgufHeader | None = None,
 ) -> Sizes:
     """picture_tokens: the most that a picture may take of the context, for models whose pictures
     stand there. Raises ModelFileError for headers without the numbers."""
     if kind_of(text, mmproj) is Kind.MLLAMA:
-        return _mllama(text, mmproj, f32_cache=f32_cache, batch=batch)
-    return _native(text, mmproj, f32_cache=f32_cache, batch=batch, picture_tokens=picture_tokens)
+        found = _mllama(text, mmproj, f32_cache=f32_cache, batch=batch)
+    else:
+        found = _native(
+            text, mmproj, f32_cache=f32_cache, batch=batch, picture_tokens=picture_tokens
+        )
+    return found if draft is None else replace(found, **_of_draft(draft, batch))
 
 
 def _mllama(text: GgufHeader, mmproj: GgufHeader, *, f32_cache: bool, batch: int) -> Sizes:
@@ -144,27 +158,44 @@ def _native(
     text: GgufHeader, mmproj: GgufHeader, *, f32_cache: bool, batch: int, picture_tokens: int
 ) -> Sizes:
     """Sliding windows are kept whole (`Context`), so every layer counts."""
-    number, prefix = 4 if f32_cache else 2, text.text(keys.ARCHITECTURE)
     batch = max(batch, rows_at_once(mmproj, picture_tokens))
-    n_layers, width = (text.integer(f"{prefix}.{n}") for n in ("block_count", "embedding_length"))
+    n_layers, width, ffn = _widths(text)
     heads = per_layer(text, "attention.head_count")
     kv_heads = per_layer(text, "attention.head_count_kv", heads[0])
-    head_width = width // max(1, max(heads))
-    key, value = (
-        count(text, f"{prefix}.attention.{name}_length", head_width) for name in ("key", "value")
-    )
-    per_cell = sum(kv_heads) * (key + value) * number
-    ffn = max(per_layer(text, "feed_forward_length", 4 * width))
     n_tokens = max(1, picture_tokens)
     return Sizes(
         **_of_text(text, n_layers=n_layers, width=width, ffn=ffn, batch=batch),
         mmproj=sum(info.n_bytes for info in mmproj.tensors.values()),
-        per_cell=per_cell,
+        per_cell=_cell(text, 4 if f32_cache else 2),
         picture=n_tokens * width * 4 * 2,  # as it was read, and as it is decoded
         vision=_tower(mmproj, n_tokens),
         picture_cells=picture_tokens,
         per_sequence=_state(text, width, max(heads), kv_heads),
     )
+
+
+def _widths(text: GgufHeader) -> tuple[int, int, int]:
+    """Layers, embedding, feed-forward of any text file."""
+    prefix = text.text(keys.ARCHITECTURE)
+    n_layers, width = (text.integer(f"{prefix}.{n}") for n in ("block_count", "embedding_length"))
+    return n_layers, width, max(per_layer(text, "feed_forward_length", 4 * width))
+
+
+def _cell(text: GgufHeader, number: int) -> int:
+    """Bytes of a token's keys and values in all layers. number: bytes of one number."""
+    prefix, heads = text.text(keys.ARCHITECTURE), per_layer(text, "attention.head_count")
+    kv_heads = per_layer(text, "attention.head_count_kv", heads[0])
+    head_width = _widths(text)[1] // max(1, max(heads))
+    key, value = (
+        count(text, f"{prefix}.attention.{name}_length", head_width) for name in ("key", "value")
+    )
+    return sum(kv_heads) * (key + value) * number
+
+
+def _of_draft(draft: GgufHeader, batch: int) -> dict[str, int]:
+    n_layers, width, ffn = _widths(draft)
+    found = _of_text(draft, n_layers=n_layers, width=width, ffn=ffn, batch=batch)
+    return {"draft": found["text"] + found["decoding"], "draft_cell": _cell(draft, 2)}
 
 
 def _tower(mmproj: GgufHeader, n_tokens: int) -> int:

@@ -19,7 +19,7 @@ class CandidateStream:
 
     base: the branch after the forced opening. n_decoded: how many of `tokens` are in the cache of
     `sequence` (None: it has none at the moment). guess: tokens that were decoded behind the last
-    one because they may come next, found behind `n_found` equal tokens; `n_right` of them came.
+    one because they may come next (`guessing`); `n_right` of them came.
     """
 
     number: int
@@ -34,7 +34,7 @@ class CandidateStream:
     told: list[TokenLogprob] = field(default_factory=list)
     n_decoded: int = 0
     guess: list[int] = field(default_factory=list)
-    n_found: list[int] = field(default_factory=list)
+    sureness: list[int] = field(default_factory=list)
     n_right: int = 0
     text: str = ""
     shown: int = 0

@@ -68,7 +68,7 @@ class Wave:
                 stream.n_decoded = min(before + stream.n_right, len(stream.tokens) - 1)
                 n_drawn += max(0, stream.n_decoded - before)
                 self._rewind(stream)
-                stream.guess, stream.n_found, stream.n_right = [], [], 0
+                stream.guess, stream.sureness, stream.n_right = [], [], 0
         return n_drawn
 
     def end_all(self, ending: Ending) -> None:
@@ -125,7 +125,7 @@ class Wave:
     def forget_last(self) -> None:
         """Forgets the rows that could not be decoded, and guesses with them."""
         for stream in self.running:
-            stream.guess, stream.n_found = [], []
+            stream.guess, stream.sureness = [], []
             if stream.sequence is not None:
                 self._rewind(stream)
 

@@ -96,6 +96,12 @@ def ask_cases(f: Files, tmp: Path) -> Iterator[tuple[str, Case]]:
     yield "not a number", (["ask", picture, "Why?", "--top-k", "many"], 2, "'many'")
     yield "bad context", (["ask", picture, "Why?", "--context", "3"], 2, "at least 256")
     yield "no such model", (["ask", picture, "Why?", "--model", "no.gguf"], 1, "no such file")
+    yield "no name of a model", (["ask", picture, "Why?", "--model", " "], 2, "model is ' '")
+    for flag in ("--model", "--mmproj", "--draft"):
+        text = [] if flag == "--model" else ["--model", str(f["text"])]
+        mmproj = ["--mmproj", str(f["mmproj"])] if flag == "--draft" else []
+        asked = ["ask", picture, "Why?", *text, *mmproj, flag, "a\0b.gguf"]
+        yield f"{flag} with a NUL", (asked, 1, "b.gguf")
     yield (
         "no such mmproj",
         (

@@ -149,7 +149,7 @@ class Stream:
     """What the look-up sees of a candidate."""
 
     def __init__(self, tokens: Sequence[int]) -> None:
-        self.tokens, self.guess, self.n_found = list(tokens), [], []  # type: ignore[var-annotated]
+        self.tokens, self.guess, self.sureness = list(tokens), [], []  # type: ignore[var-annotated]
 
 
 def guessed(costs: object, text: Sequence[int], *ends: Sequence[int]) -> list[list[int]]:
@@ -186,7 +186,7 @@ def test_it_learns_from_what_was_right() -> None:
         lookup.read(TEXT)
         for _ in range(20):
             tried = Stream(TEXT[:5])
-            tried.n_decoded, tried.n_right, tried.n_found = 4, right, [4]  # type: ignore[attr-defined]
+            tried.n_decoded, tried.n_right, tried.sureness = 4, right, [4]  # type: ignore[attr-defined]
             lookup.learn(tried)  # type: ignore[arg-type]
         stream = Stream(TEXT[:5])
         lookup.guess([stream], [15])  # type: ignore[list-item]
@@ -223,7 +223,7 @@ def test_costs_are_measured_once(
             n for n in step_costs.SIZES for _ in range(repeats)
         ]
         kept = path.read_bytes()
-        monkeypatch.setattr(step_costs, "_measured", None)
+        monkeypatch.setattr(step_costs, "_of_model", None)
         told = asked(engine, Staged(), 2)
     assert path.read_bytes() == kept
     assert candidates(told) == candidates(asked(plain, Staged(), 2))
@@ -260,7 +260,7 @@ def test_short_steps_are_not_worth_it(
     milliseconds: float, guesses: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     costs = [milliseconds] * len(step_costs.SIZES)
-    monkeypatch.setattr(step_costs, "_measured", lambda *_: costs)
+    monkeypatch.setattr(step_costs, "_of_model", lambda *_: costs)
     monkeypatch.setattr(step_costs, "_path", lambda: tmp_path / "step-costs.json")
     with demo_engine(None) as engine:
         counters = asked(engine, Staged(), 1).trace.counters
@@ -319,13 +319,13 @@ def test_measuring_is_not_paid_by_the_time_budget(
 ) -> None:
     """By a clock that only measuring moves, beyond the whole budget."""
     now = [0.0]
-    measure = step_costs._measured
+    measure = step_costs._of_model
 
     def slow(*given: Any) -> Any:
         now[0] += 1000
         return measure(*given)
 
-    monkeypatch.setattr(step_costs, "_measured", slow)
+    monkeypatch.setattr(step_costs, "_of_model", slow)
     monkeypatch.setattr(Budget.__init__, "__defaults__", (None, None, lambda: now[0], 0))
     with demo_engine(None) as engine:
         told = asked(engine, StageBeam(candidates=2), 1, budget=BudgetSettings(time_budget=100))

@@ -1616,6 +1616,10 @@
         <translation>미리 추측하는 토큰</translation>
     </message>
     <message>
+        <source>Draft model</source>
+        <translation>초안 모델</translation>
+    </message>
+    <message>
         <source>Chat format</source>
         <translation>대화 형식</translation>
     </message>
@@ -1724,8 +1728,12 @@
         <translation>모델이 읽은 그림과 대화를 다시 읽지 않도록 디스크에 두는 크기(GB), 0이면 두지 않음</translation>
     </message>
     <message>
-        <source>most tokens guessed ahead from what was written before, 0 for none; default: what pays</source>
-        <translation>앞서 쓴 글에서 미리 추측하는 토큰의 최대 수. 0이면 추측하지 않음. 기본값: 이득이 되는 만큼</translation>
+        <source>most tokens guessed ahead, 0 for none; default: what pays</source>
+        <translation>미리 추측하는 토큰의 최대 수. 0이면 추측하지 않음. 기본값: 이득이 되는 만큼</translation>
+    </message>
+    <message>
+        <source>a smaller text model (GGUF) of the same vocabulary, which guesses what this one says</source>
+        <translation>같은 어휘를 쓰는 더 작은 텍스트 모델(GGUF). 이 모델이 할 말을 미리 추측합니다</translation>
     </message>
     <message>
         <source>how a conversation is written; default: as the model&apos;s family does</source>
@@ -2889,12 +2897,48 @@
         <translation>그림 {path}을(를) 읽을 수 없습니다: {reason}</translation>
     </message>
     <message>
+        <source>draft model</source>
+        <translation>초안 모델</translation>
+    </message>
+    <message>
+        <source>{name} is an mmproj file, a draft model is a text model</source>
+        <translation>{name}은(는) mmproj 파일입니다. 초안 모델은 텍스트 모델이어야 합니다</translation>
+    </message>
+    <message>
+        <source>{name} has {n_own} tokens, {text} has {n_other}: another vocabulary</source>
+        <translation>{name}에는 토큰이 {n_own}개, {text}에는 {n_other}개 있습니다. 어휘가 다릅니다</translation>
+    </message>
+    <message>
+        <source>{name} has another vocabulary than {text}: token {token} is {a}, not {b}</source>
+        <translation>{name}의 어휘가 {text}와(과) 다릅니다. 토큰 {token}은(는) {b}이(가) 아니라 {a}입니다</translation>
+    </message>
+    <message>
+        <source>cannot read model file {path}: it is a folder</source>
+        <translation>모델 파일 {path}을(를) 읽을 수 없습니다: 폴더입니다</translation>
+    </message>
+    <message>
+        <source>cannot read model file {path}: it is not a regular file</source>
+        <translation>모델 파일 {path}을(를) 읽을 수 없습니다: 일반 파일이 아닙니다</translation>
+    </message>
+    <message>
+        <source>A draft model must have attention in every layer: use another one.</source>
+        <translation>초안 모델은 모든 레이어에 어텐션이 있어야 합니다. 다른 모델을 사용하세요.</translation>
+    </message>
+    <message>
+        <source>{name} cannot take back what it guessed</source>
+        <translation>{name}은(는) 추측한 것을 되돌릴 수 없습니다</translation>
+    </message>
+    <message>
         <source>{weights:.2f} billion weights</source>
         <translation>가중치 {weights:.2f}×10억 개</translation>
     </message>
     <message>
         <source>{weights:.1f} million weights</source>
         <translation>가중치 {weights:.1f}×백만 개</translation>
+    </message>
+    <message>
+        <source>more candidates than the draft model has sequences</source>
+        <translation>후보가 초안 모델의 시퀀스보다 많습니다</translation>
     </message>
     <message>
         <source>{name} is not a picture this program can read</source>
@@ -3009,8 +3053,16 @@
         <translation>시작 부분: {gbnf}</translation>
     </message>
     <message>
+        <source>Name a model of `models list`, or a text file (GGUF).</source>
+        <translation>`models list`에 있는 모델이나 텍스트 파일(GGUF)을 지정하세요.</translation>
+    </message>
+    <message>
         <source>Give the text file beside it with --model.</source>
         <translation>옆에 있는 텍스트 파일을 --model로 지정하세요.</translation>
+    </message>
+    <message>
+        <source>model is {model}</source>
+        <translation>model이 {model}입니다</translation>
     </message>
     <message>
         <source>{model} is a folder</source>
@@ -3453,6 +3505,10 @@
         <translation>HOST:PORT,HOST:PORT,… 형식이어야 합니다.</translation>
     </message>
     <message>
+        <source>It must be the path of a GGUF file.</source>
+        <translation>GGUF 파일의 경로여야 합니다.</translation>
+    </message>
+    <message>
         <source>Leave one of the two out.</source>
         <translation>둘 중 하나를 빼세요.</translation>
     </message>
@@ -3467,6 +3523,10 @@
     <message>
         <source>rpc is {rpc}</source>
         <translation>rpc가 {rpc}입니다</translation>
+    </message>
+    <message>
+        <source>draft is {draft}</source>
+        <translation>draft가 {draft}입니다</translation>
     </message>
     <message>
         <source>{gpu_layers} layers cannot be on a GPU with the device cpu</source>
@@ -3851,6 +3911,10 @@
     <message>
         <source>{name} cannot be read: {reason}</source>
         <translation>{name}을(를) 읽을 수 없습니다: {reason}</translation>
+    </message>
+    <message>
+        <source>Use a smaller model of the same family, such as Llama 3.2 1B for LLaVA-o1.</source>
+        <translation>같은 계열의 더 작은 모델을 사용하세요. LLaVA-o1에는 Llama 3.2 1B 같은 모델이 맞습니다.</translation>
     </message>
     <message>
         <source>Point at a .gguf file that `llavao1-edge convert` wrote.</source>

@@ -29,6 +29,7 @@ NAMES: dict[str, object] = {
     "picture_tokens": QT_TRANSLATE_NOOP("Settings", "Tokens of a picture"),
     "picture_cache": QT_TRANSLATE_NOOP("Settings", "Pictures and conversations on disk"),
     "draft_max": QT_TRANSLATE_NOOP("Settings", "Tokens guessed ahead"),
+    "draft": QT_TRANSLATE_NOOP("Settings", "Draft model"),
     "chat_format": QT_TRANSLATE_NOOP("Settings", "Chat format"),
     "stage_prompt": QT_TRANSLATE_NOOP("Settings", "Ask for stages"),
     "memory_check": QT_TRANSLATE_NOOP("Settings", "Memory check"),
@@ -75,9 +76,10 @@ HELP = (
         "gigabytes of pictures and conversations as the model has them, kept on disk so that none"
         " is read twice; 0 for none",
     ),
+    QT_TRANSLATE_NOOP("Settings", "most tokens guessed ahead, 0 for none; default: what pays"),
     QT_TRANSLATE_NOOP(
         "Settings",
-        "most tokens guessed ahead from what was written before, 0 for none; default: what pays",
+        "a smaller text model (GGUF) of the same vocabulary, which guesses what this one says",
     ),
     QT_TRANSLATE_NOOP(
         "Settings", "how a conversation is written; default: as the model's family does"

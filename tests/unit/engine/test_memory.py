@@ -102,6 +102,32 @@ def test_a_gpu_that_shares_the_memory_is_not_counted_twice() -> None:
     assert fit(ELEVEN, large, AUTO, width=1).vision_on_gpu
 
 
+def test_a_draft_model_goes_where_the_layers_go() -> None:
+    """One of a billion weights: on the CPU it is counted, on a GPU it comes before layers, which
+    it takes the room of; where no layer has room it stays on the CPU too."""
+    with_draft = replace(ELEVEN, draft=800_000_000, draft_cell=32_768)
+    on_cpu = Machine(32 * GB, 32 * GB)
+    plans = [fit(found, on_cpu, AUTO, width=4) for found in (ELEVEN, with_draft)]
+    draft = 800_000_000 + plans[1].n_ctx * 32_768
+    assert plans[1].needed == plans[0].needed + draft
+    assert plans[1].parts[Part.DRAFT] == draft
+    for gpu in (8, 24):
+        there = replace(on_cpu, gpu_free=gpu * GB)
+        alone, both = (fit(found, there, AUTO, width=4) for found in (ELEVEN, with_draft))
+        assert both.draft_on_gpu
+        assert both.parts[Part.DRAFT] == 0
+        assert both.gpu <= gpu * GB
+        if gpu == 24:
+            assert both.gpu == alone.gpu + draft
+        else:
+            assert both.gpu_layers < alone.gpu_layers
+    small = fit(with_draft, replace(on_cpu, gpu_free=GB // 2), AUTO, width=4)
+    assert (small.gpu_layers, small.draft_on_gpu, small.parts[Part.DRAFT]) == (0, False, draft)
+    for layers in (0, 7):
+        given = fit(with_draft, there, RuntimeSettings(gpu_layers=layers), width=4)
+        assert given.draft_on_gpu is bool(layers)
+
+
 def test_the_compute_buffer_of_each_device_is_counted() -> None:
     """It grows with the batch: 1.5 GB at 2048 rows for the 11B model."""
     machine = Machine(32 * GB, 32 * GB, 8 * GB)

@@ -30,11 +30,13 @@ ROWS = (1, 2, 4, 8, 16, 64, 128)
 ROUNDS = 5
 WAYS = {"before": (False, False), "repacked": (True, False), "now": (True, True)}
 MADE: Any = (encoder.of_text_rows, shape.in_sixteens)
+MODULES: tuple[Any, ...] = (encoder, shape, cross)
 
 
 def choose(*, repacked: bool, in_sixteens: bool) -> None:
-    encoder.of_text_rows = MADE[0] if repacked else lambda _: []
-    shape.in_sixteens = cross.in_sixteens = MADE[1] if in_sixteens else lambda n: n
+    MODULES[0].of_text_rows = MADE[0] if repacked else lambda _: []
+    for module in MODULES[1:]:
+        module.in_sixteens = MADE[1] if in_sixteens else lambda n: n
 
 
 def floor(runtime: Any) -> float:
@@ -67,7 +69,7 @@ def main() -> None:
         choose(repacked=repacked, in_sixteens=in_sixteens)
         settings = RuntimeSettings(gpu_layers=0, picture_cache=0)
         engines.append(Engine.open(options.text, settings=settings))
-        runtime: Any = engines[-1].runtime  # type: ignore[attr-defined]
+        runtime: Any = engines[-1].runtime
         sight, _ = runtime.vision.see(picture)
         places[name] = (runtime, sight, runtime.take_sequence())
     for n in ROWS:
@@ -82,9 +84,9 @@ def main() -> None:
                     taken = (time.perf_counter() - started) * 1000
                     runtime.rewind(sequence, 0)
                     least[key] = min(taken, least.get(key, math.inf))
-        alone, before, repacked, now = (least[key] for key in ("alone", *WAYS))
+        alone, before, packed, now = (least[key] for key in ("alone", *WAYS))
         print(
-            f"| {n} | {alone:.1f} ms | {before:.1f} ms | {repacked:.1f} ms | {now:.1f} ms "
+            f"| {n} | {alone:.1f} ms | {before:.1f} ms | {packed:.1f} ms | {now:.1f} ms "
             f"| {before / alone:.2f} | **{now / alone:.2f}** | {floor(runtime):.2f} |",
             flush=True,
         )

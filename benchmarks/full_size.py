@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.machine import header
-from benchmarks.phases import bare_context
+from benchmarks.phases import bare_context, mllama
 from llavao1_edge import Engine, RuntimeSettings, demo
 from llavao1_edge.bench.phases import weight_bytes
 from llavao1_edge.bench.timing import in_turn
@@ -48,8 +48,9 @@ def main() -> None:
         rows.append(("load", f"{time.perf_counter() - started:.1f} s"))
         runtime = engine.runtime
         picture = open_picture(options.picture)
-        canvas = runtime.vision.canvas(picture)
-        seen, milliseconds = runtime.vision.see(picture)
+        vision = mllama(runtime)
+        canvas = vision.canvas(picture)
+        seen, milliseconds = vision.see(picture)
         rows.append((f"read a picture of {canvas.n_tiles} tile(s)", f"{milliseconds / 1000:.1f} s"))
         sequence = runtime.take_sequence()
         prompt = [Row(5 + i, i, sequence, output=i == PROMPT - 1) for i in range(PROMPT)]
@@ -81,7 +82,7 @@ def main() -> None:
             for name, info in runtime.mmproj_header.tensors.items()
             if name.startswith("cross.") and "attn_k." not in name and "attn_v." not in name
         )
-        states = runtime.vision.states(picture)
+        states = vision.states(picture)
         cross += int(states.n_bytes * states.n_valid / states.n_tokens)
         text = weight_bytes(runtime.text_header)
     a, b = float(np.median(hooked)), float(np.median(bare))

@@ -23,14 +23,14 @@ import numpy as np
 
 from benchmarks.machine import header
 from benchmarks.native_one_b import native_one_b
-from benchmarks.phases import bare_context, one_b
+from benchmarks.phases import bare_context, mllama, one_b
 from llavao1_edge import BudgetSettings, Engine, RuntimeSettings, SamplingSettings, demo
 from llavao1_edge.engine.runtime import Runtime
 from llavao1_edge.images import open_picture
 from llavao1_edge.llama.context import Row
 from llavao1_edge.llama.sampler import BatchSampler, Grammar, Sampler, Sampling
 from llavao1_edge.mllama.model import MllamaModel
-from llavao1_edge.search import Branch, Drafter, Event
+from llavao1_edge.search import Branch, Drafter, SearchEvent
 from llavao1_edge.search.rounds import draft, drop_all
 from llavao1_edge.stages import REASONING, stage_grammar
 
@@ -56,8 +56,9 @@ class OneStage:
     width: int
     name: str = "one-stage"
     weighs_stages: bool = True
+    forces_tags: bool = True
 
-    def run(self, root: Branch, drafter: Drafter) -> Generator[Event, None, Branch]:
+    def run(self, root: Branch, drafter: Drafter) -> Generator[SearchEvent, None, Branch]:
         drafted = yield from draft([root], drafter, REASONING, n=self.width)
         drop_all(drafter, (candidate.branch for candidate in drafted))
         return root
@@ -124,7 +125,7 @@ class Steps:
     def cross(self, n: int, rounds: int) -> list[float]:
         if self.states is None:
             return [0.0] * rounds
-        arithmetic = self.runtime.vision.encoder.layers.arithmetic(n, self.states)
+        arithmetic = mllama(self.runtime).encoder.layers.arithmetic(n, self.states)
         times = []
         for _ in range(rounds):
             started = time.perf_counter()

@@ -34,6 +34,7 @@ from llavao1_edge.engine.runtime import Runtime
 from llavao1_edge.ggml.types import F32
 from llavao1_edge.images import open_picture, tile_picture
 from llavao1_edge.llama.context import Context, Row
+from llavao1_edge.mllama.model import MllamaModel
 
 ROUNDS = 21
 
@@ -43,6 +44,12 @@ def row(phase: Phase) -> str:
     ratio = "–" if phase.distance is None else f"{phase.distance:.2f}"
     spread = f"{phase.low_ms:.2f}–{phase.high_ms:.2f}"
     return f"| {phase.name} | {phase.median_ms:.2f} | {spread} | {floor} | {ratio} |"
+
+
+def mllama(runtime: Runtime) -> MllamaModel:
+    """Its vision model, which must be ours."""
+    assert isinstance(runtime.vision, MllamaModel), "a pair of llavao1-edge convert is needed"
+    return runtime.vision
 
 
 def timed(name: str, seconds: list[float], floor_ms: float | None = None) -> Phase:
@@ -55,24 +62,26 @@ class PairPhases:
 
     def __init__(self, engine: Engine) -> None:
         self.engine, self.runtime = engine, engine.runtime
+        self.vision = mllama(self.runtime)
         self.picture = open_picture(demo.samples()[0].picture)
         self.bandwidth = bandwidth(self.runtime.n_threads)
-        self.rate = product_rate(self.runtime.vision.encoder.backend, F32)
+        self.rate = product_rate(self.vision.encoder.backend, F32)
         self.phases: list[Phase] = []
 
     def pictures(self, rounds: int) -> None:
         runtime = self.runtime
-        rules = runtime.vision.shape.tiling
+        model = self.vision
+        rules = model.shape.tiling
         path = demo.samples()[0].picture
         tiled = tile_picture(self.picture.image, rules=rules)
 
         def encode() -> None:
-            runtime.vision.encoder.tower.encode(tiled).close()
+            model.encoder.tower.encode(tiled).close()
 
-        vision = runtime.vision.encoder.tower.encode(tiled)
+        vision = model.encoder.tower.encode(tiled)
 
         def states() -> None:
-            runtime.vision.encoder.layers.states(
+            model.encoder.layers.states(
                 vision, n_tiles=tiled.n_tiles, f32=runtime.f32_cache
             ).close()
 
@@ -84,20 +93,18 @@ class PairPhases:
         ]
         opened, cut, encoded, stated = in_turn(actions, rounds)
         vision.close()
-        operations = vision_operations(runtime.vision)
+        operations = vision_operations(model)
         self.phases += [
             timed("open the picture", opened),
             timed("cut into tiles", cut),
             timed("vision tower and projector", encoded, operations / self.rate * 1e3),
-            timed(
-                "cross keys and values", stated, cross_operations(runtime.vision) / self.rate * 1e3
-            ),
+            timed("cross keys and values", stated, cross_operations(model) / self.rate * 1e3),
         ]
 
     def text(self, rounds: int) -> None:
         runtime, n_prompt = self.runtime, 64
-        seen, _ = runtime.vision.see(self.picture)
-        states, blind = runtime.vision.states(self.picture), None
+        seen, _ = self.vision.see(self.picture)
+        states, blind = self.vision.states(self.picture), None
         plain = bare_context(runtime)
         sequence = runtime.take_sequence()
         prompt = [Row(5 + i, i, sequence, output=i == n_prompt - 1) for i in range(n_prompt)]
@@ -126,7 +133,7 @@ class PairPhases:
             plain.rewind(0, n_prompt)
             plain.decode([Row(7, n_prompt, 0, output=True)])
 
-        arithmetic = runtime.vision.encoder.layers.arithmetic(1, states)
+        arithmetic = self.vision.encoder.layers.arithmetic(1, states)
         prefill(seen)
         actions = [lambda: step(seen), lambda: step(blind), step_plain, arithmetic]
         hooked, idle, bare, sums = in_turn(actions, rounds)

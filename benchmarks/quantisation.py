@@ -15,6 +15,7 @@ import tempfile
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,7 +58,8 @@ def ask_all(text: Path, mmproj: Path, items: list[Item], given: list[list[int]] 
                 answer = session.ask(item.prompt(), sampling=GREEDY)
                 found.right.append(bool(match(item, answer.conclusion).right))
                 if number < KL_QUESTIONS:
-                    turn = session.conversation.history if given is None else given[number]
+                    own: Any = session.conversation
+                    turn = own.history if given is None else given[number]
                     found.tokens.append(list(turn))
                     picture = item.picture_bytes()
                     found.logits.append(engine.prompt_logits(picture, turn).logits)

@@ -29,6 +29,7 @@ from llavao1_edge.engine.judging import LocalJudge
 from llavao1_edge.engine.local import LocalAttempt
 from llavao1_edge.images import open_picture
 from llavao1_edge.scoring import Ask, asks, decision
+from llavao1_edge.scoring.text import normalise
 from llavao1_edge.search import (
     Answered,
     Branch,
@@ -254,8 +255,9 @@ class FrugalJudge:
 
 def ours(
     engine: Engine, picture: Any, question: str, seed: int, made: Techniques, temperature: float
-) -> Cost:
-    """One answer with the chosen techniques; every answer reads the picture anew."""
+) -> tuple[Cost, str]:
+    """What one answer with the chosen techniques cost, and its conclusion; every answer reads the
+    picture anew."""
     runtime = engine.runtime
     runtime.vision.forget_pictures()
     search = StageBeam(candidates=N, scorer="judge" if made.logits else "judge-reference")
@@ -270,7 +272,7 @@ def ours(
         return Frugal(attempt._drafter, attempt.slot.root.tokens, attempt.prompt, made, see)
 
     distinct = iter(range(1 << 30))
-    same = decision.normalise if made.early_stop else lambda _: str(next(distinct))
+    same = normalise if made.early_stop else lambda _: str(next(distinct))
     session = engine.session(picture)
     passes, context = runtime.vision.n_seen, runtime.context
     started = time.perf_counter()
@@ -290,7 +292,7 @@ def ours(
     assert isinstance(last, Answered)
     session.close()
     counters = last.answer.trace.counters
-    return Cost(
+    cost = Cost(
         seconds,
         0,
         runtime.vision.n_seen - passes,
@@ -298,8 +300,8 @@ def ours(
         counters.sampled_tokens,
         decode.call_count,
         counters.judge_calls,
-        [last.answer.conclusion],  # type: ignore[list-item]
     )
+    return cost, last.answer.conclusion
 
 
 ROWS = {
@@ -340,9 +342,9 @@ def main() -> None:
             reference.cost.right += said == task.conclusion
             picture = open_picture(image)
             for name, made in ROWS.items():
-                cost = ours(engine, picture, task.question, number, made, options.temperature)
+                cost, told = ours(engine, picture, task.question, number, made, options.temperature)
                 total = table[name]
-                total.right += cost.each[0] == task.conclusion
+                total.right += told == task.conclusion
                 total.each.append(cost.seconds)
                 for key in ("vision_passes", "prefill_tokens", "sampled_tokens", "model_calls",
                             "judge_calls"):  # fmt: skip

@@ -76,10 +76,10 @@ def main() -> None:
                     last = conversation(engine, answered, resumable=resumable)
                 spent.append(last.trace.counters.prefill_ms)
                 computed[resumable] = last.trace.counters.prefill_tokens
-        anew, kept = (statistics.median(times[way]) for way in (False, True))
+        anew, again = (statistics.median(times[way]) for way in (False, True))
         print("\n| | tokens computed | until the first token | |\n|---|---|---|---|")
         print(f"| told anew | {computed[False]} | {anew:.0f} ms | 1 |")
-        print(f"| from the disk | {computed[True]} | {kept:.0f} ms | **{kept / anew:.3f}** |")
+        print(f"| from the disk | {computed[True]} | {again:.0f} ms | **{again / anew:.3f}** |")
         print(f"\nThe largest file, {stored / 1e6:.0f} MB.")
 
 

@@ -75,7 +75,7 @@ def cpu_of_a_chunk(running: Running) -> float:
         with running.http.stream("POST", "/v1/chat/completions", json=body) as reply:
             chunks += sum(line.startswith("data: {") for line in reply.iter_lines())
     after = process.cpu_times()
-    return (after.user + after.system - before.user - before.system) / chunks
+    return float(after.user + after.system - before.user - before.system) / chunks
 
 
 def rate_here(engine: Engine, search: Strategy) -> float:
@@ -103,8 +103,8 @@ def large(folder: Path, model: Path, rounds: int) -> None:
     settings = RuntimeSettings(gpu_layers=0, context=2048, picture_tokens=64)
     print(f"{STEPS} tokens a round, streamed; medians of {rounds} rounds\n")
     print("| | first token, s | ms a step | of the step here |\n|---|---|---|---|")
-    options = ("--gpu-layers", "0", "--context", "2048", "--picture-tokens", "64")
-    options += ("--model", str(text), "--mmproj", str(mmproj))
+    options = ["--gpu-layers", "0", "--context", "2048", "--picture-tokens", "64"]
+    options += ["--model", str(text), "--mmproj", str(mmproj)]
     with (
         Engine.open(text=text, mmproj=mmproj, settings=settings) as engine,
         serving(*options, folder=folder) as running,

@@ -23,6 +23,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -104,13 +105,13 @@ def spelled(text: Text, stage: Stage, ids: dict[str, int]) -> list[int]:
 
 
 @contextmanager
-def dictated(ids: dict[str, int]) -> Iterator[list[Text]]:
-    """Inside, engines write the text that is put into the list."""
+def dictated(ids: dict[str, int]) -> Iterator[Callable[[Sequence[Text], int], None]]:
+    """Inside, engines write the text that was chosen last; yields what chooses one of several."""
     now: list[Text] = []
     made, drawn = drafter.BatchDrafter.sampler, BatchSampler.draw
 
     def sampler(self: Any, branch: Any, base: Any, stage: Any, draw: int) -> Any:
-        found = made(self, branch, base, stage, draw)
+        found: Any = made(self, branch, base, stage, draw)
         found.script = spelled(now[0], stage, ids)
         found.begun = len(found.recent)
         return found
@@ -122,7 +123,7 @@ def dictated(ids: dict[str, int]) -> Iterator[list[Text]]:
 
     drafter.BatchDrafter.sampler, BatchSampler.draw = sampler, draw  # type: ignore[method-assign]
     try:
-        yield now
+        yield lambda texts, i: now.__setitem__(slice(None), [texts[i]])
     finally:
         drafter.BatchDrafter.sampler, BatchSampler.draw = made, drawn  # type: ignore[method-assign]
 
@@ -192,7 +193,7 @@ def main() -> None:
     model = text_path() if options.text == "demo" else Path(options.text)
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
-        platformdirs.user_cache_dir = lambda *_, **__: folder  # type: ignore[assignment]
+        platformdirs.user_cache_dir = lambda *_, **__: folder
         engines = [
             stack.enter_context(
                 Engine.open(
@@ -223,14 +224,9 @@ def main() -> None:
         picture = open_picture(noise(560, 560, seed=1))
         for name, draw in {"shapes": shapes, "world": world, "nonsense": nonsense}.items():
             texts = draw(options.n)
-            with dictated(ids) as now:
-                row = compare(
-                    engines,
-                    [(picture, text.question) for text in texts],
-                    "staged",
-                    None,
-                    lambda i, texts=texts: now.__setitem__(slice(None), [texts[i]]),
-                )
+            questions = [(picture, text.question) for text in texts]
+            with dictated(ids) as write:
+                row = compare(engines, questions, "staged", None, partial(write, texts))
             print(f"| {name} | 1 {row}", flush=True)
         for path in Path(folder).glob("step-costs.json"):
             for costs in json.loads(path.read_text()).values():

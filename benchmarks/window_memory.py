@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -40,7 +41,7 @@ def make(case: str, folder: Path) -> list[Path]:
         for number in range(int(case)):  # of another content each, so that none is known
             (folder / f"{number}.jpg").write_bytes(data + str(number).encode())
     else:
-        options = {"compress_level": 1} if case == "png" else {}
+        options: dict[str, Any] = {"compress_level": 1} if case == "png" else {}
         noise(LARGE).save(folder / f"large.{case}", **options)
     return sorted(folder.iterdir())
 
@@ -78,8 +79,8 @@ def main() -> None:
     parser.add_argument("--case", nargs=2, metavar=("HOME", "FOLDER"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.case:
-        home, folder = map(Path, options.case)
-        print(*(f"{value:.0f}" for value in measure(home, sorted(folder.iterdir()))))
+        own, shown = map(Path, options.case)
+        print(*(f"{value:.0f}" for value in measure(own, sorted(shown.iterdir()))))
         return
     print(header("window_memory"))
     print("| pictures | file, MB | after the start, MB | all open, MB | at the worst, MB |")

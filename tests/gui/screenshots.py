@@ -9,6 +9,7 @@ Looking at them is the test that no program can do.
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import shutil
@@ -78,8 +79,11 @@ def take(folder: Path, theme: str, language: str, scale: int) -> None:
     app.pictures.add([sample.picture for sample in demo.samples()[:6]])
     wait(lambda: len(app.pictures.pictures) == 6)
     app.pictures.activate(0)
-    for number, question in enumerate(("Which one is the smallest?", demo.samples()[0].question)):
-        app.change(preset="careful" if number else "thorough")
+    for preset, question in (
+        ("thorough", demo.samples()[0].question),
+        ("careful", "How much larger is Oct than Dec?"),
+    ):
+        app.change(preset=preset)
         ask(question)
     window.answers.all_cards()[-1].fold.setChecked(True)
     shoot("answer")
@@ -130,12 +134,15 @@ def take(folder: Path, theme: str, language: str, scale: int) -> None:
     shoot("models-fetching", desk.dialog)
     desk.dialog.close()
     batch = dialogs.batch(app)
-    folder_of_pictures = home / "some pictures"
-    folder_of_pictures.mkdir()
-    for sample in demo.samples():
-        shutil.copy(sample.picture, folder_of_pictures)
-    batch.dialog.source.setText(str(folder_of_pictures))
-    batch.dialog.question.setText("What do you see?")
+    (home / "some pictures").mkdir()
+    table = home / "some pictures" / "questions.csv"
+    with table.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["picture", "question"])
+        for sample in demo.samples():
+            shutil.copy(sample.picture, table.parent)
+            rows.writerow([sample.picture.name, sample.question])
+    batch.dialog.source.setText(str(table))
     batch.dialog.out.setText(str(home / "results.jsonl"))
     batch.start(batch.dialog.source.text(), batch.dialog.question.text(), batch.dialog.out.text())
     wait(lambda: not batch.run.running)

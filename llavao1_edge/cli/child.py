@@ -40,6 +40,8 @@ def is_needed(options: argparse.Namespace) -> bool:
         return False  # the command has a process for its engine itself
     if getattr(options, "replay", None):
         return True  # what it opens stands in the record
+    if options.draft is not None:
+        return True
     models = options.model if isinstance(options.model, list) else [options.model]
     return any(model not in (None, "demo") for model in models) or _uses_devices(options)
 

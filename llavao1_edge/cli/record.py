@@ -95,7 +95,7 @@ def from_record(path: Path, options: argparse.Namespace) -> Job:
             sampling=SamplingSettings(**_known(request["sampling"], SamplingSettings)),
             budget=BudgetSettings(**_known(request["budget"], BudgetSettings)),
             answer_format=None if form is None else _form(form),
-            settings=RuntimeSettings(**_known(request["runtime"], RuntimeSettings)),
+            settings=_settings(request["runtime"]),
             model_name=model,
             mmproj_name=mmproj,
             server=server,
@@ -107,6 +107,11 @@ def from_record(path: Path, options: argparse.Namespace) -> Job:
             f"{path} is not a record of an answer ({type(error).__name__}: {error})",
             hint="Give a file that `ask --json` wrote.",
         ) from None
+
+
+def _settings(runtime: dict[str, Any]) -> RuntimeSettings:
+    """Without the draft model: guesses change no token, and its file may be gone."""
+    return RuntimeSettings(**_known({**runtime, "draft": None}, RuntimeSettings))
 
 
 def _asked(request: dict[str, Any], options: argparse.Namespace) -> tuple[list[str], str]:

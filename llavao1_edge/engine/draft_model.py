@@ -18,7 +18,7 @@ from llavao1_edge.llama.context import Context, Row
 from llavao1_edge.llama.model import Model
 from llavao1_edge.phrases import Phrase
 
-MOST_KEPT = 4  # texts of earlier answers
+MOST_KEPT = 16  # texts that nobody follows any more
 
 
 @dataclass(eq=False)
@@ -72,7 +72,7 @@ class DraftModel:
             self.model.close()
             raise
         self._free = list(range(n_sequences))[::-1]
-        self.kept: list[Followed] = []  # of answers that have ended, for the next ones; old first
+        self.kept: list[Followed] = []  # of candidates that have ended; the oldest first
         self.costs: list[float] | None = None  # once they are known; see `step_costs`
 
     def close(self) -> None:
@@ -92,7 +92,7 @@ class DraftModel:
         self._free.append(sequence)
 
     def keep(self, text: Followed) -> None:
-        """Takes a text over, for later questions of its conversation."""
+        """Takes a text over, for those that begin alike: later stages and questions."""
         self.kept.append(text)
         if len(self.kept) > MOST_KEPT:
             self.make_room()

@@ -295,7 +295,12 @@ class LocalAttempt:
         guesser: Guesser = Lookup(most=most, costs=costs)
         if runtime.draft is not None:
             guesser = ModelGuesses(
-                runtime.draft, most=most, costs=costs, draft_costs=drafting, stop=self.stop
+                runtime.draft,
+                most=most,
+                costs=costs,
+                draft_costs=drafting,
+                n_vocab=runtime.model.n_vocab,
+                stop=self.stop,
             )
         before = self.slot.root.tokens if self.slot.root is not None else []
         guesser.read([*before, *self.slot.history, *self.prompt])

@@ -168,8 +168,8 @@ def _with_gpu(
     """Pictures are read on the GPU first, the longest work there is; then layers, from the last."""
     parts = found.host(n_ctx, width)
     layers, on_gpu, gpu = settings.gpu_layers, False, 0
-    drafted, drafting = False, found.drafting(n_ctx)
-    given_up = []
+    drafted, drafting = False, found.draft.on_gpu(n_ctx) if found.draft else 0
+    given_up: list[str] = []
     if machine.gpu_free is None or (layers == 0 and settings.mmproj_device is None):
         layers = 0
     else:
@@ -177,7 +177,9 @@ def _with_gpu(
         if machine.room_to_read is not None:
             on_gpu = ours <= _room(machine.room_to_read, found, 1)
             if not on_gpu:
-                given_up.append("the GPU has no room to read pictures: that is done on the CPU")
+                given_up.append(
+                    Phrase("the GPU has no room to read pictures: that is done on the CPU")
+                )
         gpu += ours if on_gpu else 0
         moving = found.per_cell * n_ctx + found.states(width)
         layer = found.per_layer + moving // max(1, found.n_layers)
@@ -197,6 +199,8 @@ def _with_gpu(
                 )
             else:
                 layers += 1  # the head counts as one
+            if layers and drafting and not drafted:
+                given_up.append(Phrase("the GPU has no room for the draft model: it is on the CPU"))
         else:
             drafted = bool(layers and drafting)
         if drafted:
@@ -213,11 +217,17 @@ def _with_gpu(
         vision_on_gpu=on_gpu,
         parts=parts,
         gpu=gpu,
-        mapped=int(found.reordered * share),
+        mapped=_mapped(found, share, drafted=drafted),
         free=machine.free,
         draft_on_gpu=drafted,
         given_up=tuple(given_up),
     )
+
+
+def _mapped(found: Sizes, share: float, *, drafted: bool) -> int:
+    """Bytes of the files that are read once. share: of the layers that are on the CPU."""
+    draft = found.draft.reordered if found.draft and not drafted else 0
+    return int(found.reordered * share) + draft
 
 
 def _room(free: int, found: Sizes, n_gpus: int) -> int:
@@ -258,6 +268,9 @@ def _too_little(plan: MemoryPlan, usable: int, found: Sizes, quantisation: str) 
                     saved=saved / 1e9,
                 )
                 break
+    if plan.parts.get(Part.DRAFT, 0) >= short:
+        saved = plan.parts[Part.DRAFT] / 1e9
+        hint = Phrase("Leave --draft out ({saved:.1f} GB less).", saved=saved)
     return BackendError(
         Phrase(
             "this model needs {needed:.2f} GB of memory, {usable:.2f} GB can be used "

@@ -20,7 +20,9 @@ LOGGER = logging.getLogger(__name__)
 CLASSES = 10  # of the draft model's probability
 # A guess is taken to be as likely as the draft model says, before any was tried: (right, of).
 BEFORE = {i: (4 * (i + 0.5) / CLASSES, 4.0) for i in range(CLASSES)}
-USUAL = (2.8, 4.0)  # the same of any guess, before the draft model was asked
+# How often a guess is worth its row and right, before the draft model was asked; how much one guess
+# changes that, and how much of the way back it goes with every step for which it was not asked.
+USUAL, FORGET, RETURN = 0.7, 1 / 16, 1 / 1024
 FEW = 8  # tokens that are computed together with those of other texts
 
 
@@ -34,25 +36,23 @@ class ModelGuesses(Guesser):
         most: int | None = None,
         costs: Costs | None = None,
         draft_costs: Costs | None = None,
+        n_vocab: int,
         stop: Stop,
     ) -> None:
-        """costs, draft_costs: of a step of the large model, and of this one."""
+        """costs, draft_costs: of a step of the large model, and of this one. n_vocab: tokens of the
+        large model, which may have fewer."""
         super().__init__(BEFORE, most=most, costs=costs)
         self.idle = self.idle or (most is None and draft_costs is None)
         self._model, self._draft_costs, self._stop = model, draft_costs, stop
+        self._n_vocab = n_vocab
         self._said: list[int] = []
         self._followed: dict[int, Followed] = {}  # by the stream's id
-        self._spare: list[Followed] = []  # of streams that have ended: others go on from there
-        self._usual = [*USUAL]
+        self._usual = USUAL
 
     def close(self) -> None:
         super().close()
-        ended = sorted([*self._followed.values(), *self._spare], key=lambda text: len(text.tokens))
-        for text in ended[:-1]:
-            self._model.release(text.sequence)
-        for text in ended[-1:]:
-            self._model.keep(text)
-        self._followed, self._spare = {}, []
+        while self._followed:
+            self._model.keep(self._followed.popitem()[1])
 
     def read(self, tokens: Sequence[int]) -> None:
         self._said = self._known(tokens)
@@ -60,24 +60,20 @@ class ModelGuesses(Guesser):
     def heard(self, stream: CandidateStream) -> None:
         """It is read when the next tokens are guessed."""
 
-    def learn(self, stream: CandidateStream) -> None:
-        super().learn(stream)
-        n_drawn = min(len(stream.tokens) - stream.n_decoded, len(stream.guess))
-        self._usual[0] += min(stream.n_right, n_drawn)
-        self._usual[1] += n_drawn
-
     # --- guessing -----------------------------------------------------------------------------
     def _chains(self, streams: Sequence[CandidateStream], most: Sequence[int]) -> list[list[Guess]]:
         chains: list[list[Guess]] = [[] for _ in streams]
         live = [i for i, n in enumerate(most) if n > 0]
         if not self._pays(chains, live):
+            self._usual += RETURN * (USUAL - self._usual)
             return chains
         try:
             self._forget_ended(streams)
             rows = {i: self._follow(streams[i]) for i in live}
             while live and self._pays(chains, live):
                 logits = self._decode([(self._followed[id(streams[i])], rows[i]) for i in live])
-                for i, (token, probability) in zip(live, _likeliest(logits), strict=True):
+                known = _likeliest(logits[:, : self._n_vocab])
+                for i, (token, probability) in zip(live, known, strict=True):
                     sureness = min(CLASSES - 1, int(probability * CLASSES))
                     chance = _chance(chains[i]) * self._chance(sureness)
                     chains[i].append(Guess(token, sureness, chance))
@@ -91,6 +87,15 @@ class ModelGuesses(Guesser):
             return [[] for _ in streams]
         return chains
 
+    def _paying(self, chains: Sequence[Sequence[Guess]]) -> list[int]:
+        taken = super()._paying(chains)
+        for chain, n in zip(chains, taken, strict=True):
+            for i, guess in enumerate(chain):
+                # One that is not worth its row was not worth making.
+                worth = self._chance(guess.sureness) if i < n else 0.0
+                self._usual += FORGET * (worth - self._usual)
+        return taken
+
     def _goes_on(self, chain: Sequence[Guess]) -> bool:
         return self._most is not None or _chance(chain) >= LEAST_CHANCE
 
@@ -101,7 +106,7 @@ class ModelGuesses(Guesser):
             return True
         if self._costs is None or self._draft_costs is None:
             return False
-        n, usual = len(chains), self._usual[0] / self._usual[1]
+        n = len(chains)
         n_rows = n + sum(map(len, chains))
         worth = self._costs(n) / n  # what a token takes now
         expected, gain, draft = sum(_chance(chains[i]) for i in live), 0.0, 0.0
@@ -109,7 +114,7 @@ class ModelGuesses(Guesser):
             rows = n_rows + depth * len(live)
             if rows > MOST_ROWS:
                 return False
-            expected *= usual
+            expected *= self._usual
             gain += expected * worth
             draft += self._draft_costs(len(live))
             if gain > LEAST_GAIN * (draft + self._costs(rows) - self._costs(n_rows)):
@@ -125,7 +130,7 @@ class ModelGuesses(Guesser):
     def _forget_ended(self, streams: Sequence[CandidateStream]) -> None:
         running = set(map(id, streams))
         for key in [key for key in self._followed if key not in running]:
-            self._spare.append(self._followed.pop(key))
+            self._model.keep(self._followed.pop(key))
 
     def _follow(self, stream: CandidateStream) -> list[int]:
         """Makes the cache hold the stream's text but for the last few tokens, which are returned.
@@ -133,9 +138,9 @@ class ModelGuesses(Guesser):
         Raises ContextFullError, BackendError, Cancelled.
         """
         text = [*self._said, *self._known(stream.base.tokens), *self._known(stream.tokens)]
-        followed = self._followed.get(id(stream))
-        if followed is None:
-            followed = self._followed[id(stream)] = self._begun(text)
+        if id(stream) not in self._followed:
+            self._begin(stream, text)
+        followed = self._followed[id(stream)]
         n = min(_n_common(followed.tokens, text), len(text) - 1)
         if n < len(followed.tokens):
             self._model.rewind(followed.sequence, n)
@@ -144,25 +149,19 @@ class ModelGuesses(Guesser):
             self._decode([(followed, text[n:-1])], output=False)
         return text[len(followed.tokens) :]
 
-    def _make_room(self) -> bool:
-        """Frees a text that is not followed any more; False where there is none."""
-        if self._spare:
-            self._model.release(self._spare.pop(0).sequence)
-            return True
-        return self._model.make_room()
-
-    def _begun(self, text: Sequence[int]) -> Followed:
-        """A sequence that shares what another one has of this text."""
+    def _begin(self, stream: CandidateStream, text: Sequence[int]) -> None:
+        """A sequence for the stream, which shares what another one has of this text."""
         while (sequence := self._model.take()) is None:
-            if not self._make_room():
+            if not self._model.make_room():
                 raise ContextFullError("more candidates than the draft model has sequences")
+        begun = self._followed[id(stream)] = Followed(sequence, [])
         best, n = None, 0
-        for other in [*self._followed.values(), *self._spare, *self._model.kept]:
+        for other in [*self._followed.values(), *self._model.kept]:
             if (shared := _n_common(other.tokens, text)) > n:
                 best, n = other, shared
         if best is not None:
             self._model.fork(best.sequence, sequence, n)
-        return Followed(sequence, list(text[:n]))
+            begun.tokens += text[:n]
 
     def _decode(
         self, jobs: Sequence[tuple[Followed, list[int]]], *, output: bool = True
@@ -185,7 +184,7 @@ class ModelGuesses(Guesser):
             except BaseException as error:
                 for followed, _ in jobs:
                     self._model.rewind(followed.sequence, len(followed.tokens))
-                if not isinstance(error, ContextFullError) or not self._make_room():
+                if not isinstance(error, ContextFullError) or not self._model.make_room():
                     raise
         for followed, tokens in jobs:
             followed.tokens += tokens

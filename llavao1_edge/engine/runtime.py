@@ -150,7 +150,7 @@ class Runtime:
         )
 
     def _read_draft(self) -> GgufHeader | None:
-        if self.settings.draft is None:
+        if self.settings.draft is None or self.settings.draft_max == 0:
             return None
         header = read_header(expanded(self.settings.draft))
         check_draft(header, self.text_header)
@@ -159,13 +159,18 @@ class Runtime:
     def _open_draft(self, stop: Stop) -> DraftModel | None:
         if self._draft_header is None:
             return None
+        if not self.vision.can_rewind:
+            raise UsageError(
+                Phrase("{name} cannot take back guesses", name=self.text_header.path.name),
+                hint="Its layers have states in place of attention: leave --draft out.",
+            )
         plan, context = self.plan, self.context
         return DraftModel(
             self._draft_header,
             gpu_layers=-1 if plan.draft_on_gpu else 0,
             devices=[device.address for device in self.chosen.devices] if plan.draft_on_gpu else (),
             n_ctx=context.n_ctx,
-            n_batch=context.n_batch,
+            n_batch=min(self.settings.batch, context.n_ctx),
             n_sequences=self.n_sequences,
             n_threads=self.n_threads,
             stop=stop,

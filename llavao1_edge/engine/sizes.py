@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 from llavao1_edge.contract import keys
 from llavao1_edge.contract import tensors as names
@@ -44,11 +45,27 @@ MOST_ROWS = 16  # of a step, guesses included, whose logits are all copied
 
 
 @dataclass(frozen=True)
+class DraftSizes:
+    """Bytes of a draft model; as in `Sizes`."""
+
+    text: int
+    reordered: int
+    per_cell: int
+    decoding: int
+    compute: int
+
+    def on_cpu(self, n_ctx: int) -> int:
+        return self.text + n_ctx * self.per_cell + self.decoding
+
+    def on_gpu(self, n_ctx: int) -> int:
+        return self.text + n_ctx * self.per_cell + self.compute
+
+
+@dataclass(frozen=True)
 class Sizes:
     """Bytes, from the two headers. `per_cell`: keys and values of one token in all layers;
     `compute`: llama.cpp's compute buffer on each device, which grows with the batch;
-    `per_sequence`: a recurrent state; `picture_cells`: of the context, for a picture; `draft`,
-    `draft_cell`: a draft model, and a token in it."""
+    `per_sequence`: a recurrent state; `picture_cells`: of the context, for a picture."""
 
     text: int
     reordered: int
@@ -65,16 +82,11 @@ class Sizes:
     compute: int = 0
     picture_cells: int = 0
     per_sequence: int = 0
-    draft: int = 0
-    draft_cell: int = 0
+    draft: DraftSizes | None = None
 
     def states(self, width: int) -> int:
         """Bytes of the recurrent states that are there from the start, used or not."""
         return n_states(width) * self.per_sequence
-
-    def drafting(self, n_ctx: int) -> int:
-        """Bytes of the draft model, with a cache of that many tokens."""
-        return self.draft + n_ctx * self.draft_cell
 
     def host(self, n_ctx: int, width: int) -> dict[Part, int]:
         """Bytes of each part, everything on the CPU."""
@@ -86,7 +98,7 @@ class Sizes:
             Part.WORK: max(self.vision, self.decoding),
             Part.STATES: self.states(width),
             Part.CANDIDATES: width * self.per_candidate,
-            Part.DRAFT: self.drafting(n_ctx),
+            Part.DRAFT: self.draft.on_cpu(n_ctx) if self.draft else 0,
             Part.LIBRARIES: LIBRARIES,
         }
 
@@ -108,7 +120,7 @@ def sizes(
         found = _native(
             text, mmproj, f32_cache=f32_cache, batch=batch, picture_tokens=picture_tokens
         )
-    return found if draft is None else replace(found, **_of_draft(draft, batch))
+    return found if draft is None else replace(found, draft=_of_draft(draft, batch))
 
 
 def _mllama(text: GgufHeader, mmproj: GgufHeader, *, f32_cache: bool, batch: int) -> Sizes:
@@ -129,7 +141,7 @@ def _mllama(text: GgufHeader, mmproj: GgufHeader, *, f32_cache: bool, batch: int
 
 def _of_text(
     text: GgufHeader, *, n_layers: int, width: int, ffn: int, batch: int
-) -> dict[str, int]:
+) -> dict[str, Any]:
     """What follows from any text file's weights and widths."""
     total = sum(info.n_bytes for info in text.tensors.values())
     outside = sum(i.n_bytes for n, i in text.tensors.items() if not n.startswith("blk."))
@@ -192,10 +204,12 @@ def _cell(text: GgufHeader, number: int) -> int:
     return sum(kv_heads) * (key + value) * number
 
 
-def _of_draft(draft: GgufHeader, batch: int) -> dict[str, int]:
+def _of_draft(draft: GgufHeader, batch: int) -> DraftSizes:
     n_layers, width, ffn = _widths(draft)
     found = _of_text(draft, n_layers=n_layers, width=width, ffn=ffn, batch=batch)
-    return {"draft": found["text"] + found["decoding"], "draft_cell": _cell(draft, 2)}
+    return DraftSizes(
+        found["text"], found["reordered"], _cell(draft, 2), found["decoding"], found["compute"]
+    )
 
 
 def _tower(mmproj: GgufHeader, n_tokens: int) -> int:

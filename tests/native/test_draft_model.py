@@ -6,6 +6,9 @@ from __future__ import annotations
 import json
 import logging
 import re
+import struct
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,14 +23,16 @@ from llavao1_edge.contract.gguf import read_header
 from llavao1_edge.engine import step_costs
 from llavao1_edge.engine.draft_model import MOST_KEPT, DraftModel
 from llavao1_edge.engine.model_guesses import ModelGuesses
-from llavao1_edge.errors import BackendError, Cancelled, ContextFullError, PairError
+from llavao1_edge.errors import BackendError, Cancelled, ContextFullError, PairError, UsageError
 from llavao1_edge.llama.context import Row
+from llavao1_edge.llama.model import Model
 from llavao1_edge.search import Strategy
 from llavao1_edge.search.answer import Answer
 from tests.native.test_lookup import SAMPLE, SEARCHES, asked, candidates
 from tests.native.test_parallel import asking
 from tests.native.test_search import nothing_left
 from tests.native_models import FOLDER
+from tests.patience import PATIENCE_S
 
 TEXT = demo.text_path()
 SHAPES = FOLDER / "shapes.gguf"
@@ -80,7 +85,6 @@ def test_a_seed_gives_the_same_tokens(plain: Engine, guessing: Engine, search: S
         assert candidates(told) == candidates(without)
         counters = told.trace.counters
         assert counters.decode_steps < without.trace.counters.decode_steps
-        assert counters.draft_n >= counters.draft_n_accepted
         n_right += counters.draft_n_accepted
         assert nothing_held(guessing)
     assert n_right > 0
@@ -245,7 +249,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
         "GGUF",
     ),
     "no file": (lambda folder: folder / "none.gguf", r"none\.gguf"),
-    "a folder": (lambda folder: folder, ""),
+    "a folder": (lambda folder: folder, "it is a folder"),
 }
 
 
@@ -261,10 +265,57 @@ def test_what_cannot_guess_is_refused(
     assert "Traceback" not in told.err
 
 
-def test_a_model_that_cannot_go_back_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_guesses_need_a_model_that_can_go_back(capsys: pytest.CaptureFixture[str]) -> None:
+    """The large one this time. With `--draft-max 0` no draft model is even read."""
     text = str(FOLDER / "lfm2.gguf")
     assert ask(text, "--model", text, "--picture-tokens", "64") == 2
-    assert "cannot take back what it guessed" in capsys.readouterr().err
+    assert "leave --draft out" in capsys.readouterr().err
+    assert ask("none.gguf", "--draft-max", "0") == 0
+
+
+def test_a_draft_model_must_go_back_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    recurrent = iter([False, True])
+    monkeypatch.setattr(Model, "has_recurrent_state", property(lambda _: next(recurrent)))
+    with pytest.raises(UsageError, match="cannot take back what it guessed"):
+        opened(TEXT, 3)
+
+
+def test_a_damaged_one_does_not_end_the_program_without_a_word(tmp_path: Path) -> None:
+    """llama.cpp ends the process at a norm below zero."""
+    key = b"llama.attention.layer_norm_rms_epsilon" + (6).to_bytes(4, "little")
+    data = TEXT.read_bytes()
+    at = data.index(key) + len(key)
+    path = tmp_path / "damaged.gguf"
+    path.write_bytes(data[:at] + struct.pack("<f", -1.0) + data[at + 4 :])
+    command = [
+        sys.executable,
+        "-m",
+        "llavao1_edge.cli.main",
+        "ask",
+        "none",
+        "What?",
+        "--gpu-layers",
+        "0",
+    ]
+    done = subprocess.run(
+        [*command, "--draft", str(path), "--draft-max", "3"],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "error: " in done.stderr
+
+
+def test_a_replay_does_without_it(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    draft = tmp_path / "draft.gguf"
+    draft.write_bytes(TEXT.read_bytes())
+    assert ask(draft, "--draft-max", "3", "--json") == 0
+    record = tmp_path / "record.json"
+    record.write_text(capfd.readouterr().out, encoding="utf-8")
+    draft.unlink()
+    assert main(["ask", "--replay", str(record)]) == 0
 
 
 def test_control_tokens_may_have_other_names(tmp_path: Path) -> None:
@@ -275,7 +326,7 @@ def test_control_tokens_may_have_other_names(tmp_path: Path) -> None:
 
 
 # --- what pays ------------------------------------------------------------------------------------
-class Model:
+class Fake:
     """A draft model whose every guess is the token before, plus one, with this probability."""
 
     n_vocab = 4000
@@ -290,6 +341,9 @@ class Model:
 
     def release(self, sequence: int) -> None:
         del self.held[sequence]
+
+    def keep(self, text: Any) -> None:
+        self.kept.append(text)
 
     def fork(self, source: int, target: int, n: int) -> None:
         self.held[target] = self.held[source][:n]
@@ -326,12 +380,13 @@ class Stream:
         self.n_right = 0
 
 
-def guesses(model: Model, *, costs: Any = lambda n: 100 + 10.0 * n, draft: Any = lambda _: 5.0,
-            **more: Any) -> ModelGuesses:  # fmt: skip
+def guesses(model: Fake, *, costs: Any = lambda n: 100 + 10.0 * n, draft: Any = lambda _: 5.0,
+            n_vocab: int = 4000, **more: Any) -> ModelGuesses:  # fmt: skip
     made = ModelGuesses(
         model,  # type: ignore[arg-type]
         costs=costs,
         draft_costs=draft,
+        n_vocab=n_vocab,
         stop=lambda: False,
         **more,
     )
@@ -340,7 +395,7 @@ def guesses(model: Model, *, costs: Any = lambda n: 100 + 10.0 * n, draft: Any =
 
 
 def test_guesses_go_on_where_the_text_is() -> None:
-    model = Model()
+    model = Fake()
     guesser = guesses(model, most=3)
     one, two = Stream(100), Stream(200, 201)
     guesser.guess([one, two], [15, 2])  # type: ignore[list-item]
@@ -353,7 +408,7 @@ def test_guesses_go_on_where_the_text_is() -> None:
 
 
 def test_tokens_that_it_does_not_have_are_left_out() -> None:
-    model = Model()
+    model = Fake()
     guesser = guesses(model, most=1)
     guesser.read([1, 4000, 2])
     guesser.guess([Stream(100)], [1])  # type: ignore[list-item]
@@ -371,37 +426,70 @@ def test_tokens_that_it_does_not_have_are_left_out() -> None:
     ],
 )
 def test_guesses_are_as_many_as_pay(costs: Any, draft: Any, most: int) -> None:
-    model, stream = Model(), Stream(100)
+    model, stream = Fake(), Stream(100)
     guesses(model, costs=costs, draft=draft).guess([stream], [15])  # type: ignore[list-item]
     assert bool(stream.guess) is bool(most)
     assert len(stream.guess) <= most
     assert bool(model.n_steps) is bool(most)
 
 
-def test_unlikely_guesses_are_not_checked() -> None:
-    sure, unsure = Stream(100), Stream(100)
-    guesses(Model(0.95)).guess([sure], [15])  # type: ignore[list-item]
-    guesses(Model(0.05)).guess([unsure], [15])  # type: ignore[list-item]
-    assert len(sure.guess) > len(unsure.guess) == 0
-
-
-def test_it_is_not_asked_any_more_where_it_is_wrong() -> None:
-    model, stream = Model(), Stream(100)
-    guesser = guesses(model)
-    for _ in range(40):
-        stream.guess, stream.sureness, stream.n_decoded = [], [], len(stream.tokens) - 1
-        guesser.guess([stream], [15])  # type: ignore[list-item]
-        stream.n_decoded += 1
-        stream.tokens.append(9)
-        guesser.learn(stream)  # type: ignore[arg-type]
-    before = model.n_steps
+def drawn(guesser: ModelGuesses, stream: Stream, token: int) -> None:
+    """A step in which this token is drawn."""
+    stream.guess, stream.sureness, stream.n_decoded = [], [], len(stream.tokens) - 1
     guesser.guess([stream], [15])  # type: ignore[list-item]
-    assert model.n_steps == before
-    assert not stream.guess
+    stream.n_decoded += 1
+    stream.n_right = int(stream.guess[:1] == [token])
+    stream.tokens.append(token)
+    guesser.learn(stream)  # type: ignore[arg-type]
+
+
+def test_an_unsure_one_is_hardly_asked() -> None:
+    """Its guesses are not worth checking, so nothing is learnt from them but that. It is asked now
+    and then, as a text can become easier."""
+    model, stream = Fake(0.05), Stream(100)
+    guesser = guesses(model)
+    for _ in range(50):
+        drawn(guesser, stream, 9)
+    before = model.n_steps
+    assert before < 40
+    for _ in range(300):
+        drawn(guesser, stream, 9)
+        assert not stream.guess
+    assert 0 < model.n_steps - before < 30
+
+
+def test_a_wrong_one_is_hardly_asked() -> None:
+    model, stream = Fake(), Stream(100)
+    guesser = guesses(model)
+    for _ in range(60):
+        drawn(guesser, stream, 9)
+    before = model.n_steps
+    for _ in range(300):
+        drawn(guesser, stream, 9)
+    assert model.n_steps - before < 30
+
+
+def test_it_is_asked_again_where_the_text_becomes_easier() -> None:
+    model, stream = Fake(0.05), Stream(100)
+    guesser = guesses(model)
+    for _ in range(50):
+        drawn(guesser, stream, 9)
+    model.probability = 0.95
+    for _ in range(60):
+        drawn(guesser, stream, stream.tokens[-1] + 1)
+    assert len(stream.guess) > 2
+
+
+def test_tokens_that_the_large_model_lacks_are_no_guesses() -> None:
+    stream = Stream(100)
+    guesser = guesses(Fake(), most=2, n_vocab=101)
+    guesser.guess([stream], [2])  # type: ignore[list-item]
+    assert stream.guess
+    assert max(stream.guess) < 101
 
 
 def test_many_candidates_leave_no_rows_for_guesses() -> None:
-    model, streams = Model(), [Stream(100 + i) for i in range(20)]
+    model, streams = Fake(), [Stream(100 + i) for i in range(20)]
     guesses(model).guess(streams, [15] * 20)  # type: ignore[arg-type]
     assert not any(stream.guess for stream in streams)
     assert not model.n_steps

@@ -2929,6 +2929,10 @@
         <translation>{name}은(는) 추측한 것을 되돌릴 수 없습니다</translation>
     </message>
     <message>
+        <source>Leave --draft out ({saved:.1f} GB less).</source>
+        <translation>--draft를 빼세요({saved:.1f} GB 절약).</translation>
+    </message>
+    <message>
         <source>{weights:.2f} billion weights</source>
         <translation>가중치 {weights:.2f}×10억 개</translation>
     </message>
@@ -2937,8 +2941,24 @@
         <translation>가중치 {weights:.1f}×백만 개</translation>
     </message>
     <message>
+        <source>the GPU has no room to read pictures: that is done on the CPU</source>
+        <translation>GPU에 그림을 읽을 공간이 없어 CPU에서 읽습니다</translation>
+    </message>
+    <message>
+        <source>the GPU has no room for the draft model: it is on the CPU</source>
+        <translation>GPU에 초안 모델을 둘 공간이 없어 CPU에 둡니다</translation>
+    </message>
+    <message>
         <source>more candidates than the draft model has sequences</source>
         <translation>후보가 초안 모델의 시퀀스보다 많습니다</translation>
+    </message>
+    <message>
+        <source>Its layers have states in place of attention: leave --draft out.</source>
+        <translation>이 모델의 레이어에는 어텐션 대신 상태가 있습니다. --draft를 빼세요.</translation>
+    </message>
+    <message>
+        <source>{name} cannot take back guesses</source>
+        <translation>{name}은(는) 추측을 되돌릴 수 없습니다</translation>
     </message>
     <message>
         <source>{name} is not a picture this program can read</source>

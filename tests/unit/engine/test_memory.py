@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from llavao1_edge.engine.machine import Machine
 from llavao1_edge.engine.memory import SMALLEST_CONTEXT, fit
-from llavao1_edge.engine.sizes import Part, Sizes
+from llavao1_edge.engine.sizes import DraftSizes, Part, Sizes
 from llavao1_edge.errors import BackendError
 from llavao1_edge.settings import RuntimeSettings
 
@@ -105,12 +105,14 @@ def test_a_gpu_that_shares_the_memory_is_not_counted_twice() -> None:
 def test_a_draft_model_goes_where_the_layers_go() -> None:
     """One of a billion weights: on the CPU it is counted, on a GPU it comes before layers, which
     it takes the room of; where no layer has room it stays on the CPU too."""
-    with_draft = replace(ELEVEN, draft=800_000_000, draft_cell=32_768)
+    one_b = DraftSizes(800_000_000, 500_000_000, 32_768, 20_000_000, 80_000_000)
+    with_draft = replace(ELEVEN, draft=one_b)
     on_cpu = Machine(32 * GB, 32 * GB)
     plans = [fit(found, on_cpu, AUTO, width=4) for found in (ELEVEN, with_draft)]
-    draft = 800_000_000 + plans[1].n_ctx * 32_768
+    draft = one_b.on_cpu(plans[1].n_ctx)
     assert plans[1].needed == plans[0].needed + draft
     assert plans[1].parts[Part.DRAFT] == draft
+    assert plans[1].mapped == plans[0].mapped + one_b.reordered
     for gpu in (8, 24):
         there = replace(on_cpu, gpu_free=gpu * GB)
         alone, both = (fit(found, there, AUTO, width=4) for found in (ELEVEN, with_draft))
@@ -118,11 +120,19 @@ def test_a_draft_model_goes_where_the_layers_go() -> None:
         assert both.parts[Part.DRAFT] == 0
         assert both.gpu <= gpu * GB
         if gpu == 24:
-            assert both.gpu == alone.gpu + draft
+            assert both.gpu == alone.gpu + one_b.on_gpu(both.n_ctx)
+            assert both.mapped == alone.mapped
         else:
             assert both.gpu_layers < alone.gpu_layers
     small = fit(with_draft, replace(on_cpu, gpu_free=GB // 2), AUTO, width=4)
     assert (small.gpu_layers, small.draft_on_gpu, small.parts[Part.DRAFT]) == (0, False, draft)
+    tight = fit(with_draft, replace(on_cpu, gpu_free=int(1.9 * GB)), AUTO, width=4)
+    assert tight.gpu_layers
+    assert not tight.draft_on_gpu
+    assert any("draft model" in what for what in tight.given_up)
+    with pytest.raises(BackendError) as caught:
+        fit(with_draft, Machine(int(8.3 * GB), 32 * GB), AUTO, width=1)
+    assert "--draft" in str(caught.value.hint)
     for layers in (0, 7):
         given = fit(with_draft, there, RuntimeSettings(gpu_layers=layers), width=4)
         assert given.draft_on_gpu is bool(layers)

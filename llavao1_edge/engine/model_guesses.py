@@ -20,8 +20,8 @@ LOGGER = logging.getLogger(__name__)
 CLASSES = 10  # of the draft model's probability
 # A guess is taken to be as likely as the draft model says, before any was tried: (right, of).
 BEFORE = {i: (4 * (i + 0.5) / CLASSES, 4.0) for i in range(CLASSES)}
-# How often a guess is worth its row and right, before the draft model was asked; how much one guess
-# changes that, and how much of the way back it goes with every step for which it was not asked.
+# How often a guess is right, before the draft model was asked; how much one guess changes that, and
+# how much of the way back it goes with every step for which it was not asked.
 USUAL, FORGET, RETURN = 0.7, 1 / 16, 1 / 1024
 FEW = 8  # tokens that are computed together with those of other texts
 
@@ -89,11 +89,10 @@ class ModelGuesses(Guesser):
 
     def _paying(self, chains: Sequence[Sequence[Guess]]) -> list[int]:
         taken = super()._paying(chains)
-        for chain, n in zip(chains, taken, strict=True):
-            for i, guess in enumerate(chain):
-                # One that is not worth its row was not worth making.
-                worth = self._chance(guess.sureness) if i < n else 0.0
-                self._usual += FORGET * (worth - self._usual)
+        for guess in (guess for chain in chains for guess in chain):
+            # Where none is worth its row, none was worth making.
+            chance = self._chance(guess.sureness) if any(taken) else 0.0
+            self._usual += FORGET * (chance - self._usual)
         return taken
 
     def _goes_on(self, chain: Sequence[Guess]) -> bool:

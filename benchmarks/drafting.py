@@ -34,7 +34,7 @@ AT_ONCE, RATE, WARM_UP = 8, 1.5e-3, 50
 
 @dataclass(frozen=True)
 class Draft(OneB):
-    """42 million weights, most of them the vocabulary's; the vision half is there for the converter
+    """70 million weights, most of them the vocabulary's; the vision half is there for the converter
     only."""
 
     hidden: int = 256

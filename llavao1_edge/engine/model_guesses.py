@@ -195,10 +195,12 @@ def _chance(chain: Sequence[Guess]) -> float:
 
 
 def _likeliest(logits: NDArray[np.float32]) -> list[tuple[int, float]]:
-    """The likeliest token of every row, and its probability."""
+    """The likeliest token of every row, and its probability: 0 where numbers of a damaged file came
+    to none."""
     tokens = logits.argmax(axis=1)
     best = np.take_along_axis(logits, tokens[:, None], axis=1)
-    probabilities = 1 / np.exp(logits - best).sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        probabilities = np.nan_to_num(1 / np.exp(logits - best).sum(axis=1))
     return list(zip(tokens.tolist(), probabilities.tolist(), strict=True))
 
 

@@ -488,6 +488,24 @@ def test_tokens_that_the_large_model_lacks_are_no_guesses() -> None:
     assert max(stream.guess) < 101
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_no_number_is_a_guess_without_a_chance(
+    value: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: Fake, rows: Sequence[Any], **_: object) -> Any:
+        for row in rows:
+            self.held[row.sequence].append(row.token)
+        n = sum(row.output for row in rows)
+        return np.full((n, self.n_vocab), value, np.float32)
+
+    monkeypatch.setattr(Fake, "decode", broken)
+    stream = Stream(100)
+    guesses(Fake()).guess([stream], [15])  # type: ignore[list-item]
+    assert not stream.guess
+    guesses(Fake(), most=2).guess([stream], [15])  # type: ignore[list-item]
+    assert len(stream.guess) == 2
+
+
 def test_many_candidates_leave_no_rows_for_guesses() -> None:
     model, streams = Fake(), [Stream(100 + i) for i in range(20)]
     guesses(model).guess(streams, [15] * 20)  # type: ignore[arg-type]

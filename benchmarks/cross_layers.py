@@ -30,12 +30,13 @@ ROWS = (1, 2, 4, 8, 16, 64, 128)
 ROUNDS = 5
 WAYS = {"before": (False, False), "repacked": (True, False), "now": (True, True)}
 MADE: Any = (encoder.of_text_rows, shape.in_sixteens)
-MODULES: tuple[Any, ...] = (encoder, shape, cross)
+OF_ROWS: Any = encoder
+OF_CELLS: tuple[Any, ...] = (shape, cross)
 
 
 def choose(*, repacked: bool, in_sixteens: bool) -> None:
-    MODULES[0].of_text_rows = MADE[0] if repacked else lambda _: []
-    for module in MODULES[1:]:
+    OF_ROWS.of_text_rows = MADE[0] if repacked else lambda _: []
+    for module in OF_CELLS:
         module.in_sixteens = MADE[1] if in_sixteens else lambda n: n
 
 

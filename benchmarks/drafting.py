@@ -19,7 +19,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -54,7 +53,8 @@ class Draft(OneB):
 
 def written(text: Text, ids: dict[str, int]) -> tuple[list[int], list[bool]]:
     """The tokens of a turn as they come, and which of them are drawn."""
-    tokens, drawn = list(text.question.encode()), [False] * len(text.question.encode())
+    tokens = list(text.question.encode())
+    drawn = [False] * len(tokens)
     for stage in STAGES:
         opening, own = list(f"{GAP}{stage.opening}".encode()), spelled(text, stage, ids)
         tokens += [*opening, *own]
@@ -163,7 +163,7 @@ def main() -> None:
     source = write_checkpoint(options.folder / "source", Draft())
     put_in(source, model, known)
     (options.folder / WORDS).write_text(json.dumps(ids), encoding="utf-8")
-    n = int(np.sum([p.numel() for p in model.parameters()]))
+    n = sum(p.numel() for p in model.parameters())
     print(f"{n / 1e6:.1f} million weights were learnt")
 
 

@@ -6,11 +6,11 @@
     python -m benchmarks.speculation demo
 
 With --draft the guesses are a draft model's (`benchmarks.drafting` makes one). A pair of random
-weights writes noise, so it is made to write what is given here: the true texts of
-all stages of held-out questions of both demo models (shapes; charts, tables and geometry), and
-nonsense. A token is a word, up to three digits, other characters, or a part of a closing tag, as
-with Llama 3's vocabulary.
-All else is as always: every logit is computed, drawn from and checked. The demo writes itself.
+weights writes noise, so it is made to write what is given here: the true texts of all stages of
+held-out questions of both demo models (shapes; charts, tables and geometry), and nonsense. A token
+is a word, up to three digits, other characters, or a part of a closing tag, as with Llama 3's
+vocabulary. All else is as always: every logit is computed, drawn from and checked. The demo writes
+itself.
 """
 
 from __future__ import annotations

@@ -88,6 +88,10 @@ class Guesser(ABC):
         right, tried = self._tried[sureness]
         return right / tried
 
+    def _goes_on(self, chance: float) -> bool:
+        """Whether another guess behind one of this chance may be made."""
+        return self._most is not None or chance >= LEAST_CHANCE
+
     def _paying(self, chains: Sequence[Sequence[Guess]]) -> list[int]:
         """How many of each chain's guesses to take: the likeliest of all, as many as bring the most
         tokens for what the step costs."""

@@ -280,7 +280,7 @@ class LocalAttempt:
         return self._drafter
 
     def _guesser(self, cache: BranchCache, sequence: int, start: int) -> Guesser:
-        """None where cells cannot be forgotten."""
+        """One that never guesses where cells cannot be forgotten."""
         runtime, most = self.runtime, self.runtime.settings.draft_max
         if not runtime.vision.can_rewind or most == 0:
             return Lookup(most=0)
@@ -292,8 +292,10 @@ class LocalAttempt:
             if runtime.draft is not None and costs is not None:
                 drafting = draft_costs(runtime, runtime.draft, stop=self.stop)
         self.budget.started += self.budget.clock() - began  # measured once: not this answer's time
-        guesser: Guesser = Lookup(most=most, costs=costs)
-        if runtime.draft is not None:
+        guesser: Guesser
+        if runtime.draft is None:
+            guesser = Lookup(most=most, costs=costs)
+        else:
             guesser = ModelGuesses(
                 runtime.draft,
                 most=most,

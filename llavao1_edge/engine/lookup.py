@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from llavao1_edge.engine.guessing import LEAST_CHANCE, Costs, Guess, Guesser
+from llavao1_edge.engine.guessing import Costs, Guess, Guesser
 from llavao1_edge.engine.stream import CandidateStream
 
 LONGEST = 4  # tokens that are compared
@@ -46,7 +46,7 @@ class Lookup(Guesser):
                 break
             chance *= self._chance(n_found)
             chain.append(Guess(token, n_found, chance))
-            if chance < LEAST_CHANCE and self._most is None:
+            if not self._goes_on(chance):
                 break
             tail = [*tail[1 - LONGEST :], token]
         return chain

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from llavao1_edge.backend import Stop
 from llavao1_edge.engine.draft_model import DraftModel, Followed
-from llavao1_edge.engine.guessing import LEAST_CHANCE, LEAST_GAIN, MOST, Costs, Guess, Guesser
+from llavao1_edge.engine.guessing import LEAST_GAIN, MOST, Costs, Guess, Guesser
 from llavao1_edge.engine.sizes import MOST_ROWS
 from llavao1_edge.engine.stream import CandidateStream
-from llavao1_edge.errors import BackendError, Cancelled, ContextFullError
+from llavao1_edge.errors import BackendError, ContextFullError
 from llavao1_edge.llama.context import Row
 
 LOGGER = logging.getLogger(__name__)
@@ -78,9 +78,11 @@ class ModelGuesses(Guesser):
                     chance = _chance(chains[i]) * self._chance(sureness)
                     chains[i].append(Guess(token, sureness, chance))
                     rows[i] = [token]
-                live = [i for i in live if len(chains[i]) < most[i] and self._goes_on(chains[i])]
-        except Cancelled:
-            raise
+                live = [
+                    i
+                    for i in live
+                    if len(chains[i]) < most[i] and self._goes_on(_chance(chains[i]))
+                ]
         except (BackendError, ContextFullError) as error:
             LOGGER.warning("the draft model guesses no more in this answer: %s", error)
             self.close()
@@ -94,9 +96,6 @@ class ModelGuesses(Guesser):
             chance = self._chance(guess.sureness) if any(taken) else 0.0
             self._usual += FORGET * (chance - self._usual)
         return taken
-
-    def _goes_on(self, chain: Sequence[Guess]) -> bool:
-        return self._most is not None or _chance(chain) >= LEAST_CHANCE
 
     def _pays(self, chains: Sequence[Sequence[Guess]], live: Sequence[int]) -> bool:
         """Whether some more guesses behind those of `live` are worth their time, by how often

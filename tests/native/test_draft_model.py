@@ -287,18 +287,9 @@ def test_a_damaged_one_does_not_end_the_program_without_a_word(tmp_path: Path) -
     at = data.index(key) + len(key)
     path = tmp_path / "damaged.gguf"
     path.write_bytes(data[:at] + struct.pack("<f", -1.0) + data[at + 4 :])
-    command = [
-        sys.executable,
-        "-m",
-        "llavao1_edge.cli.main",
-        "ask",
-        "none",
-        "What?",
-        "--gpu-layers",
-        "0",
-    ]
+    words = f"ask none What? --gpu-layers 0 --draft-max 3 --draft {path}".split()
     done = subprocess.run(
-        [*command, "--draft", str(path), "--draft-max", "3"],
+        [sys.executable, "-m", "llavao1_edge.cli.main", *words],
         capture_output=True,
         text=True,
         timeout=PATIENCE_S,

@@ -83,13 +83,19 @@ class UnsupportedOperation(BackendError):  # noqa: N818 (a state, which callers 
 
 
 class ServerError(BackendError):
-    """A server that holds the model refused or failed. status: of HTTP, 0 where there was none."""
+    """A server that holds the model refused or failed. status: of HTTP, 0 where there was none;
+    parameter: of the request, where the server names the one that it does not take."""
 
     def __init__(
-        self, message: str, *, hint: str = "Ask again; its log may say why.", status: int = 0
+        self,
+        message: str,
+        *,
+        hint: str = "Ask again; its log may say why.",
+        status: int = 0,
+        parameter: str = "",
     ) -> None:
         super().__init__(message, hint=hint)
-        self.status = status
+        self.status, self.parameter = status, parameter
 
     @property
     def is_about_the_request(self) -> bool:

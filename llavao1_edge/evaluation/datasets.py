@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from llavao1_edge.errors import UsageError
+from llavao1_edge.errors import PictureError, UsageError
 from llavao1_edge.evaluation.items import CHOICE, KINDS, NUMBER, OUTSIDE, TEXT, YES_NO, Item
 from llavao1_edge.evaluation.tables import LONGEST_ROW, Table, by_name, header_of
 
@@ -179,7 +179,10 @@ def _tsv_picture(
         raise ValueError(f"the picture is said to be in row {image!r}, which has none")
 
     def fetch() -> bytes:
-        return _decoded(dict(zip(header, table.at(offset), strict=True))["image"])
+        try:
+            return _decoded(dict(zip(header, table.at(offset), strict=True))["image"])
+        except ValueError as error:
+            raise PictureError(f"row {image!r}: {error}", hint="Check the table.") from None
 
     return fetch
 
@@ -245,7 +248,7 @@ def _read_jsonl(path: Path) -> Iterator[Row]:
                 if not isinstance(value, dict):
                     raise ValueError("no JSON object")
                 yield _plain_item(path, value, line)
-            except (ValueError, RecursionError) as error:
+            except (ValueError, RecursionError, OverflowError) as error:
                 yield Malformed(line, str(error)[:300])
 
 
@@ -281,6 +284,8 @@ def _read_csv(path: Path) -> Iterator[Row]:
 def _plain_item(path: Path, row: Mapping[str, Any], line: int) -> Item:
     """`question`; `picture` (a path); `answer`, or `answers`; and, if wished, `options`, `kind`,
     `category`, `tolerance`, `id`, `group`, `hint`."""
+    # What is null is not there, but says of a picture that there is none.
+    row = {name: value for name, value in row.items() if value is not None or name in PICTURES}
     question = row.get("question")
     if not isinstance(question, str) or not question.strip():
         raise ValueError("no question")
@@ -383,7 +388,7 @@ def _texts(value: Any, name: str) -> tuple[str, ...]:
 
 
 def _options(value: Any) -> dict[str, str]:
-    if value is None:
+    if value in (None, [], {}):
         return {}
     if isinstance(value, str):
         value = [part.strip() for part in value.split("|")]

@@ -52,7 +52,14 @@ def _match_number(item: Item, conclusion: str) -> Match:
     answered = said[0] if len(said) == 1 else _stated(conclusion) or said[-1]
     wanted = [found[0] for answer in item.answers if (found := main_quantities(answer))]
     right = any(_same(answered, other, item.tolerance) for other in wanted)
-    return Match(right, f"{float(answered.value):g}{answered.unit}")
+    return Match(right, f"{_written(answered.value)}{answered.unit}")
+
+
+def _written(value: Fraction) -> str:
+    try:
+        return f"{float(value):g}"
+    except OverflowError:
+        return f"about 10^{len(str(abs(value.numerator) // value.denominator)) - 1}"
 
 
 def _stated(text: str) -> Quantity | None:

@@ -16,6 +16,7 @@ SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9,
           "만": 10**4, "억": 10**8, "万": 10**4, "億": 10**8, "亿": 10**8}  # fmt: skip
 WORDS = {"percent": "%", "degree": "°", "degrees": "°", "dollar": "$", "dollars": "$", "euros": "€"}
 MINUS = r"\-−–"  # inside a character class
+LONGEST = 1000  # characters of a number; a model that repeats a digit does not count
 BLANK = "[ \u00a0\u2009\u202f]"  # also those that do not break, and thin ones
 _LATEX = (
     (re.compile(r"\\(?:left|right|displaystyle|,|;|!|:|quad|qquad)(?![a-zA-Z])|\\\s"), " "),
@@ -65,7 +66,8 @@ def plain(text: str) -> str:
 def quantities(text: str) -> list[Quantity]:
     """All numbers of a text: thousands separators, signs, percent, fractions, powers of ten."""
     text = plain(text)
-    return [_quantity(found, text) for found in _NUMBER.finditer(text)]
+    found = [one for one in _NUMBER.finditer(text) if len(one[0]) <= LONGEST]
+    return [_quantity(one, text) for one in found]
 
 
 def main_quantities(text: str) -> list[Quantity]:

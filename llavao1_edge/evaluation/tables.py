@@ -67,6 +67,13 @@ def by_name(header: list[str], fields: list[str] | str) -> dict[str, str] | str:
     return dict(zip(header, fields, strict=True))
 
 
+def _what_it_has(table: Table, header: list[str] | str) -> str:
+    others = [mark for mark in (",", ";", "\t", "|") if mark != table.delimiter]
+    if isinstance(header, list) and len(header) == 1 and any(m in header[0] for m in others):
+        return f"Its columns must be divided by {table.delimiter!r}; its first line names them."
+    return "Its first line must name the columns; see docs/evaluation.md."
+
+
 def header_of(path: Path, table: Table, needed: tuple[str, ...]) -> list[str]:
     first = next(table.rows(), None)
     header = first[2] if first is not None else []
@@ -74,6 +81,6 @@ def header_of(path: Path, table: Table, needed: tuple[str, ...]) -> list[str]:
     if isinstance(header, str) or missing:
         raise UsageError(
             f"{path.name} has no column {' or '.join(map(repr, missing or needed))}",
-            hint="Its first line must name the columns; see docs/evaluation.md.",
+            hint=_what_it_has(table, header),
         )
     return header

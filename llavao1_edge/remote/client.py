@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from concurrent.futures import Future, wait
@@ -29,6 +30,7 @@ CONNECT_S, SILENCE_S = 10.0, 600.0  # a large picture may take minutes before th
 ASKED_AGAIN, LONGEST_WAIT_S = 4, 30.0
 MOST_REPLY, MOST_LINE, MOST_REFUSAL = 64 << 20, 8 << 20, 64 << 10
 TICK_S = 0.05
+VERSION = re.compile(r"/v\d+[a-z0-9]*(?=/|$)")
 
 T = TypeVar("T")
 Sink = Callable[[dict[str, Any]], None]
@@ -36,7 +38,8 @@ Sink = Callable[[dict[str, Any]], None]
 
 
 def base_url(text: str) -> httpx.URL:
-    """`http://HOST:PORT` or with `/v1` at its end. Raises UsageError."""
+    """`http://HOST:PORT`, or with a path. `/v1` is added to one that names no version of an
+    interface, as `/v1` and `/v1beta/openai` do. Raises UsageError."""
     try:
         url = httpx.URL(text.strip())
     except (httpx.InvalidURL, ValueError):
@@ -52,7 +55,7 @@ def base_url(text: str) -> httpx.URL:
             hint=Phrase("Put the key into the environment: {key}=…", key=KEY),
         )
     path = url.path.rstrip("/")
-    return url.copy_with(path=path if path.endswith("/v1") else f"{path}/v1")
+    return url.copy_with(path=path if VERSION.search(path) else f"{path}/v1")
 
 
 def key_for(url: httpx.URL) -> str:
@@ -279,13 +282,14 @@ class Client(Closing):
         return ServerError(Phrase("{name}: {text}", name=self.name, text=text), hint=hint)
 
     async def _refusal(self, reply: httpx.Response) -> ServerError:
-        said, data = "", b""
+        said, parameter, data = "", "", b""
         async for chunk in reply.aiter_bytes():
             data += chunk
             if len(data) > MOST_REFUSAL:
                 break
         with contextlib.suppress(ValueError, RecursionError):
-            said = _said(json.loads(data))
+            body = json.loads(data)
+            said, parameter = _said(body), _parameter(body)
         status = reply.status_code
         hints = {
             401: Phrase("Put its key into the environment: {key}=…", key=KEY),
@@ -301,6 +305,7 @@ class Client(Closing):
             else Phrase("{name} answers {status}", name=self.name, status=status),
             hint=hint,
             status=status,
+            parameter=parameter,
         )
 
 
@@ -311,6 +316,13 @@ def _said(body: Any) -> str:
             if name in body:
                 return _said(body[name])
     return str(body).strip()[:300]
+
+
+def _parameter(body: Any) -> str:
+    """The parameter that an error is about, as OpenAI's interface names it."""
+    error = body.get("error") if isinstance(body, dict) else None
+    named = error.get("param") if isinstance(error, dict) else None
+    return named if isinstance(named, str) else ""
 
 
 def _is_busy(reply: httpx.Response) -> bool:

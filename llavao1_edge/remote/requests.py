@@ -9,11 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from PIL import Image
+
 from llavao1_edge.images import Picture
 from llavao1_edge.remote.probe import Server
 from llavao1_edge.settings import SamplingSettings
 
 MOST_PNG = 4 << 20  # bytes; larger pictures are sent as JPEG
+MOST_JPEG_SIDE = 65_500  # pixels
+BAND = 16  # a sixteenth of a large picture tells how large its PNG will be
 JPEG_QUALITY = 95
 # Servers read their models' special tokens in plain text, too.
 MARK = re.compile(r"<(?=[^<>\s]{1,40}>)|\[(?=/?[A-Z_]{1,40}\])")
@@ -26,13 +30,34 @@ def plain(text: str) -> str:
 
 
 def data_url(picture: Picture) -> str:
-    """PNG, so that the server sees what we opened; JPEG where that is much larger."""
-    for kind, options in (("PNG", {}), ("JPEG", {"quality": JPEG_QUALITY})):
-        data = io.BytesIO()
-        picture.image.save(data, kind, **options)
-        if data.tell() <= MOST_PNG:
-            break
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(data.getvalue()).decode()}"
+    kind, data = encoded(picture.image)
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def encoded(image: Image.Image) -> tuple[str, bytes]:
+    """(`png` or `jpeg`, the file): PNG, so that the server sees what we opened; JPEG where that is
+    much larger, and there is one of that size."""
+    has_jpeg = max(image.size) <= MOST_JPEG_SIDE
+    if not has_jpeg or _png_size(image) <= MOST_PNG:
+        data = _saved(image, "PNG")
+        if not has_jpeg or len(data) <= MOST_PNG:
+            return "png", data
+    return "jpeg", _saved(image, "JPEG", quality=JPEG_QUALITY)
+
+
+def _png_size(image: Image.Image) -> float:
+    """Bytes, about, from a band of it: the PNG of a photograph takes seconds, to be thrown away."""
+    if 3 * image.width * image.height <= MOST_PNG:
+        return 0.0
+    rows = max(1, image.height // BAND)
+    top = (image.height - rows) // 2
+    return len(_saved(image.crop((0, top, image.width, top + rows)), "PNG")) * image.height / rows
+
+
+def _saved(image: Image.Image, kind: str, **options: int) -> bytes:
+    data = io.BytesIO()
+    image.save(data, kind, **options)
+    return data.getvalue()
 
 
 @dataclass

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import random
 import threading
 import time
 from collections import Counter
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from llavao1_edge import (
     BestOfN,
@@ -31,7 +34,7 @@ from llavao1_edge.cli.main import main
 from llavao1_edge.errors import BackendError, Cancelled, UsageError
 from llavao1_edge.remote.client import KEY, Client, base_url
 from llavao1_edge.remote.growing import told_tokens
-from llavao1_edge.remote.requests import plain
+from llavao1_edge.remote.requests import MOST_PNG, encoded, plain
 from llavao1_edge.search import CandidateFinished, Strategy, Token
 from llavao1_edge.stages import answer_kind, choices
 from llavao1_edge.stages.gbnf import check_gbnf, renamed
@@ -483,6 +486,34 @@ def test_one_of_several_models() -> None:
     assert script.answers[-1]["model"] == "b"
 
 
+# --- pictures ------------------------------------------------------------------------------------
+def test_how_a_picture_is_sent() -> None:
+    """As PNG where that is small, also of a large drawing; a photograph is not made a PNG first."""
+    noise = Image.frombytes("RGB", (1600, 1200), random.Random(1).randbytes(1600 * 1200 * 3))
+    assert encoded(noise.crop((0, 0, 900, 900)))[0] == "png"
+    assert encoded(Image.new("RGB", (4000, 3000), "white"))[0] == "png"
+    made: list[tuple[tuple[int, int], str | None]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        save = Image.Image.save
+
+        def noted(image: Image.Image, file: Any, format: str | None, **options: Any) -> None:
+            made.append((image.size, format))
+            save(image, file, format, **options)
+
+        patch.setattr(Image.Image, "save", noted)
+        kind, data = encoded(noise)
+    assert kind == "jpeg"
+    assert Image.open(io.BytesIO(data)).size == noise.size
+    assert (noise.size, "PNG") not in made
+
+
+def test_a_picture_that_no_jpeg_can_be() -> None:
+    noise = random.Random(1).randbytes(70_000 * 40 * 3)
+    kind, data = encoded(Image.frombytes("RGB", (70_000, 40), noise))
+    assert kind == "png"
+    assert len(data) > MOST_PNG
+
+
 # --- addresses and keys --------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("text", "wanted"),
@@ -491,6 +522,9 @@ def test_one_of_several_models() -> None:
         ("http://localhost:8080/", "http://localhost:8080/v1"),
         ("https://box.example/v1/", "https://box.example/v1"),
         ("https://box.example/api", "https://box.example/api/v1"),
+        ("https://box.example/v1beta/openai/", "https://box.example/v1beta/openai"),
+        ("https://box.example/api/v3", "https://box.example/api/v3"),
+        ("https://box.example/vault", "https://box.example/vault/v1"),
         (" http://[::1]:80 ", "http://[::1]/v1"),
     ],
 )

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import io
 import json
+import random
 import re
+import signal
 import threading
 import time
 from collections import Counter
@@ -103,6 +105,8 @@ def test_the_teacher_is_told_what_to_do() -> None:
     assert "Rome" not in asked
     assert "Rome" in prompt(item, Teacher("gpt", shows_answer=True))
     assert prompt(item, Teacher("llava-cot", Form.PLAIN)) == "Which?"
+    nothing = Item("1", 1, "Which?", (), OUTSIDE)
+    assert "answer is" not in prompt(nothing, Teacher("gpt", shows_answer=True))
 
 
 # --- runs ----------------------------------------------------------------------------------------
@@ -219,72 +223,231 @@ def test_kept_and_set_aside(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert (out / "report.md").read_text() == report[:-1]
 
 
-def test_nothing_is_paid_twice(tmp_path: Path) -> None:
+def test_nothing_is_paid_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, out = questions(tmp_path, 12), tmp_path / "out"
+    script = Script(right)
 
-    def fails(question: str, n: int) -> tuple[int, dict[str, Any]]:
-        return (
-            (500, {"error": "out of order"}) if question == "q7" and not n else right(question, n)
-        )
+    def until(question: str, n: int) -> tuple[int, dict[str, Any]]:
+        over = sum(script.asked.values()) > 6
+        return (401, {"error": "no credit"}) if over else right(question, n)
 
-    script = Script(fails)
+    given = [str(path), "--out", str(out), "--parallel", "2"]
     with teacher(script) as url:
-        given = [str(path), "--server", url, "--out", str(out), "--parallel", "2"]
-        assert main(given) == 1  # the server fails: the run ends
-        paid = sum(script.asked.values()) - 1
-        assert not (out / "train.jsonl").exists()
-        with (out / "replies.jsonl").open("ab") as file:
-            file.write(b'{"key": "cut o')  # as a kill leaves it
-        assert main(given) == 0
+        script.says = until
+        assert main([*given, "--server", url]) == 1
+    paid = len(lines(out / "train.jsonl"))  # what was paid for is there all the same
+    assert paid == 6
+    with (out / "replies.jsonl").open("ab") as file:
+        file.write(b'{"key": "cut o')  # as a kill leaves it
+    asked_in_vain = sum(script.asked.values()) - paid
+    with teacher(script) as url:  # at another port
+        script.says = right
+        assert main([*given, "--server", url]) == 0
         first = (out / "train.jsonl").read_bytes()
-        asked = Counter(script.asked)
-        assert main(given) == 0  # everything is known
-    assert script.asked == asked
-    assert sum(asked.values()) == 12 + 1  # what was on its way when the server failed was stored
-    assert paid >= 6
+        assert sum(script.asked.values()) == 12 + asked_in_vain
+        monkeypatch.setattr("train.annotate.pictures.open_picture", None)  # nothing is made again
+        assert main([*given, "--server", url]) == 0
+    assert sum(script.asked.values()) == 12 + asked_in_vain
     assert (out / "train.jsonl").read_bytes() == first
     assert len(lines(out / "train.jsonl")) == 12
 
 
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("train.annotate.work.PAUSE_S", 0.01)
+    monkeypatch.setattr("train.annotate.work.TICK_S", 0.01)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("status", [500, 502, 408, 403])
+def test_a_question_that_the_server_fails_at(status: int, tmp_path: Path) -> None:
+    """It is set aside, and asked again the next time; all others are kept."""
+
+    def fails(question: str, n: int) -> tuple[int, dict[str, Any]]:
+        return (status, {"error": "odd"}) if question == "q3" else right(question, n)
+
+    script, out = Script(fails), tmp_path / "out"
+    with teacher(script) as url:
+        given = [str(questions(tmp_path, 6)), "--server", url, "--out", str(out)]
+        assert main([*given, "--parallel", "1"]) == 0
+        assert [one["id"] for one in lines(out / "train.jsonl")] == ["k0", "k1", "k2", "k4", "k5"]
+        reason = "rejected" if status == 403 else "failed"
+        assert [one["reason"] for one in lines(out / "set_aside.jsonl")] == [reason]
+        assert script.asked["q3"] == (1 if status == 403 else 3)
+        script.says = right
+        assert main(given) == 0
+    assert len(lines(out / "train.jsonl")) == 6
+    assert script.asked.total() == 5 + script.asked["q3"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_server_that_dies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    script = Script(right)
+
+    def dies(question: str, n: int) -> tuple[int, dict[str, Any]]:
+        return right(question, n) if len(script.bodies) <= 4 else (502, {"error": "gone"})
+
+    script.says, out = dies, tmp_path / "out"
+    with teacher(script) as url:
+        given = [str(questions(tmp_path, 40)), "--server", url, "--out", str(out)]
+        assert main([*given, "--parallel", "2"]) == 1
+        captured = capsys.readouterr()
+        assert "gone" in captured.err
+        assert "| not asked yet | 36 |" in captured.out  # none of them is to blame
+        assert len(lines(out / "train.jsonl")) == 4
+        assert script.asked.total() < 4 + 40
+        script.says = right
+        assert main(given) == 0
+    assert len(lines(out / "train.jsonl")) == 40
+
+
+def test_ctrl_c_leaves_a_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def stops(question: str, n: int) -> tuple[int, dict[str, Any]]:
+        if question == "q4":
+            signal.raise_signal(signal.SIGINT)
+        return right(question, n)
+
+    out = tmp_path / "out"
+    with teacher(Script(stops)) as url:
+        given = [str(questions(tmp_path, 9)), "--server", url, "--out", str(out)]
+        assert main([*given, "--parallel", "1"]) == 130
+    assert [one["id"] for one in lines(out / "train.jsonl")] == ["k0", "k1", "k2", "k3"]
+    assert "the same command goes on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("parallel", [1, 4])
 @pytest.mark.parametrize(
-    ("budget", "most"),
+    "budget",
     [
-        (["--token-budget", "600"], 5 + 2),
-        (
-            ["--cost-budget", "0.4", "--prompt-price", "600", "--completion-price", "1000"],
-            5 + 2,
-        ),
+        ["--token-budget", "650"],
+        ["--cost-budget", "0.43", "--prompt-price", "600", "--completion-price", "1000"],
     ],
 )
 def test_a_budget_holds_over_runs(
-    budget: list[str], most: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    budget: list[str], parallel: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     script, out = Script(right), tmp_path / "out"
     with teacher(script) as url:
         given = [str(questions(tmp_path, 20)), "--server", url, "--out", str(out)]
-        assert main([*given, "--parallel", "2", *budget]) == 0
-        n = sum(script.asked.values())
-        assert 5 <= n <= most
+        given += ["--parallel", str(parallel), "--max-tokens", "20"]
+        assert main([*given, *budget]) == 0
+        assert script.asked.total() == 5  # one more would be beyond it
         said = capsys.readouterr().out
-        assert "is used up" in said
-        assert f"| not asked yet | {20 - n} |" in said
-        kept = (tmp_path / "out/train.jsonl").read_bytes()
-        assert main([*given, "--parallel", "2", *budget]) == 0
-        assert sum(script.asked.values()) == n
-        assert (tmp_path / "out/train.jsonl").read_bytes() == kept
+        assert "what is left of the budget" in said
+        assert "| not asked yet | 15 |" in said
+        assert len(list((out / "images").iterdir())) == 5  # no other picture was made
+        kept = (out / "train.jsonl").read_bytes()
+        assert main([*given, *budget]) == 0
+        assert script.asked.total() == 5
+        assert (out / "train.jsonl").read_bytes() == kept
         assert main(given) == 0
     assert len(lines(out / "train.jsonl")) == 20
 
 
+def test_what_was_paid_at_other_prices(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    script, out = Script(right), tmp_path / "out"
+    with teacher(script) as url:
+        given = [str(questions(tmp_path, 4)), "--server", url, "--out", str(out)]
+        assert main([*given, "--limit", "1"]) == 0
+        assert main([*given, "--limit", "2", "--prompt-price", "10000"]) == 0
+        assert main([*given, "--prompt-price", "1000"]) == 0
+    # 100 tokens each: one without a price, at the last one; one at 1 cent a token; two at 0.1.
+    assert f"{0.1 + 1 + 0.2:.2f} at the prices given" in capsys.readouterr().out
+
+
 def test_a_server_that_takes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    refuses = Script(lambda *_: (400, {"error": {"message": "no such parameter"}}))
+    script = Script(lambda *_: (400, {"error": {"message": "no such parameter"}}))
+    out = tmp_path / "out"
+    with teacher(script) as url:
+        given = [str(questions(tmp_path, 60)), "--server", url, "--out", str(out)]
+        assert main([*given, "--parallel", "2"]) == 1
+    assert "no such parameter" in capsys.readouterr().err
+    assert script.asked.total() <= 8 + 2
+    assert not (out / "train.jsonl").exists()
+
+
+def test_a_key_that_is_not_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    script = Script(lambda *_: (403, {"error": {"message": "wrong key"}}))
+    with teacher(script) as url:
+        given = [str(questions(tmp_path, 9)), "--server", url, "--out", str(tmp_path / "out")]
+        assert main([*given, "--parallel", "1"]) == 1
+    assert "wrong key" in capsys.readouterr().err
+    assert script.asked.total() == 1
+
+
+def test_parameters_that_a_server_does_not_know(tmp_path: Path) -> None:
+    """As OpenAI's reasoning models: another name for the limit, no temperature but one."""
+
+    def picky(question: str, n: int) -> tuple[int, dict[str, Any]]:
+        body = next(b for b in reversed(script.bodies) if question in str(b["messages"]))
+        for name in ("max_tokens", "temperature"):
+            if name in body:
+                return 400, {"error": {"message": f"Unsupported: {name}", "param": name}}
+        assert body["max_completion_tokens"] == 99
+        return right(question, n)
+
+    script, out = Script(picky), tmp_path / "out"
+    with teacher(script) as url:
+        given = [str(questions(tmp_path, 5)), "--server", url, "--out", str(out)]
+        assert main([*given, "--parallel", "1", "--max-tokens", "99"]) == 0
+    assert len(lines(out / "train.jsonl")) == 5
+    assert script.asked == {"q0": 3, "q1": 1, "q2": 1, "q3": 1, "q4": 1}
+
+
+def test_half_a_character_is_only_set_aside(tmp_path: Path) -> None:
+    def says(question: str, n: int) -> tuple[int, dict[str, Any]]:
+        return (200, reply("odd \ud83d")) if question == "q1" else right(question, n)
+
+    out = tmp_path / "out"
+    with teacher(Script(says)) as url:
+        given = [str(questions(tmp_path, 3)), "--server", url, "--out", str(out)]
+        assert main(given) == 0
+    assert [one["said"] for one in lines(out / "set_aside.jsonl")] == ["odd ?"]
+    assert (out / "report.md").exists()
+
+
+def test_what_nothing_can_be_compared_with_is_not_paid_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"picture": None, "question": f"q{i}", "answer": None, "hint": None} for i in range(3)]
+    path, out = tmp_path / "questions.jsonl", tmp_path / "out"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    script = Script(right)
+    with teacher(script) as url:
+        given = [str(path), "--server", url, "--out", str(out), "--show-answer"]
+        assert main(given) == 0
+        assert script.asked.total() == 0
+        assert "3 of 3 questions are not asked" in capsys.readouterr().err
+        assert main([*given, "--keep-unchecked"]) == 0
+    kept = lines(out / "train.jsonl")
+    assert [one["conversations"][0]["value"] for one in kept] == ["q0", "q1", "q2"]
+
+
+def test_a_large_picture_is_sent_as_large_as_the_model_sees(tmp_path: Path) -> None:
+    noise = random.Random(1).randbytes(3000 * 1000 * 3)
+    Image.frombytes("RGB", (3000, 1000), noise).save(tmp_path / "large.png")
+    path, out = tmp_path / "questions.jsonl", tmp_path / "out"
+    path.write_text('{"picture": "large.png", "question": "q7", "answer": "7"}\n')
+    script = Script(right)
+    with teacher(script) as url:
+        assert main([str(path), "--server", url, "--out", str(out)]) == 0
+    (kept,) = lines(out / "train.jsonl")
+    learnt = (out / kept["image"]).read_bytes()
+    assert Image.open(io.BytesIO(learnt)).size == (2240, 747)
+    sent = script.bodies[0]["messages"][0]["content"][0]["image_url"]["url"]
+    assert base64.b64decode(sent.partition(",")[2]) == learnt
+
+
+def test_files_of_somebody_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    (out / "train.jsonl").write_text("kept\n")
-    with teacher(refuses) as url:
-        assert main([str(questions(tmp_path, 3)), "--server", url, "--out", str(out)]) == 1
-    assert "no such parameter" in capsys.readouterr().err
-    assert (out / "train.jsonl").read_text() == "kept\n"
+    (out / "train.jsonl").write_text("my own\n")
+    script = Script(right)
+    with teacher(script) as url:
+        assert main([str(questions(tmp_path, 2)), "--server", url, "--out", str(out)]) == 2
+    assert "train.jsonl is not of this command" in capsys.readouterr().err
+    assert (out / "train.jsonl").read_text() == "my own\n"
+    assert script.asked.total() == 0
 
 
 def test_no_budget_without_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -293,7 +456,7 @@ def test_no_budget_without_counts(tmp_path: Path, capsys: pytest.CaptureFixture[
 
     with teacher(Script(says)) as url:
         given = [str(questions(tmp_path, 2)), "--server", url, "--out", str(tmp_path / "out")]
-        assert main([*given, "--token-budget", "100"]) == 1
+        assert main([*given, "--token-budget", "10000"]) == 1
     assert "does not say how many tokens" in capsys.readouterr().err
 
 

@@ -11,6 +11,7 @@ import sys
 import time
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ torch = pytest.importorskip("torch", reason="needs the extra `train`")
 pytest.importorskip("transformers")
 pytest.importorskip("peft")
 
+from safetensors import SafetensorError  # noqa: E402
 from safetensors.numpy import load_file  # noqa: E402
 
 from train.finetune.__main__ import main  # noqa: E402
@@ -87,7 +89,12 @@ GOOD = staged(("a", "b", "c", "d"))
         ("no json", Fault.NO_JSON),
         ([1], Fault.NO_JSON),
         (row(1, "absent.png", ("q", GOOD)), Fault.NO_PICTURE),
-        (row(1, "../../etc/passwd", ("q", GOOD)), Fault.NO_PICTURE),
+        (row(1, "../../etc/passwd", ("q", GOOD)), Fault.OUTSIDE),
+        (row(1, "/etc/passwd", ("q", GOOD)), Fault.OUTSIDE),
+        (row(1, "data:image/png;base64,iVBOR", ("q", GOOD)), Fault.OUTSIDE),
+        (row(1, "https://a.example/b.png", ("q", GOOD)), Fault.OUTSIDE),
+        (row(1, "a" * 5000, ("q", GOOD)), Fault.NO_PICTURE),
+        (row(1, "a\0b", ("q", GOOD)), Fault.NO_PICTURE),
         ({"image": ["a.png", "b.png"], "conversations": []}, Fault.SEVERAL),
         ({"conversations": []}, Fault.ORDER),
         ({"conversations": [{"from": "human", "value": "q"}]}, Fault.ORDER),
@@ -416,6 +423,45 @@ def test_half_a_checkpoint_is_passed_over(tmp_path: Path) -> None:
     assert last_checkpoint(tmp_path / "nothing") is None
 
 
+def test_a_run_that_never_began_is_none(data: Path, tmp_path: Path) -> None:
+    """Its options may be changed: it found no memory, or a package was missing."""
+    given = command(data, tmp_path, "--steps", "1", "--workers", "0")
+    assert main([*given, "--method", "qlora"]) == 2
+    assert (tmp_path / "run.json").exists()
+    assert main([*given, "--method", "lora"]) == 0
+    assert main([*given, "--method", "full"]) == 2
+
+
+def test_half_a_result_is_written_anew(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A disk that fills up while the result is saved, then has room."""
+    from train.finetune import learning
+
+    given = command(data, tmp_path, "--steps", "1", "--workers", "0", "--method", "full")
+    save = learning.Trainer.save_model
+
+    def full(trainer: Any, folder: str, _internal_call: bool = False) -> None:
+        if _internal_call:  # a checkpoint on the way
+            save(trainer, folder, _internal_call=True)
+            return
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        (Path(folder) / "model.safetensors").write_bytes(b"half")
+        raise SafetensorError("I/O error: no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(learning.Trainer, "save_model", full)
+        with pytest.raises(SafetensorError):  # there is room: something else is wrong
+            main(given)
+        patch.setattr(learning.shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+        assert main(given) == 1
+        assert "No space left" in capsys.readouterr().err
+    assert not (tmp_path / "checkpoint").exists()
+    assert main(given) == 0
+    assert weights(tmp_path / "checkpoint")
+    assert not list(tmp_path.glob("*.part"))
+
+
 def test_long_examples_are_left_out(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Of both parts: one cut off before its answer would make the held-out loss no number."""
     from train.finetune.learning import _fitting
@@ -534,7 +580,9 @@ def test_an_adapter_is_merged_by_the_converter(
         (["--epochs", "nan"], "--epochs is nan"),
         (["--held-out", "1000"], "all 40 examples would be held out"),
         (["--method", "qlora"], "QLoRA needs an NVIDIA card"),
-        (["--fsdp"], "none is used here"),
+        (["--fsdp", "--method", "full"], "none is used here"),
+        (["--fsdp"], "not --method lora"),
+        (["--fsdp", "--method", "qlora"], "not --method qlora"),
         (["--max-length", "20"], "no example is short enough"),
         (["--seed", "-1"], "--seed is -1"),
         (["--answer-tokens", "0"], "--answer-tokens is 0"),

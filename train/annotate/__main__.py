@@ -21,9 +21,10 @@ from llavao1_edge.evaluation.items import Item
 from llavao1_edge.remote.client import Client
 from llavao1_edge.remote.probe import choose, is_ours, listed
 from train import command
-from train.annotate.asking import Form, Reason, Teacher
+from train.annotate.asking import Form, Reason, Teacher, is_comparable
+from train.annotate.replies import Limits, Spent
 from train.annotate.result import Annotation
-from train.annotate.work import Limits, Outcome, Spent, annotate
+from train.annotate.work import Outcome, annotate
 
 TELL_S = 5.0
 
@@ -72,6 +73,13 @@ def _parser() -> argparse.ArgumentParser:
 def run(options: argparse.Namespace) -> int:
     limits = _limits(options)
     items, malformed = _questions(options.questions, options.limit)
+    unasked = sum(not is_comparable(item) for item in items)
+    if unasked and not options.keep_unchecked:
+        print(
+            f"{unasked} of {len(items)} questions are not asked: nothing can be compared with "
+            "their reference (--keep-unchecked asks them and keeps what comes)",
+            file=sys.stderr,
+        )
     with Client(options.server) as client:
         teacher = _teacher(client, options)
         told_at = time.monotonic()
@@ -95,13 +103,18 @@ def run(options: argparse.Namespace) -> int:
     made = Annotation(
         items, malformed, outcome, teacher, limits, spent, source=options.questions.name
     )
-    said = [verdict for _, verdict in made.judged]
-    if said and all(verdict.reason is Reason.REJECTED for verdict in said):
+    rejected = [v.said for _, v in made.judged if v.reason in (Reason.REJECTED, Reason.FAILED)]
+    if rejected and not spent.replies:
         raise ServerError(
-            f"the server takes none of the questions: {said[0].said}",
+            f"the server takes none of the questions: {rejected[0]}",
             hint="Nothing was written. Its message may name the option that it does not know.",
         )
-    print(made.write(options.out))
+    if spent.replies or not (outcome.error or outcome.stopped):
+        print(made.write(options.out))
+    if outcome.stopped:
+        raise KeyboardInterrupt
+    if outcome.error is not None:
+        raise outcome.error
     return 0
 
 
@@ -123,6 +136,7 @@ def _limits(options: argparse.Namespace) -> Limits:
         options.cost_budget,
         options.prompt_price,
         options.completion_price,
+        options.max_tokens,
     )
 
 

@@ -46,6 +46,7 @@ class Reason(StrEnum):
     DISAGREES = "another answer than the reference"
     UNCHECKED = "the reference cannot be compared"
     REJECTED = "the server does not take it"
+    FAILED = "the server failed at it; the same command asks again"
     NO_PICTURE = "the picture cannot be read"
 
 
@@ -91,12 +92,17 @@ def prompt(item: Item, teacher: Teacher) -> str:
     ]
     if item.kind == CHOICE:
         lines.append("The conclusion is the letter of the option alone.")
-    if teacher.shows_answer:
+    if teacher.shows_answer and item.answers:
         lines.append(
             f"The right answer is: {item.answers[0]}. Find the way to it from the picture, as if "
             "you did not know it, and never mention that you were told."
         )
     return "\n".join([*lines, "", f"Question: {item.prompt()}"])
+
+
+def is_comparable(item: Item) -> bool:
+    """Whether there is anything that an answer can be compared with."""
+    return match(item, "").right is not None
 
 
 def judge(

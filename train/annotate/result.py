@@ -13,9 +13,8 @@ from llavao1_edge.evaluation.datasets import Malformed
 from llavao1_edge.evaluation.items import Item
 from llavao1_edge.files import write_whole
 from train.annotate.asking import Reason, Teacher, Verdict
-from train.annotate.work import Asked, Limits, Outcome, Spent
-
-EXAMPLES, ASIDE, REPORT = "train.jsonl", "set_aside.jsonl", "report.md"
+from train.annotate.replies import ASIDE, EXAMPLES, REPORT, Limits, Spent
+from train.annotate.work import Asked, Outcome
 
 
 @dataclass(frozen=True)
@@ -109,4 +108,6 @@ def _row(row: Malformed) -> dict[str, Any]:
 
 
 def _lines(path: Path, values: Sequence[Any]) -> None:
-    write_whole(path, "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values))
+    """What was set aside may hold anything that a server said, half a character, too."""
+    text = "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values)
+    write_whole(path, text.encode("utf-8", "replace"))

@@ -1,134 +1,66 @@
 """Asks the teacher, several questions at a time, and remembers every reply.
 
-`replies.jsonl` holds what was paid for: a line for each reply, by the hash of all that was sent. A
-run that was stopped asks only what is missing; everything else is made from these lines again.
+What is known is not asked again; everything else is made from the replies anew. A question that
+cannot be answered does not end a run: it is set aside. The run ends where nothing more can be
+asked: the budget is used up, the server fails at everything, or somebody stops it. What is known is
+judged even then, so that the result holds all that was paid for.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from llavao1_edge.errors import PictureError, ServerError, UsageError
+from llavao1_edge.errors import PictureError, ServerError
 from llavao1_edge.evaluation.items import Item
-from llavao1_edge.files import append_line, lock_folder, read_lines, write_whole
-from llavao1_edge.images import Picture, open_picture
 from llavao1_edge.remote.client import Client
-from llavao1_edge.remote.requests import data_url
-from train.annotate.asking import Reason, Teacher, Verdict, judge, prompt
+from train.annotate.asking import Reason, Teacher, Verdict, is_comparable, judge, prompt
+from train.annotate.pictures import Pictures, digest_of
+from train.annotate.replies import Limits, Replies, Spent, usage
 
 TICK_S = 0.2
 LAST_S = 120.0  # for replies that are on their way when the run must end
-UNKNOWN_KIND = 415  # of a picture: this is about one question, too; the rest ends the run
+PAUSE_S, ROUNDS = 1.0, 5  # after a failure, doubled each time; so many in a row end the run
+FAILURES = 3  # of one question
+FIRST_REJECTED = 8  # so many, and nothing else yet: it is the request, not the questions
 WARMER, WARMEST = 0.2, 1.2  # each time: what was wrong once is likely to be wrong again
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a run may cost. Prices: for a million tokens; what earlier runs paid counts as well."""
-
-    tries: int = 3
-    parallel: int = 8
-    tokens: int | None = None
-    cost: float | None = None
-    prompt_price: float = 0.0
-    completion_price: float = 0.0
-
-
-@dataclass
-class Spent:
-    """Over all runs into a folder."""
-
-    prompt: int = 0
-    completion: int = 0
-    replies: int = 0
-
-    def add(self, usage: Mapping[str, int]) -> None:
-        self.replies += 1
-        self.prompt += usage.get("prompt_tokens", 0)
-        self.completion += usage.get("completion_tokens", 0)
-
-    def cost(self, limits: Limits) -> float:
-        paid = self.prompt * limits.prompt_price + self.completion * limits.completion_price
-        return paid / 1e6
-
-    def over(self, limits: Limits) -> str:
-        """What is used up, or nothing."""
-        if limits.tokens is not None and self.prompt + self.completion >= limits.tokens:
-            return f"the budget of {limits.tokens} tokens is used up"
-        if limits.cost is not None and self.cost(limits) >= limits.cost:
-            return f"the budget of {limits.cost:g} is used up"
-        return ""
+UNKNOWN_KIND, FORBIDDEN = 415, 403
+BRIEF = (408, 409, 425, 429)  # of the 4xx: the same may be answered later
+RENAMED = {"max_tokens": "max_completion_tokens"}  # OpenAI's reasoning models know no other
+OPTIONAL = ("temperature", "seed")  # and take the first one at its default only
 
 
 @dataclass
 class Asked:
-    """A question on its way. image: the name of its picture in the folder of the result."""
+    """A question on its way. digest: of its picture; image: its name in the folder of the result;
+    tried, failed: how often it was answered, and not."""
 
     item: Item
-    url: str
-    image: str
+    source: bytes | Path | None = None
+    digest: str = ""
+    image: str = ""
     tried: int = 0
+    failed: int = 0
     verdict: Verdict | None = None
 
 
 @dataclass
 class Outcome:
-    """verdicts: by question, in the order of the data set; left: questions that were not asked to
-    the end; ended: why, where it was not the end."""
+    """verdicts: by question; left: questions without one; ended: why nothing more was asked, for
+    people; error: where that was the server's fault; stopped: by Ctrl-C."""
 
     verdicts: dict[str, Asked] = field(default_factory=dict)
     left: int = 0
     ended: str = ""
-
-
-class Replies:
-    """What the teacher said, on disk."""
-
-    def __init__(self, folder: Path) -> None:
-        """Raises UsageError where another run writes there, or the file is something else."""
-        folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / "replies.jsonl"
-        self.spent = Spent()
-        self.known: dict[str, Mapping[str, Any]] = {}
-        self._lock = lock_folder(folder / "lock")
-        try:
-            self._read()
-        except BaseException:
-            self._lock.release()
-            raise
-
-    def _read(self) -> None:
-        good: list[bytes] = []
-        lines = read_lines(self.path)
-        for line in lines:
-            if _is_reply(line.value):
-                good.append(line.data)
-                self._remember(line.value)
-        if lines and not good and lines[0].is_whole:
-            raise UsageError(f"{self.path} holds no replies", hint="Choose another --out.")
-        if len(good) < len(lines):  # the last one was being written
-            write_whole(self.path, b"".join(good))
-
-    def _remember(self, line: Mapping[str, Any]) -> None:
-        self.known[line["key"]] = line["reply"]
-        self.spent.add(_usage(line["reply"]))
-
-    def add(self, key: str, reply: Mapping[str, Any]) -> None:
-        line = {"key": key, "reply": reply}
-        append_line(self.path, json.dumps(line).encode() + b"\n")
-        self._remember(line)
-
-    def close(self) -> None:
-        self._lock.release()
+    error: ServerError | None = None
+    stopped: bool = False
 
 
 def annotate(
@@ -141,10 +73,10 @@ def annotate(
     unchecked: bool = False,
     tell: Callable[[Outcome, Spent], None] = lambda _outcome, _spent: None,
 ) -> tuple[Outcome, Spent]:
-    """Asks what is not known yet. Raises ServerError where the server fails; what it said until
-    then is kept."""
+    """Asks what is not known yet. Raises UsageError for a folder that holds something else,
+    OSError."""
     replies = Replies(folder)
-    run = _Run(client, teacher, limits, replies, folder, unchecked)
+    run = _Run(client, teacher, limits, replies, Pictures(folder), unchecked)
     try:
         run.all(items, tell)
     finally:
@@ -159,103 +91,147 @@ class _Run:
         teacher: Teacher,
         limits: Limits,
         replies: Replies,
-        folder: Path,
+        pictures: Pictures,
         unchecked: bool,
     ) -> None:
         self.client, self.teacher, self.limits = client, teacher, limits
-        self.replies, self.folder, self.unchecked = replies, folder, unchecked
+        self.replies, self.pictures, self.unchecked = replies, pictures, unchecked
         self.outcome = Outcome()
         self._running: dict[Future[dict[str, Any]], tuple[str, Asked]] = {}
+        self._again: deque[Asked] = deque()
+        self._dropped: set[str] = set()  # parameters that the server does not take
+        self._paused_until, self._rounds, self._rejected = 0.0, 0, 0
+        self._doubtful: list[str] = []  # questions given up since the last reply
+        self._ends_at: float | None = None
 
     def all(self, items: Sequence[Item], tell: Callable[[Outcome, Spent], None]) -> None:
-        waiting: Iterator[Item] = iter(items)
-        again: deque[Asked] = deque()
+        waiting = iter(items)
         try:
             while True:
-                while len(self._running) < self.limits.parallel:
-                    asked = again.popleft() if again else self._opened(waiting)
-                    if asked is None:
+                try:
+                    if not self._turn(waiting):
                         break
-                    self._ask(asked)
-                if not self._running:
-                    break
-                done, _ = wait(self._running, TICK_S, FIRST_COMPLETED)
-                again += self._heard(done)
-                tell(self.outcome, self.replies.spent)
-        except ServerError:  # what is on its way was paid for
-            with suppress(ServerError):
-                self._heard(wait(self._running, LAST_S).done)
-            raise
+                    tell(self.outcome, self.replies.spent)
+                except KeyboardInterrupt:
+                    if self.outcome.stopped:
+                        raise
+                    self._stop()
         finally:
             for future in self._running:
                 future.cancel()
             self.outcome.left = sum(item.key not in self.outcome.verdicts for item in items)
 
+    def _turn(self, waiting: Iterator[Item]) -> bool:
+        """Begins one question, or judges it where its reply is known, and hears what has come.
+        False where nothing is left to do."""
+        asked = None
+        if len(self._running) < self.limits.parallel:
+            asked = self._again.popleft() if self._again else self._opened(waiting)
+            if asked is None and not self._running:
+                return False
+        if asked is not None and not self._begun(asked):
+            self._again.appendleft(asked)
+            asked = None
+        self._hear(0.0 if asked is not None else TICK_S)
+        return True
+
+    # --- questions ------------------------------------------------------------------------------
     def _opened(self, waiting: Iterator[Item]) -> Asked | None:
-        """The next question whose picture can be read; None at the end."""
+        """The next question that can be asked; None at the end."""
         for item in waiting:
-            source = item.picture_bytes()
-            try:
-                picture = None if source is None else open_picture(source)
-            except PictureError as error:
-                verdict = Verdict({}, Reason.NO_PICTURE, error.message)
-                self.outcome.verdicts[item.key] = Asked(item, "", "", verdict=verdict)
+            if not self.unchecked and not is_comparable(item):
+                self._end(Asked(item), Verdict({}, Reason.UNCHECKED))
                 continue
-            return Asked(item, *self._kept(picture))
+            try:
+                source = item.picture_bytes()
+                return Asked(item, source, "" if source is None else digest_of(source))
+            except PictureError as error:
+                self._end(Asked(item), Verdict({}, Reason.NO_PICTURE, error.message))
         return None
 
-    def _kept(self, picture: Picture | None) -> tuple[str, str]:
-        """(data URL, name of the file beside the result) of a picture: what was sent is learnt."""
-        if picture is None:
-            return "", ""
-        url = data_url(picture)
-        head, _, data = url.partition(",")
-        kind = head.removeprefix("data:image/").partition(";")[0]
-        name = f"images/{hashlib.sha256(data.encode()).hexdigest()[:24]}.{kind}"
-        path = self.folder / name
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, base64.b64decode(data))
-        return url, name
-
-    def _ask(self, asked: Asked) -> None:
-        """Sends it, unless the reply is known: then it is as if it had just come. Where the budget
-        is used up it stays unasked."""
+    def _begun(self, asked: Asked) -> bool:
+        """Sends it; where the reply is known, it is as if it had just come. True where nothing more
+        is to be done for it now; False where it must wait."""
         while True:
-            body = self._body(asked)
-            told = f"{self.client.url} {json.dumps(body, sort_keys=True)}"
-            key = hashlib.sha256(told.encode()).hexdigest()
-            known = self.replies.known.get(key)
-            if known is None and (over := self.replies.spent.over(self.limits)):
-                self.outcome.ended = over
-                return
-            if known is None:
-                self._running[self.client.begin("/chat/completions", body)] = (key, asked)
-                return
-            if self._judged(asked, known):
-                return
+            key = self._key(asked)
+            if (known := self.replies.known.get(key)) is not None:
+                if self._is_judged(asked, known):
+                    return True
+                continue
+            if self.outcome.ended:
+                return True
+            if time.monotonic() < self._paused_until:
+                return False
+            if not self.replies.spent.room(self.limits, len(self._running)):
+                if self._running:
+                    return False
+                self.outcome.ended = self.replies.spent.over(self.limits)
+                return True
+            if self._has_picture(asked):
+                self._running[self.client.begin("/chat/completions", self._body(asked))] = (
+                    key,
+                    asked,
+                )
+            return True
 
-    def _body(self, asked: Asked) -> dict[str, Any]:
+    def _has_picture(self, asked: Asked) -> bool:
+        """Whether its picture lies beside the result, as it is sent; else it has ended."""
+        if asked.source is None or asked.image:
+            return True
+        try:
+            asked.image = self.pictures.name(asked.source, asked.digest)
+        except PictureError as error:
+            self._end(asked, Verdict({}, Reason.NO_PICTURE, error.message))
+            return False
+        return True
+
+    def _sampling(self, asked: Asked) -> dict[str, Any]:
         teacher = self.teacher
         warmth = teacher.temperature + WARMER * asked.tried
-        content: list[dict[str, Any]] = []
-        if asked.url:
-            content.append({"type": "image_url", "image_url": {"url": asked.url}})
-        content.append({"type": "text", "text": prompt(asked.item, teacher)})
-        own = {"llavao1": {"stages": True}} if teacher.is_ours else {}
         return {
-            "model": teacher.model,
-            "messages": [{"role": "user", "content": content}],
             "temperature": round(min(max(WARMEST, teacher.temperature), warmth), 2),
             "max_tokens": teacher.max_tokens,
             "seed": asked.tried,
-            **own,
         }
 
-    def _heard(self, done: Iterable[Future[dict[str, Any]]]) -> list[Asked]:
-        """Those that must be asked again. Raises ServerError, when all have been stored."""
-        again: list[Asked] = []
-        problem: ServerError | None = None
+    def _key(self, asked: Asked) -> str:
+        """Of what is asked, not of how it is sent: another address, another way to write a picture
+        or a parameter is no reason to pay again."""
+        teacher = self.teacher
+        told = [teacher.model, asked.digest, prompt(asked.item, teacher), self._sampling(asked)]
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+    def _body(self, asked: Asked) -> dict[str, Any]:
+        teacher = self.teacher
+        content: list[dict[str, Any]] = []
+        if asked.image:
+            url = self.pictures.url(asked.image)
+            content.append({"type": "image_url", "image_url": {"url": url}})
+        content.append({"type": "text", "text": prompt(asked.item, teacher)})
+        sampling = {
+            RENAMED[name] if name in self._dropped else name: value
+            for name, value in self._sampling(asked).items()
+            if name not in self._dropped or name in RENAMED
+        }
+        return {
+            "model": teacher.model,
+            "messages": [{"role": "user", "content": content}],
+            **sampling,
+            **({"llavao1": {"stages": True}} if teacher.is_ours else {}),
+        }
+
+    # --- replies --------------------------------------------------------------------------------
+    def _hear(self, seconds: float) -> None:
+        """Waits for replies so long."""
+        if not self._running:
+            time.sleep(seconds)
+            return
+        done, _ = wait(self._running, seconds, FIRST_COMPLETED)
+        self._heard(done)
+        if self._ends_at is not None and time.monotonic() > self._ends_at:
+            self._forget_running()
+
+    def _heard(self, done: Iterable[Future[dict[str, Any]]]) -> None:
         for future in done:
             key, asked = self._running.pop(future)
             try:
@@ -263,55 +239,91 @@ class _Run:
             except CancelledError:
                 continue
             except ServerError as error:
-                if error.is_about_the_request or error.status == UNKNOWN_KIND:
-                    self._end(asked, Verdict({}, Reason.REJECTED, error.message))
-                else:
-                    problem = error
+                self._failed(asked, error)
                 continue
-            self.replies.add(key, reply)
-            problem = problem or self._uncounted(reply)
-            if not self._judged(asked, reply):
-                again.append(asked)
-        if problem is not None:
-            raise problem
-        return again
+            self.replies.add(key, reply, self.limits.prices)
+            self._rounds, self._doubtful = 0, []
+            if self.limits.any and not usage(reply):
+                self._stop(self._uncounted())
+            if not self._is_judged(asked, reply):
+                self._again.append(asked)
 
-    def _uncounted(self, reply: Mapping[str, Any]) -> ServerError | None:
-        limited = self.limits.tokens is not None or self.limits.cost is not None
-        if not limited or _usage(reply):
-            return None
+    def _failed(self, asked: Asked, error: ServerError) -> None:
+        if error.parameter in (*RENAMED, *OPTIONAL) and error.parameter not in self._dropped:
+            self._dropped.add(error.parameter)
+            self._again.append(asked)
+        elif self._is_about_it(error):
+            self._rejected += 1
+            self._end(asked, Verdict({}, Reason.REJECTED, error.message))
+            if self._rejected == FIRST_REJECTED and not self.replies.spent.replies:
+                self._stop(error)
+        elif 400 <= error.status < 500 and error.status not in BRIEF:
+            self._stop(error)
+        else:
+            self._retry(asked, error)
+
+    def _is_about_it(self, error: ServerError) -> bool:
+        """Whether it is about one question. A key that is not taken is told with the same number as
+        a question that is not: what came before tells them apart."""
+        if error.status == FORBIDDEN:
+            return self.replies.spent.replies > 0
+        return error.is_about_the_request or error.status == UNKNOWN_KIND
+
+    def _retry(self, asked: Asked, error: ServerError) -> None:
+        """After a pause, longer each time in which nothing came."""
+        asked.failed += 1
+        now = time.monotonic()
+        if now >= self._paused_until:
+            self._paused_until = now + PAUSE_S * 2**self._rounds
+            self._rounds += 1
+        if self._rounds > ROUNDS:
+            self._stop(error)
+        elif asked.failed < FAILURES:
+            self._again.append(asked)
+        else:
+            self._end(asked, Verdict({}, Reason.FAILED, error.message))
+            self._doubtful.append(asked.item.key)
+
+    def _uncounted(self) -> ServerError:
         return ServerError(
             f"{self.client.name} does not say how many tokens a reply took",
             hint="Without that no budget can be kept: leave it out, or limit the questions.",
         )
 
-    def _judged(self, asked: Asked, reply: Mapping[str, Any]) -> bool:
+    def _is_judged(self, asked: Asked, reply: Mapping[str, Any]) -> bool:
+        """False where it must be asked again."""
         verdict = judge(
             asked.item, reply, unchecked=self.unchecked, shown=self.teacher.shows_answer
         )
         asked.tried += 1
-        final = verdict.reason is None or verdict.reason is Reason.UNCHECKED
-        if final or asked.tried >= self.limits.tries:
-            self._end(asked, verdict)
+        if verdict.reason is None and not self._has_picture(asked):
             return True
-        return False
+        final = verdict.reason is None or verdict.reason is Reason.UNCHECKED
+        if not final and asked.tried < self.limits.tries:
+            return False
+        self._end(asked, verdict)
+        return True
 
     def _end(self, asked: Asked, verdict: Verdict) -> None:
-        asked.verdict = verdict
-        asked.url = ""  # megabytes
+        asked.verdict, asked.source = verdict, None  # megabytes
         self.outcome.verdicts[asked.item.key] = asked
 
+    # --- the end --------------------------------------------------------------------------------
+    def _stop(self, error: ServerError | None = None) -> None:
+        """Nothing more is asked. error: None where somebody stopped it; else what is on its way was
+        paid for, and is waited for."""
+        if error is None:
+            self.outcome.stopped, self.outcome.ended = True, "it was stopped"
+            self._forget_running()
+            return
+        if self.outcome.error is not None:
+            return
+        self.outcome.error, self.outcome.ended = error, error.message
+        self._ends_at = time.monotonic() + LAST_S
+        for key in self._doubtful:  # it was the server, not the question
+            del self.outcome.verdicts[key]
 
-def _is_reply(value: Any) -> bool:
-    if not isinstance(value, dict):
-        return False
-    return isinstance(value.get("key"), str) and isinstance(value.get("reply"), dict)
-
-
-def _usage(reply: Mapping[str, Any]) -> dict[str, int]:
-    told = reply.get("usage")
-    names = ("prompt_tokens", "completion_tokens")
-    if not isinstance(told, Mapping):
-        return {}
-    counts = {name: told.get(name) for name in names}
-    return {n: v for n, v in counts.items() if isinstance(v, int) and v >= 0}
+    def _forget_running(self) -> None:
+        for future in self._running:
+            future.cancel()
+        self._running.clear()

@@ -32,6 +32,11 @@ LASTING = (
     *("base", "method", "epochs", "steps", "lr", "batch", "accumulate", "max_length", "rank"),
     *("embeddings", "freeze_vision", "pure_bf16", "any_form", "limit", "held_out", "seed", "fsdp"),
 )
+LESS = {  # what needs less memory
+    Method.FULL: "--method lora, more cards with --fsdp",
+    Method.LORA: "--method qlora",
+    Method.QLORA: "a smaller --batch",
+}
 RATES = {Method.FULL: 1e-5, Method.LORA: 1e-4, Method.QLORA: 1e-4}
 
 
@@ -70,7 +75,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--rank", type=int, default=16, help="of LoRA")
     add("--embeddings", action="store_true", help="put LoRA on the embedding and the head, too")
     add("--freeze-vision", action="store_true", help="in full fine-tuning")
-    add("--pure-bf16", action="store_true", help="no float32 beside the weights: half the memory")
+    add(
+        "--pure-bf16",
+        action="store_true",
+        help="in full: no float32 beside the weights; half the memory, but at a rate of 1e-5 "
+        "most steps of most weights are lost to rounding",
+    )
     add("--no-checkpointing", action="store_true", help="faster, and much more memory")
     add("--any-form", action="store_true", help="learn from answers without the four stages, too")
     add("--limit", type=int, metavar="N", help="the first N examples")
@@ -86,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--answer-tokens", type=int, default=1024, metavar="N", help="of such an answer")
     add("--workers", type=int, default=2, metavar="N", help="processes that open pictures")
     add("--seed", type=int, default=0)
-    add("--fsdp", action="store_true", help="divide weights over the cards")
+    add("--fsdp", action="store_true", help="in full fine-tuning: divide weights over the cards")
     add("--cpu", action="store_true", help="leave the cards alone")
     add("--plan", action="store_true", help="say what it needs, and stop")
     add("--memory-check", choices=("on", "off"), default="on")
@@ -111,6 +121,12 @@ def run(options: argparse.Namespace) -> int:
             hint="pip install torch==2.13.0, then pip install 'llavao1-edge[train]'",
         ) from None
     on_card = torch.cuda.is_available() and not options.cpu
+    if options.fsdp and options.method is not Method.FULL:
+        raise UsageError(
+            f"--fsdp divides what --method full trains, not --method {options.method.value}",
+            hint="Leave --fsdp out: each card then holds all weights, and learns from its own "
+            "examples.",
+        )
     if options.fsdp and options.ask_every:
         raise UsageError(
             "with --fsdp no process has the whole model to ask",
@@ -134,7 +150,7 @@ def run(options: argparse.Namespace) -> int:
     if options.memory_check == "on" and card is not None and needed > card:
         raise UsageError(
             f"a card here has {card / 1e9:.1f} GB, {needed / 1e9:.1f} GB are needed",
-            hint="--method qlora, more cards with --fsdp, or --memory-check off.",
+            hint=f"{LESS[options.method]}, a smaller --max-length, or --memory-check off.",
         )
     n_held_out = options.held_out
     if n_held_out is None:
@@ -171,12 +187,14 @@ def _check(options: argparse.Namespace) -> None:
 
 def _same_run(options: argparse.Namespace) -> None:
     """Raises UsageError where the folder holds a run with other options: it would be gone on with,
-    or mixed with this one."""
+    or mixed with this one. One that did not come to its first checkpoint is none."""
+    from train.finetune.learning import has_begun
+
     now = {name: str(getattr(options, name)) for name in LASTING}
     with options.data.open("rb") as file:
         now["data"] = hashlib.file_digest(file, "sha256").hexdigest()
     path: Path = options.out / RUN
-    if path.exists():
+    if path.exists() and has_begun(options.out):
         try:
             before = json.loads(path.read_text(encoding="utf-8"))
         except ValueError:

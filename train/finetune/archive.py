@@ -92,6 +92,12 @@ def _number(part: Path) -> int:
     return number
 
 
+def is_outside(name: str) -> bool:
+    """Whether a name is that of a picture elsewhere: a data set names its own."""
+    path = PurePosixPath(name)
+    return path.is_absolute() or ".." in path.parts or "://" in name or name.startswith("data:")
+
+
 class Pictures:
     """Pictures by the names that a data set gives them. Made again in every process that reads."""
 
@@ -124,7 +130,7 @@ class Pictures:
     def read(self, name: str) -> bytes:
         """Raises PictureError."""
         path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts:
+        if is_outside(name):
             raise PictureError(f"the picture {name!r} is outside the data set", hint="Check it.")
         try:
             if self._folder is not None and (self._folder / path).is_file():
@@ -139,10 +145,13 @@ class Pictures:
     def has(self, name: str) -> bool:
         """Without reading it."""
         path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts:
+        if is_outside(name):
             return False
-        if self._folder is not None and (self._folder / path).is_file():
-            return True
+        try:
+            if self._folder is not None and (self._folder / path).is_file():
+                return True
+        except (OSError, ValueError):  # a name that is too long, or holds a NUL
+            return False
         return self._entry(path) is not None
 
     def _entry(self, path: PurePosixPath) -> str | None:

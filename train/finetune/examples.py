@@ -18,6 +18,7 @@ from typing import Any
 from llavao1_edge.errors import UsageError
 from llavao1_edge.stages import TAGS
 from train.command import is_text
+from train.finetune.archive import is_outside
 
 TAG = re.compile(r"</?[A-Z]+>")
 HOLDERS = ("<image>\n", "\n<image>", "<image>")  # what some data sets write where the picture is
@@ -31,6 +32,7 @@ class Fault(StrEnum):
     PICTURE = "a picture that is not named under 'image'"
     NO_TEXT = "half of a character"
     NO_PICTURE = "its picture is not there"
+    OUTSIDE = "its picture is no path below --images"
     ORDER = "not question and answer in turns"
     EMPTY = "an empty question or answer"
     STAGES = "an answer without the four stages"
@@ -128,6 +130,8 @@ def _example(
         if not any_form and not is_staged(answer):
             return Fault.STAGES
         turns.append((question, answer))
+    if picture and is_outside(picture):
+        return Fault.OUTSIDE
     if picture and not has(picture):
         return Fault.NO_PICTURE
     key = str(value.get("id", number))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib.util
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import (
     MllamaForConditionalGeneration,
     MllamaImageProcessor,
@@ -20,13 +23,14 @@ from transformers import (
     TrainingArguments,
 )
 
-from llavao1_edge.errors import UsageError
+from llavao1_edge.errors import OutOfMemory, UsageError
 from train.finetune.asking import ask
 from train.finetune.examples import Example
 from train.finetune.inputs import Collator, Encoder, Encodings
 from train.finetune.plan import Method, is_vision
 
 DDP_TIMEOUT_S = 7200  # while held-out questions are asked, some processes wait for others
+FULL_BYTES = 16 << 20  # a disk with less left is full
 STATE, CHECKPOINT, ADAPTER = "state", "checkpoint", "adapter"
 # What a checkpoint needs besides its weights, to be converted and used.
 BESIDE = (
@@ -83,11 +87,7 @@ def finetune(settings: Settings, learnt: Sequence[Example], held_out: Sequence[E
     if not learnt:
         raise UsageError("no example is short enough", hint="Use a larger --max-length.")
     processor = MllamaImageProcessor.from_pretrained(settings.base)
-    if len({bool(one.picture) for one in learnt}) > 1 and n_processes() > 1:
-        raise UsageError(
-            "examples with and without a picture cannot be learnt by several processes together",
-            hint="Leave one kind out: each process would wait for weights that another one lacks.",
-        )
+    _check_mixture(learnt, settings)
     # First: transformers finds out in it which card is this process's, and whether FSDP is used.
     arguments = _arguments(settings, evaluates=bool(held_out))
     last = last_checkpoint(settings.out / STATE)
@@ -108,11 +108,52 @@ def finetune(settings: Settings, learnt: Sequence[Example], held_out: Sequence[E
     )
     if len(held) and settings.ask_every:
         trainer.add_callback(_Asking(trainer, held, encoder, collate, settings))
-    if last is not None and _is_done(last):  # killed before the result was written
-        trainer._load_from_checkpoint(last)
-    else:
-        trainer.train(resume_from_checkpoint=last)
-    return _save(trainer, settings)
+    with _told_plainly(settings):
+        if last is not None and _is_done(last):  # killed before the result was written
+            trainer._load_from_checkpoint(last)
+        else:
+            trainer.train(resume_from_checkpoint=last)
+        return _save(trainer, settings)
+
+
+@contextlib.contextmanager
+def _told_plainly(settings: Settings) -> Iterator[None]:
+    """What people can mend. safetensors and torch have errors of their own for a full disk.
+
+    Raises OutOfMemory, OSError."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise OutOfMemory(
+            f"the card's memory is used up: {str(error).splitlines()[0]}",
+            hint="--plan says what is needed; a smaller --max-length or --batch needs less.",
+        ) from error
+    except (SafetensorError, RuntimeError) as error:
+        if shutil.disk_usage(settings.out).free > FULL_BYTES:
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(settings.out)) from error
+
+
+def has_begun(out: Path) -> bool:
+    """Whether a folder holds anything that a run would go on from, or its result."""
+    made = any((out / name).is_dir() for name in (CHECKPOINT, ADAPTER))
+    return made or last_checkpoint(out / STATE) is not None
+
+
+def _check_mixture(learnt: Sequence[Example], settings: Settings) -> None:
+    """Raises UsageError where examples with and without a picture meet that cannot."""
+    if len({bool(one.picture) for one in learnt}) < 2:
+        return
+    if n_processes() > 1:
+        raise UsageError(
+            "examples with and without a picture cannot be learnt by several processes together",
+            hint="Leave one kind out: each process would wait for weights that another one lacks.",
+        )
+    if settings.batch > 1:
+        raise UsageError(
+            "examples with and without a picture cannot share a batch",
+            hint="Use --batch 1 with a larger --accumulate.",
+        )
 
 
 def _fitting(examples: Sequence[Example], encoder: Encoder, most: int) -> list[Example]:
@@ -292,16 +333,25 @@ class _Asking(TrainerCallback):
 
 
 def _save(trainer: Trainer, settings: Settings) -> Path:
-    """By all processes: some methods gather the weights from all of them."""
+    """By all processes: some methods gather the weights from all of them. The folder of the result
+    appears when it is whole."""
     adapted, folder = settings.method is not Method.FULL, _result(settings)
+    partial = folder.with_name(f"{folder.name}.part")
     if settings.fsdp:
         trainer.accelerator.state.fsdp_plugin.set_state_dict_type("FULL_STATE_DICT")
-    trainer.save_model(str(folder))
-    if trainer.is_world_process_zero():
-        (folder / "training_args.bin").unlink(missing_ok=True)  # a pickle, and nobody needs it
+    first = trainer.is_world_process_zero()
+    if first and partial.exists():
+        shutil.rmtree(partial)
+    trainer.accelerator.wait_for_everyone()
+    trainer.save_model(str(partial))
+    if first:
+        (partial / "training_args.bin").unlink(missing_ok=True)  # a pickle, and nobody needs it
         for name in () if adapted else BESIDE:
             if (settings.base / name).is_file():
-                shutil.copy(settings.base / name, folder / name)
+                shutil.copy(settings.base / name, partial / name)
+        if folder.exists():  # of an older run that was gone on with
+            shutil.rmtree(folder)
+        partial.rename(folder)
     trainer.accelerator.wait_for_everyone()
     return folder
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from llavao1_edge.errors import UsageError
+from llavao1_edge.errors import PictureError, UsageError
 from llavao1_edge.evaluation import datasets
 from llavao1_edge.evaluation.datasets import Malformed, read_dataset
 from llavao1_edge.evaluation.items import CHOICE, NUMBER, OUTSIDE, TEXT, YES_NO, Item, shard_of
@@ -93,7 +93,7 @@ def test_malformed_rows_are_named_by_line(tmp_path: Path) -> None:
     "line",
     ["{", "[]", "{}", '{"question": ""}', '{"question": 5}', '{"question": "q", "options": 3}',
      '{"question": "q", "kind": "poem"}', '{"question": "q", "tolerance": "x"}',
-     '{"question": "q", "answer": {"a": 1}}'],
+     '{"question": "q", "answer": {"a": 1}}', '{"question": "q", "tolerance": 1' + "0" * 400 + "}"],
 )  # fmt: skip
 def test_malformed_json_lines(line: str, tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
@@ -102,6 +102,37 @@ def test_malformed_json_lines(line: str, tmp_path: Path) -> None:
     rows = list(read_dataset(path))
     assert [isinstance(row, Item) for row in rows] == [True, False, True]
     assert rows[1].line == 2
+
+
+def test_what_is_null_is_not_there(tmp_path: Path) -> None:
+    names = ("id", "group", "hint", "category", "kind", "tolerance", "answer", "answers")
+    row = {"picture": None, "question": "q", "options": []} | dict.fromkeys(names)
+    path = tmp_path / "x.jsonl"
+    path.write_text(f"{json.dumps(row)}\n{json.dumps(row | {'answer': '4'})}\n", encoding="utf-8")
+    first, second = items(path)
+    assert (first.key, first.group, first.hint, first.category) == ("1", "1", "", "")
+    assert (first.kind, first.answers, first.options) == (OUTSIDE, (), {})
+    assert first.prompt() == "q"
+    assert (second.kind, second.answers) == (NUMBER, ("4",))
+
+
+def test_a_table_divided_by_something_else(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("picture;question;answer\na.png;q;4\n", encoding="utf-8")
+    with pytest.raises(UsageError) as refused:
+        list(read_dataset(path))
+    assert "divided by ','" in refused.value.hint
+
+
+def test_a_picture_of_another_row_that_is_damaged(tmp_path: Path) -> None:
+    path = files.mmstar(tmp_path)
+    with path.open("a", encoding="utf-8") as file:
+        file.write("8\tq\tnot base64 " + "!" * 70 + "\tx\ty\t\t\tA\tc\t\n")
+        file.write("9\tq\t8\tx\ty\t\t\tA\tc\t\n")
+    *_, last = read_dataset(path)
+    assert isinstance(last, Item)
+    with pytest.raises(PictureError, match="base64"):
+        last.picture_bytes()
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:

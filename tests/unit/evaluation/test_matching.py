@@ -128,6 +128,15 @@ def test_number_matching(wanted: str, tolerance: float | None, said: str, right:
     assert match(item(NUMBER, wanted, tolerance=tolerance), said).right is right
 
 
+@pytest.mark.parametrize("zeros", [20, 320, 400, 5000])
+def test_a_number_without_end(zeros: int) -> None:
+    """As a model writes it that repeats itself."""
+    found = match(item(NUMBER, "7"), "1" + "0" * zeros)
+    assert found.right is False
+    assert found.answered == {20: "1e+20", 320: "about 10^320", 400: "about 10^400"}.get(zeros)
+    assert match(item(NUMBER, "7"), f"7 ({'3' * zeros})").right
+
+
 def test_several_references_and_what_nobody_here_can_judge() -> None:
     assert match(item(TEXT, "New York", "NYC"), "new york.").right
     assert match(item(TEXT, "New York", "NYC"), "Nyc").right

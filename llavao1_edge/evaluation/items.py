@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -48,6 +49,32 @@ class Item:
 
     def picture_bytes(self) -> bytes | Path | None:
         return self.picture() if callable(self.picture) else self.picture
+
+
+@dataclass(frozen=True)
+class Malformed:
+    """A row that cannot be used."""
+
+    line: int
+    problem: str
+
+
+Row = Item | Malformed
+
+
+def kind_of(row: Mapping[str, str], options: Mapping[str, str], answer: str) -> str:
+    """What the answer looks like."""
+    if not answer:
+        return OUTSIDE
+    if "capability" in row or "<AND>" in answer or "<OR>" in answer:  # MMVet
+        return OUTSIDE
+    if options:
+        return CHOICE
+    if answer.lower() in ("yes", "no"):
+        return YES_NO
+    if row.get("answer_type") in ("integer", "float") or re.fullmatch(r"[-+]?[\d.,]+", answer):
+        return NUMBER
+    return TEXT
 
 
 def rotations(item: Item) -> list[Item]:

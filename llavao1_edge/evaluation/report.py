@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from llavao1_edge.evaluation.datasets import Malformed
+from llavao1_edge.evaluation.items import Malformed
 from llavao1_edge.evaluation.statistics import paired, wilson
 
 Row = Mapping[str, Any]

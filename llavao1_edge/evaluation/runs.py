@@ -17,8 +17,8 @@ from llavao1_edge.engine import Engine
 from llavao1_edge.errors import UsageError
 from llavao1_edge.evaluation.asking import answer
 from llavao1_edge.evaluation.cluster import ClusterAnswerers
-from llavao1_edge.evaluation.datasets import Malformed, read_dataset
-from llavao1_edge.evaluation.items import Item, rotations, shard_of
+from llavao1_edge.evaluation.datasets import read_dataset
+from llavao1_edge.evaluation.items import Item, Malformed, rotations, shard_of
 from llavao1_edge.evaluation.plan import Asked, Pair, Plan, Served, Stop, Variant, row_id
 from llavao1_edge.evaluation.rows import Row, Rows
 from llavao1_edge.lifetime import Closing

@@ -15,9 +15,10 @@ import pytest
 from llavao1_edge import demo
 from llavao1_edge.cli.main import main
 from llavao1_edge.errors import UsageError
-from llavao1_edge.evaluation.datasets import LONGEST_ROW, Malformed, read_dataset
-from llavao1_edge.evaluation.items import CHOICE, Item
+from llavao1_edge.evaluation.datasets import read_dataset
+from llavao1_edge.evaluation.items import CHOICE, Item, Malformed
 from llavao1_edge.evaluation.rows import Rows
+from llavao1_edge.evaluation.tables import LONGEST_ROW
 
 SAMPLE = demo.samples()[0]
 
@@ -99,10 +100,10 @@ def test_a_bad_row_costs_one_row(line: Any, tmp_path: Path) -> None:
 
 
 def test_a_line_without_end_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from llavao1_edge.evaluation import datasets
+    from llavao1_edge.evaluation import plain
 
     assert LONGEST_ROW >= 1 << 20
-    monkeypatch.setattr(datasets, "LONGEST_ROW", 1000)
+    monkeypatch.setattr(plain, "LONGEST_ROW", 1000)
     good = {"question": "q", "answer": "a", "picture": None}
     found = rows(tmp_path, good, {"question": "x" * 5000, "picture": None}, good)
     assert [isinstance(each, Malformed) for each in found] == [False, True, False]

@@ -16,8 +16,8 @@ from itertools import islice
 from pathlib import Path
 
 from llavao1_edge.errors import ServerError, UsageError
-from llavao1_edge.evaluation.datasets import Malformed, read_dataset
-from llavao1_edge.evaluation.items import Item
+from llavao1_edge.evaluation.datasets import read_dataset
+from llavao1_edge.evaluation.items import Item, Malformed
 from llavao1_edge.remote.client import Client
 from llavao1_edge.remote.probe import choose, is_ours, listed
 from train import command

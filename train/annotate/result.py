@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llavao1_edge.evaluation.datasets import Malformed
-from llavao1_edge.evaluation.items import Item
+from llavao1_edge.evaluation.items import Item, Malformed
 from llavao1_edge.files import write_whole
 from train.annotate.asking import Reason, Teacher, Verdict
 from train.annotate.replies import ASIDE, EXAMPLES, REPORT, Limits, Spent

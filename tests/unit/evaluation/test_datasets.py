@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,9 +10,18 @@ from pathlib import Path
 import pytest
 
 from llavao1_edge.errors import PictureError, UsageError
-from llavao1_edge.evaluation import datasets
-from llavao1_edge.evaluation.datasets import Malformed, read_dataset
-from llavao1_edge.evaluation.items import CHOICE, NUMBER, OUTSIDE, TEXT, YES_NO, Item, shard_of
+from llavao1_edge.evaluation.datasets import read_dataset
+from llavao1_edge.evaluation.items import (
+    CHOICE,
+    NUMBER,
+    OUTSIDE,
+    TEXT,
+    YES_NO,
+    Item,
+    Malformed,
+    shard_of,
+)
+from llavao1_edge.evaluation.row_pictures import beside
 from llavao1_edge.images import open_picture
 from tests import benchmark_files as files
 
@@ -144,22 +154,54 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         list(read_dataset(tmp_path / "missing.tsv"))
 
 
-def test_a_large_file_is_not_held_in_memory(tmp_path: Path) -> None:
-    """60 MB of pictures; the rows are looked at one by one."""
+@pytest.mark.parametrize(
+    ("name", "header", "row"),
+    [
+        ("large.tsv", "index\timage\tquestion\tanswer\n", "{i}\t{blob}\tq\ta\n"),
+        ("large.csv", "id,picture,question,answer\n", '{i},"data:image/png;base64,{blob}",q,a\n'),
+        (
+            "large.jsonl",
+            "",
+            '{{"id": "{i}", "picture": "data:image/png;base64,{blob}", "question": "q"}}\n',
+        ),
+    ],
+)
+def test_a_large_file_is_not_held_in_memory(
+    name: str, header: str, row: str, tmp_path: Path
+) -> None:
+    """60 MB of pictures; all questions are kept, and each finds its picture again."""
     import tracemalloc
 
-    path = tmp_path / "large.tsv"
-    blob = "QUJD" * (1 << 18)
+    path = tmp_path / name
     with path.open("w", encoding="utf-8") as file:
-        file.write("index\timage\tquestion\tanswer\n")
+        file.write(header)
         for i in range(60):
-            file.write(f"{i}\t{blob}\tq\ta\n")
+            blob = base64.b64encode(i.to_bytes(3, "big") * (1 << 18)).decode()
+            file.write(row.format(i=i, blob=blob))
     tracemalloc.start()
-    n = sum(1 for _ in read_dataset(path))
-    peak = tracemalloc.get_traced_memory()[1]
+    found = items(path)
+    held, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert n == 60
-    assert peak < 12 << 20
+    assert len(found) == 60
+    assert held < 1 << 20
+    assert peak < 16 << 20
+    for i in (59, 0, 31):
+        assert found[i].picture_bytes() == i.to_bytes(3, "big") * (1 << 18)
+
+
+def test_a_file_that_changes_under_a_run(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    row = {"picture": "data:image/png;base64,QUJD", "question": "q"}
+    path.write_text(f"{json.dumps(row)}\n", encoding="utf-8")
+    (item,) = items(path)
+    assert item.picture_bytes() == b"ABC"
+    for text in ("", "[]\n", '{"question": "q"}\n'):
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(PictureError, match="the picture of line 1 cannot be read"):
+            item.picture_bytes()
+    path.unlink()
+    with pytest.raises(PictureError, match="the picture of line 1 cannot be read"):
+        item.picture_bytes()
 
 
 def test_shards_are_disjoint_and_whole() -> None:
@@ -171,5 +213,5 @@ def test_shards_are_disjoint_and_whole() -> None:
 
 
 def test_pictures_are_found_beside_the_file(tmp_path: Path) -> None:
-    assert datasets._beside(tmp_path / "x.tsv", "/abs/p.png") == Path("/abs/p.png")
-    assert datasets._beside(tmp_path / "x.tsv", "none.png") == tmp_path / "none.png"
+    assert beside(tmp_path / "x.tsv", "/abs/p.png") == Path("/abs/p.png")
+    assert beside(tmp_path / "x.tsv", "none.png") == tmp_path / "none.png"

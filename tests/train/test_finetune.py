@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,7 +23,7 @@ from llavao1_edge.errors import CheckpointError, PictureError, UsageError
 from llavao1_edge.stages import STAGES
 from train.finetune import plan
 from train.finetune.archive import Pictures
-from train.finetune.examples import Fault, read_examples, split
+from train.finetune.examples import Example, Fault, read_examples, split
 from train.finetune.plan import Base, Load, Method
 
 torch = pytest.importorskip("torch", reason="needs the extra `train`")
@@ -175,9 +176,42 @@ def test_a_damaged_picture_is_passed_over(data: Path, tmp_path: Path) -> None:
     processor = MllamaImageProcessor.from_pretrained(BASE)
     items = Encodings(found, Encoder(BASE), tmp_path, processor)
     assert items[0]["ids"] == items[2]["ids"]
+    with pytest.raises(PictureError, match="0.png is damaged"):
+        items.exactly(0)
     alone = Encodings(found[:2], Encoder(BASE), tmp_path, processor)
     with pytest.raises(PictureError, match="in a row are damaged"):
         alone[0]
+
+
+def test_no_question_is_asked_about_another_picture(data: Path, tmp_path: Path) -> None:
+    from transformers import MllamaForConditionalGeneration, MllamaImageProcessor
+
+    from train.finetune.asking import ask
+
+    found = examples(data, limit=2).kept
+    (tmp_path / "images").mkdir()
+    for i in range(2):
+        whole = (data / f"images/{i}.png").read_bytes()
+        (tmp_path / f"images/{i}.png").write_bytes(whole if i else whole[:60])
+    encoder = Encoder(BASE)
+    processor = MllamaImageProcessor.from_pretrained(BASE)
+    held = Encodings(found, encoder, tmp_path, processor)
+    model = MllamaForConditionalGeneration.from_pretrained(BASE)
+    collate = Collator(encoder.end, encoder.image_token, 4096)
+    score = ask(model, held, encoder, collate, chosen=range(2), most_tokens=1)
+    assert (score.n, score.right, score.staged) == (1, 0, 0)
+
+
+def test_examples_that_cannot_share_a_batch() -> None:
+    from train.finetune.learning import Settings, _check_mixture
+
+    turns = (("q", GOOD),)
+    both = [Example("1", "a.png", turns), Example("2", "", turns)]
+    settings = Settings(BASE, Path(), Path(), batch=2)
+    with pytest.raises(UsageError, match="cannot share a batch"):
+        _check_mixture(both, settings)
+    _check_mixture(both, replace(settings, batch=1))
+    _check_mixture(both[:1], settings)
 
 
 def test_what_is_held_out_shares_no_picture(data: Path) -> None:

@@ -5,6 +5,7 @@ A part of the loss says little about that. Asked greedily, by transformers itsel
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,11 +13,13 @@ from typing import Any
 
 import torch
 
+from llavao1_edge.errors import PictureError
 from llavao1_edge.evaluation.items import NUMBER, TEXT, YES_NO, Item
 from llavao1_edge.evaluation.matching import match
 from llavao1_edge.stages import parse
 from train.finetune.inputs import Collator, Encoder, Encodings
 
+LOGGER = logging.getLogger(__name__)
 A_NUMBER = re.compile(r"[-+]?[\d.,]*\d\s*%?")
 
 
@@ -55,13 +58,19 @@ def ask(
     chosen: Sequence[int],
     most_tokens: int,
 ) -> Score:
-    """The first question of each chosen example. model: not wrapped by anything."""
-    right = staged = 0
+    """The first question of each chosen example, but of those whose picture is damaged. model: not
+    wrapped by anything."""
+    asked = right = staged = 0
     was_training = model.training
     model.eval()
     for number in chosen:
         question, answer = data.examples[number].turns[0]
-        item = data[number]
+        try:
+            item = data.exactly(number)
+        except PictureError as error:
+            LOGGER.warning("%s: its question is not asked", error.message)
+            continue
+        asked += 1
         prompt = encoder.prompt(question, picture=bool(data.examples[number].picture))
         batch = collate([item | {"ids": prompt, "learnt": [False] * len(prompt)}])
         del batch["labels"]
@@ -80,4 +89,4 @@ def ask(
         right += bool(match(item_of(question, conclusion_of(answer)[0]), told).right)
         staged += n_stages == 4
     model.train(was_training)
-    return Score(len(chosen), right, staged)
+    return Score(asked, right, staged)

@@ -133,12 +133,13 @@ class Encodings(Dataset[dict[str, Any]]):
         run of days."""
         for tried in range(MOST_DAMAGED):
             try:
-                return self._item((number + tried) % len(self))
+                return self.exactly((number + tried) % len(self))
             except PictureError as error:
                 LOGGER.warning("%s: the next example is taken", error.message)
         raise PictureError(f"{MOST_DAMAGED} pictures in a row are damaged", hint="Check --images.")
 
-    def _item(self, number: int) -> dict[str, Any]:
+    def exactly(self, number: int) -> dict[str, Any]:
+        """This example and no other. Raises PictureError."""
         example = self.examples[number]
         encoded = self._encoder.encode(example)
         item: dict[str, Any] = {"ids": encoded.ids, "learnt": encoded.learnt}

@@ -327,9 +327,10 @@ class _Asking(TrainerCallback):
             chosen=range(accelerator.process_index, n, accelerator.num_processes),
             most_tokens=settings.answer_tokens,
         )
-        counted = torch.tensor([score.right, score.staged], device=accelerator.device)
-        right, staged = accelerator.reduce(counted, "sum").tolist()
-        self._trainer.log({"asked": n, "right": right / n, "staged": staged / n})
+        counted = torch.tensor([score.n, score.right, score.staged], device=accelerator.device)
+        n, right, staged = accelerator.reduce(counted, "sum").tolist()
+        if n:
+            self._trainer.log({"asked": n, "right": right / n, "staged": staged / n})
 
 
 def _save(trainer: Trainer, settings: Settings) -> Path:

@@ -176,7 +176,7 @@ def test_a_damaged_picture_is_passed_over(data: Path, tmp_path: Path) -> None:
     processor = MllamaImageProcessor.from_pretrained(BASE)
     items = Encodings(found, Encoder(BASE), tmp_path, processor)
     assert items[0]["ids"] == items[2]["ids"]
-    with pytest.raises(PictureError, match="0.png is damaged"):
+    with pytest.raises(PictureError, match=r"0\.png is damaged"):
         items.exactly(0)
     alone = Encodings(found[:2], Encoder(BASE), tmp_path, processor)
     with pytest.raises(PictureError, match="in a row are damaged"):

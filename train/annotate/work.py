@@ -40,7 +40,7 @@ OPTIONAL = ("temperature", "seed")  # and take the first one at its default only
 @dataclass
 class Asked:
     """A question on its way. digest: of its picture; image: its name in the folder of the result;
-    tried, failed: how often it was answered, and not."""
+    tried, failed: how often it was answered, and not; without: parameters that were left out."""
 
     item: Item
     source: bytes | Path | None = None
@@ -48,6 +48,7 @@ class Asked:
     image: str = ""
     tried: int = 0
     failed: int = 0
+    without: frozenset[str] = frozenset()
     verdict: Verdict | None = None
 
 
@@ -168,6 +169,7 @@ class _Run:
                 self.outcome.ended = self.replies.spent.over(self.limits)
                 return True
             if self._has_picture(asked):
+                asked.without = frozenset(self._dropped)
                 self._running[self.client.begin("/chat/completions", self._body(asked))] = (
                     key,
                     asked,
@@ -249,7 +251,7 @@ class _Run:
                 self._again.append(asked)
 
     def _failed(self, asked: Asked, error: ServerError) -> None:
-        if error.parameter in (*RENAMED, *OPTIONAL) and error.parameter not in self._dropped:
+        if error.parameter in (*RENAMED, *OPTIONAL) and error.parameter not in asked.without:
             self._dropped.add(error.parameter)
             self._again.append(asked)
         elif self._is_about_it(error):

@@ -21,6 +21,15 @@ def expanded(text: str) -> Path:
     return Path(os.path.expanduser(text))  # noqa: PTH111 (`Path.expanduser` fails for such a one)
 
 
+def is_text(text: str) -> bool:
+    """No half of a character, as JSON can hold: neither a file nor a tokenizer takes it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 @dataclass(frozen=True)
 class Line:
     """A line of a file of JSON lines. value: None where it is no JSON, or not a whole line: the

@@ -22,6 +22,8 @@ MUST_BE = {
     float: Phrase("It must be a number."),
     str: Phrase("It must be text."),
 }
+SHOWN = 80  # characters of a value that cannot be
+MOST_THREADS = 512  # ggml has places for no more
 MOST_PARALLEL = (
     8  # answers at once: more brings little; each takes sequences and a picture's memory
 )
@@ -50,7 +52,7 @@ class Range:
             return self.kind(text)  # type: ignore[no-any-return]
         except ValueError:
             raise UsageError(
-                Phrase("{name} is {text}", name=name, text=repr(text)),
+                Phrase("{name} is {text}", name=name, text=repr(text[:SHOWN])),
                 hint=MUST_BE[self.kind],
             ) from None
 
@@ -120,10 +122,10 @@ def _check(name: str, value: Any, limits: Range) -> None:
 
 def _span(limits: Range) -> str:
     if limits.low is None:
-        return Phrase("It must be at most {high:g}.", high=limits.high)
+        return Phrase("It must be at most {high:.10g}.", high=limits.high)
     if limits.high is None:
-        return Phrase("It must be at least {low:g}.", low=limits.low)
-    return Phrase("It must be between {low:g} and {high:g}.", low=limits.low, high=limits.high)
+        return Phrase("It must be at least {low:.10g}.", low=limits.low)
+    return Phrase("It must be between {low:.10g} and {high:.10g}.", low=limits.low, high=limits.high)
 
 
 @dataclass(frozen=True)
@@ -186,7 +188,7 @@ class RuntimeSettings(_Validated):
     """How the model is run. None chooses by the machine."""
 
     gpu_layers: int | None = setting(
-        None, "layers on the GPU: auto, or a number", low=0, shown="auto|N"
+        None, "layers on the GPU: auto, or a number", low=0, high=100_000, shown="auto|N"
     )
     device: str | None = setting(
         None, "devices to compute on, as `devices` names them; cpu for none", shown="NAME,…"
@@ -197,8 +199,10 @@ class RuntimeSettings(_Validated):
     rpc: str | None = setting(
         None, "computers that run `devices serve`, on a network you trust", shown="HOST:PORT,…"
     )
-    threads: int | None = setting(None, "CPU threads; default: this machine's cores", low=1)
-    context: int | None = setting(None, "tokens a conversation can hold", low=256)
+    threads: int | None = setting(
+        None, "CPU threads; default: this machine's cores", low=1, high=MOST_THREADS
+    )
+    context: int | None = setting(None, "tokens a conversation can hold", low=256, high=1 << 24)
     batch: int = setting(128, "most tokens computed at a time", low=8, high=8192)
     picture_tokens: int | None = setting(
         None,
@@ -283,12 +287,19 @@ class RuntimeSettings(_Validated):
 
 def _address(text: str) -> tuple[str, int]:
     host, separator, port = text.strip().rpartition(":")
-    number = int(port) if port.isascii() and port.isdigit() else 0
+    number = digits(port) or 0
     if not separator or not host or not 0 < number < 65536:
         raise UsageError(
-            Phrase("rpc is {text}", text=repr(text.strip())), hint="It must be HOST:PORT."
+            Phrase("rpc is {text}", text=repr(text.strip()[:SHOWN])),
+            hint="It must be HOST:PORT.",
         )
     return host.strip("[]"), number
+
+
+def digits(text: str) -> int | None:
+    """A whole number as people write one; None for anything else, and for more than 18 digits,
+    which nothing here can be."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
 
 
 def is_here(host: str) -> bool:

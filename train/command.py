@@ -38,12 +38,3 @@ def check_counts(options: argparse.Namespace, *names: str) -> None:
         value = getattr(options, name)
         if value is not None and value < 1:
             raise UsageError(f"{flag(name)} is {value}", hint="It must be 1 or more.")
-
-
-def is_text(text: str) -> bool:
-    """No half of a character, as JSON can hold: neither a file nor a tokenizer takes it."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,11 +28,12 @@ def write_notes(plan: Conversion, sums: Sequence[str]) -> None:
 
 
 def _add_sums(path: Path, new: dict[str, str]) -> None:
-    """Keeps the lines of other files."""
-    old = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-    kept = [line for line in old.splitlines() if line.partition("  ")[2] not in new]
-    lines = [*kept, *(f"{digest}  {name}" for name, digest in new.items())]
-    write_whole(path, "".join(f"{line}\n" for line in sorted(lines, key=lambda line: line[66:])))
+    """Keeps the lines of other files as they are."""
+    old = path.read_bytes().splitlines() if path.is_file() else []
+    names = {name.encode() for name in new}
+    kept = [line for line in old if re.split(rb" [ *]", line, maxsplit=1)[-1] not in names]
+    lines = [*kept, *(f"{digest}  {name}".encode() for name, digest in new.items())]
+    write_whole(path, b"".join(line + b"\n" for line in lines))
 
 
 def card(plan: Conversion, sums: dict[str, str]) -> str:

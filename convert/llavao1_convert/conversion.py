@@ -24,7 +24,7 @@ from llavao1_convert.source import Shard, pair_id
 from llavao1_convert.stream import Job, Pipeline
 from llavao1_convert.work import Work
 from llavao1_convert.writer import Slots
-from llavao1_edge.errors import CheckpointError
+from llavao1_edge.errors import CheckpointError, UsageError
 from llavao1_edge.files import size_text
 from llavao1_edge.phrases import Phrase
 from llavao1_edge.store.digest import file_sha256
@@ -59,7 +59,8 @@ def run(
                     Phrase("{path} exists and is not a file", path=output.path),
                     hint="Choose another --out or --name.",
                 )
-        folder = out / f".{plan.text.path.stem}.partial"
+            _check_sources(plan, output.path)
+        folder = work_folder(plan)
         _check_space(plan, out, folder)
         work = Work(folder, plan.key())
         try:
@@ -80,6 +81,31 @@ def run(
             Phrase("cannot write to {out}: {reason}", out=out, reason=error.strerror or error),
             hint="Choose another folder with --out.",
         ) from error
+
+
+def work_folder(plan: Conversion) -> Path:
+    """Where the files grow; left behind by a run that was stopped."""
+    return plan.text.path.parent / f".{plan.text.path.stem}.partial"
+
+
+def check_free(plan: Conversion) -> None:
+    """Raises UsageError where files would be written over, unless by a run that goes on."""
+    for path in (*(output.path for output in plan.files), plan.text.path.with_suffix(".md")):
+        if path.is_file() and not work_folder(plan).is_dir():
+            raise UsageError(
+                Phrase("{path} is there already", path=path),
+                hint="Choose another --name or --out, or write over it with --overwrite.",
+            )
+
+
+def _check_sources(plan: Conversion, path: Path) -> None:
+    """Raises CheckpointError where a file is what is converted."""
+    for shard in plan.shards:
+        if path.exists() and shard.path.exists() and path.samefile(shard.path):
+            raise CheckpointError(
+                Phrase("{path} is the source itself", path=path),
+                hint="Choose another --out or --name.",
+            )
 
 
 def _check_space(plan: Conversion, out: Path, folder: Path) -> None:

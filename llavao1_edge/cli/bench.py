@@ -21,6 +21,25 @@ The floor of a phase is the larger of reading its bytes at the measured memory b
 its operations at the measured rate of matrix products; the distance says how many times that.
 """
 FORMAT = 1
+MILLISECONDS = {"type": "number", "minimum": 0, "maximum": 1e12}
+COMPARED = {  # what is read of another run
+    "type": "object",
+    "required": ["format", "phases"],
+    "properties": {
+        "format": {"const": FORMAT},
+        "phases": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["name", "median_ms", "low_ms", "high_ms"],
+                "properties": {
+                    "name": {"type": "string"},
+                    **dict.fromkeys(("median_ms", "low_ms", "high_ms"), MILLISECONDS),
+                },
+            },
+        },
+    },
+}
 
 
 def add_parser(commands: Any) -> None:
@@ -100,16 +119,14 @@ def _print_comparison(first: dict[str, Any], second: dict[str, Any]) -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    from jsonschema import Draft202012Validator
+
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        good = found["format"] == FORMAT and all(
-            isinstance(phase[key], int | float)
-            for phase in found["phases"]
-            for key in ("median_ms", "low_ms", "high_ms")
-        )
+        good = Draft202012Validator(COMPARED).is_valid(found)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}", hint="Check the path.") from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, RecursionError):
         good = False
     if not good:
         raise UsageError(

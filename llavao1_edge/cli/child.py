@@ -88,7 +88,7 @@ def run(arguments: Sequence[str], options: argparse.Namespace) -> int:
 
 def _start(arguments: Sequence[str]) -> int:
     environment = {**os.environ, MARK: "1", "GGML_NO_BACKTRACE": "1"}
-    command = program.command("llavao1_edge.cli.main", *arguments)
+    command = program.command("llavao1_edge.start", *arguments)
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the child by itself
     try:
         listen = None if os.name == "nt" else _listen

@@ -69,6 +69,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="say what would be written, and write nothing"
     )
+    parser.add_argument("--overwrite", action="store_true", help="replace files of that name")
     parser.add_argument(
         "--verify",
         action="store_true",
@@ -90,6 +91,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from llavao1_convert.conversion import check_free
     from llavao1_convert.sources import Choices, Request, plan_source
 
     if options.threads is not None and options.threads < 1:
@@ -120,11 +122,16 @@ def run(options: argparse.Namespace) -> int:
         print(f"note: {note}", file=sys.stderr)
     if options.dry_run:
         show_plan(plan)
-        if plan.staging is not None:
-            shutil.rmtree(plan.staging, ignore_errors=True)
+        _forget(plan)
         return 0
     there = plan.text.path.is_file() and plan.mmproj.path.is_file()
     if not (options.verify and there):
+        if not options.overwrite:
+            try:
+                check_free(plan)
+            except UsageError:
+                _forget(plan)
+                raise
         convert(plan, n_threads=options.threads)
     print(plan.text.path)
     print(plan.mmproj.path)
@@ -132,6 +139,12 @@ def run(options: argparse.Namespace) -> int:
         adapter = None if options.adapter is None else expanded(options.adapter)
         verify(plan, expanded(options.source), options.picture, adapter)
     return 0
+
+
+def _forget(plan: Conversion) -> None:
+    """What was fetched to plan it."""
+    if plan.staging is not None:
+        shutil.rmtree(plan.staging, ignore_errors=True)
 
 
 def show_plan(plan: Conversion) -> None:

@@ -14,6 +14,7 @@ from llavao1_edge.cli import options as shared
 from llavao1_edge.cli.streams import rewrite
 from llavao1_edge.errors import Cancelled, UsageError
 from llavao1_edge.locate import model_paths
+from llavao1_edge.settings import digits
 
 if TYPE_CHECKING:
     from llavao1_edge.evaluation.plan import Plan, Variant
@@ -77,6 +78,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from llavao1_edge.evaluation.output import check_folder
     from llavao1_edge.evaluation.rows import Rows
     from llavao1_edge.evaluation.runs import identities, of_plan, questions
 
@@ -86,6 +88,7 @@ def run(options: argparse.Namespace) -> int:
     for row in found.malformed:
         print(f"left out: line {row.line}: {row.problem}", file=sys.stderr)
     try:
+        check_folder(out, has_rows=(out / "rows.jsonl").exists())
         rows = Rows(out / "rows.jsonl")
     except OSError as error:
         raise UsageError(f"cannot write to {out}: {error.strerror}", hint="Choose --out.") from None
@@ -148,11 +151,12 @@ def make_plan(options: argparse.Namespace) -> Plan:
 def _shard(text: str | None) -> tuple[int, int]:
     if text is None:
         return 0, 1
-    number, slash, n = text.partition("/")
-    whole = text.isascii() and number.isdigit() and n.isdigit()
-    if not (slash and whole and 1 <= int(number) <= int(n)):
-        raise UsageError(f"--shard is {text!r}", hint="For example 2/4: the second of four parts.")
-    return int(number) - 1, int(n)
+    number, n = (digits(part) for part in (text.partition("/")[0], text.partition("/")[2]))
+    if number is None or n is None or not 1 <= number <= n:
+        raise UsageError(
+            f"--shard is {text[:40]!r}", hint="For example 2/4: the second of four parts."
+        )
+    return number - 1, n
 
 
 def _cells(options: argparse.Namespace) -> Iterator[Variant]:
@@ -161,7 +165,16 @@ def _cells(options: argparse.Namespace) -> Iterator[Variant]:
     from llavao1_edge.search import STRATEGIES, make_strategy, options_of
 
     counts = [shared.whole("--candidates", n, low=1) for n in options.candidates or []]
-    for name in options.strategy or ["staged"]:
+    chosen = options.strategy or ["staged"]
+    for option in ("candidates", "scorer"):
+        if getattr(options, option) and not any(
+            option in options_of(STRATEGIES[name]()) for name in chosen
+        ):
+            raise UsageError(
+                f"the strategy {' or '.join(chosen)} has no option {option}",
+                hint=f"Leave --{option} out, or choose another --strategy.",
+            )
+    for name in chosen:
         has = options_of(STRATEGIES[name]())
         tried = {
             "candidates": counts if "candidates" in has else [],

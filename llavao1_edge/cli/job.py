@@ -95,7 +95,7 @@ def read_source(name: str) -> Path | bytes | None:
     if name == "-":
         from llavao1_edge.images.opening import MAX_FILE_BYTES
 
-        data = b"" if sys.stdin is None else sys.stdin.buffer.read(MAX_FILE_BYTES)
+        data = sys.stdin.buffer.read(MAX_FILE_BYTES)
         if not data:
             raise PictureError("no picture came on standard input", hint="Pipe a file into it.")
         return data

@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from llavao1_edge import __version__
 from llavao1_edge.cli import (
@@ -30,6 +30,7 @@ from llavao1_edge.cli import (
 )
 from llavao1_edge.errors import Cancelled, LlavaError, OutOfMemory
 
+LONGEST = 2000  # of what is said about an argument
 EPILOG = """\
 examples:
   llavao1-edge ask photo.jpg "How many people are there?" --model LLaVA-CoT-Q8_0.gguf
@@ -48,7 +49,15 @@ class Parser(argparse.ArgumentParser):
     """Says what is wrong in the form of all our errors."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message}\n  {self.prog} --help shows what there is.\n")
+        shown = message if len(message) <= LONGEST else f"{message[:LONGEST]}…"
+        self.exit(2, f"error: {shown}\n  {self.prog} --help shows what there is.\n")
+
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        """A value that is empty, as a variable of a shell is that was never set, is none."""
+        if arg_strings == [""] and action.nargs is None:
+            name = "/".join(action.option_strings) or action.metavar or action.dest
+            self.error(f"argument {name}: it is empty")
+        return super()._get_values(action, arg_strings)
 
 
 def build_parser() -> argparse.ArgumentParser:

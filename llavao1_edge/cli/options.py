@@ -14,6 +14,7 @@ from llavao1_edge.settings import (
     RuntimeSettings,
     SamplingSettings,
     SearchSettings,
+    digits,
     ranges,
 )
 
@@ -116,11 +117,14 @@ def add_evaluation_options(parser: argparse.ArgumentParser) -> None:
 
 def whole(flag: str, text: str, *, low: int, high: int | None = None) -> int:
     """Raises UsageError for anything but a whole number of at least `low`, at most `high`."""
-    if not (text.isascii() and text.isdigit()) or int(text) < low:
-        raise UsageError(f"{flag} is {text!r}", hint=f"It must be a whole number from {low} on.")
-    if high is not None and int(text) > high:
-        raise UsageError(f"{flag} is {int(text)}", hint=f"It must be at most {high}.")
-    return int(text)
+    number = digits(text)
+    if number is None or number < low:
+        raise UsageError(
+            f"{flag} is {text[:40]!r}", hint=f"It must be a whole number from {low} on."
+        )
+    if high is not None and number > high:
+        raise UsageError(f"{flag} is {number}", hint=f"It must be at most {high}.")
+    return number
 
 
 def add_answer_options(parser: argparse.ArgumentParser) -> None:
@@ -219,8 +223,8 @@ def answer_format(options: argparse.Namespace) -> AnswerFormat | None:
     return formats.answer_format(
         one_of=options.choices,
         kind=options.answer,
-        schema=Path(options.json_schema) if options.json_schema else None,
-        grammar=Path(options.grammar) if options.grammar else None,
+        schema=None if options.json_schema is None else Path(options.json_schema),
+        grammar=None if options.grammar is None else Path(options.grammar),
     )
 
 

@@ -137,6 +137,11 @@ def _check_compared(record: dict[str, Any]) -> None:
     names = (request["picture"], request["question"], request["model"])
     if not all(isinstance(name, str) for name in names) or not texts:
         raise TypeError("a name or a text is missing")
+    for name in ("server", "server_model", "mmproj"):
+        if not isinstance(request.get(name), str | None):
+            raise TypeError(f"{name} is no text")
+    if not isinstance(request.get("more_pictures", []), list):
+        raise TypeError("more_pictures is no list")
     _ = request["picture_key"], request["pair_id"]
 
 

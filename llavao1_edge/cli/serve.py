@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from llavao1_edge.cli import options as shared
 from llavao1_edge.errors import UsageError
 from llavao1_edge.locate import model_paths
-from llavao1_edge.settings import MOST_PARALLEL, is_here
+from llavao1_edge.settings import MOST_PARALLEL, digits, is_here
 
 if TYPE_CHECKING:
     from llavao1_edge.serve.app import Options
@@ -178,9 +178,10 @@ def _keys(name: str | None) -> list[str]:
 
 
 def _port(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) > 65535:
-        raise UsageError(f"--port is {text!r}", hint="It must be a number from 0 to 65535.")
-    return int(text)
+    number = digits(text)
+    if number is None or number > 65535:
+        raise UsageError(f"--port is {text[:40]!r}", hint="It must be a number from 0 to 65535.")
+    return number
 
 
 def _seconds(text: str) -> float:

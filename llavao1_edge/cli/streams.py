@@ -54,6 +54,8 @@ class Terminal(io.TextIOBase):
 
 def prepare() -> None:
     """Makes the standard streams safe to write to. Once, at the start of the program."""
+    if sys.stdin is None:  # it was closed: nothing comes from it
+        sys.stdin = io.TextIOWrapper(io.BytesIO())
     if isinstance(sys.stdin, io.TextIOWrapper):  # what is no text is refused where it is read
         sys.stdin.reconfigure(errors="surrogateescape")
     for name in ("stdout", "stderr"):

@@ -17,6 +17,7 @@ from llavao1_edge.stages import CONCLUSION, AnswerFormat, answer_kind, choices
 
 MAX_BYTES = 1 << 20
 WRAPPER = {"name", "schema", "strict", "description"}  # as OpenAI's response_format has it
+DEEPEST = 100  # parts of a schema inside each other
 LONGEST_TEXT = 1_000_000  # of a string or list that a schema may ask for
 
 
@@ -83,15 +84,19 @@ def _parsed(text: str, *, name: str) -> Any:
             hint="It must be a JSON schema.",
         ) from None
     except RecursionError:
-        raise UsageError(
-            Phrase("{name} is nested too deeply", name=name), hint="Use a simpler schema."
-        ) from None
+        raise _too_deep(name) from None
     except ValueError as error:  # a number of thousands of digits, NaN
         message = str(error).split(";")[0]
         raise UsageError(
             Phrase("{name}: {message}", name=name, message=message),
             hint="It must be a JSON schema.",
         ) from None
+
+
+def _too_deep(name: str) -> UsageError:
+    return UsageError(
+        Phrase("{name} is nested too deeply", name=name), hint="Use a simpler schema."
+    )
 
 
 def _no_constant(text: str) -> None:
@@ -107,15 +112,17 @@ def _unwrapped(found: Any) -> Any:
 
 
 def _check_sizes(part: Any, *, name: str) -> None:
-    """Raises UsageError for a length that no answer can have."""
-    waiting = [part]
+    """Raises UsageError for a length that no answer can have, and for a schema too deep."""
+    waiting = [(part, 0)]
     while waiting:
-        part = waiting.pop()
+        part, depth = waiting.pop()
+        if depth > DEEPEST:
+            raise _too_deep(name)
         if isinstance(part, list):
-            waiting += part
+            waiting += [(each, depth + 1) for each in part]
         if not isinstance(part, dict):
             continue
-        waiting += part.values()
+        waiting += [(each, depth + 1) for each in part.values()]
         for key in ("minItems", "minLength", "minProperties"):
             least = part.get(key)
             if isinstance(least, int | float) and not least <= LONGEST_TEXT:
@@ -150,9 +157,7 @@ def _check_schema(schema: dict[str, Any], *, name: str) -> None:
             hint="It must be a JSON schema.",
         ) from None
     except RecursionError:
-        raise UsageError(
-            Phrase("{name} is nested too deeply", name=name), hint="Use a simpler schema."
-        ) from None
+        raise _too_deep(name) from None
 
 
 @functools.lru_cache(maxsize=16)

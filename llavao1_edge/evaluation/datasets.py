@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from llavao1_edge.errors import UsageError
-from llavao1_edge.evaluation.items import Row
+from llavao1_edge.evaluation.items import Item, Malformed, Row
 from llavao1_edge.evaluation.plain import read_csv, read_jsonl
 from llavao1_edge.evaluation.vlmeval import read_tsv
 
@@ -32,6 +32,13 @@ def read_dataset(path: Path) -> Iterator[Row]:
     if path.exists() and not path.is_file():  # pictures are read from it again
         raise UsageError(f"{path} is not a regular file", hint="Give a data set's file.")
     try:
-        yield from reader(path)
+        seen: set[str] = set()
+        for row in reader(path):
+            if isinstance(row, Item) and row.key in seen:
+                yield Malformed(row.line, f"the id {row.key!r} is there twice")
+                continue
+            if isinstance(row, Item):
+                seen.add(row.key)
+            yield row
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}", hint="Check the path.") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import io
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,28 @@ from llavao1_edge.files import write_whole
 Row = Mapping[str, Any]
 MOST_PAGES = 500
 TITLE = "# Wrong answers"
+REPORTS = ("report.md", "report.json", "timing.md", "accuracy.png", "compute.png")
 LONGEST_CELL = 32_767  # of a spreadsheet
+
+
+def check_folder(folder: Path, *, has_rows: bool) -> None:
+    """Raises UsageError where a report would be written over files of somebody else. has_rows:
+    whether an evaluation wrote there before."""
+    index = folder / "wrong" / "README.md"
+    foreign = [index] if index.is_file() and not _is_ours(index) else []
+    if not has_rows:
+        names = [*(folder / name for name in REPORTS), folder / "wrong", folder / "predictions"]
+        foreign += [path for path in names if path.exists()]
+    if foreign:
+        raise UsageError(
+            f"{foreign[0]} was not written by an evaluation",
+            hint="Choose another folder with --out.",
+        )
+
+
+def _is_ours(index: Path) -> bool:
+    with index.open("rb") as file:
+        return file.read(len(TITLE)) == TITLE.encode()
 
 
 def write_report(report: Report, folder: Path) -> None:
@@ -52,7 +74,7 @@ def write_plots(report: Report, folder: Path) -> bool:
     axes.set_yticks(range(len(lines)), names)
     axes.invert_yaxis()
     axes.set_xlabel("right, % (95 % interval)")
-    figure.savefig(folder / "accuracy.png", dpi=120)
+    _save_figure(figure, folder / "accuracy.png")
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     for line, name in zip(lines, names, strict=True):
@@ -63,8 +85,14 @@ def write_plots(report: Report, folder: Path) -> bool:
     axes.set_xscale("log")
     axes.set_xlabel("tokens sampled and judged, per question")
     axes.set_ylabel("right, %")
-    figure.savefig(folder / "compute.png", dpi=120)
+    _save_figure(figure, folder / "compute.png")
     return True
+
+
+def _save_figure(figure: Any, path: Path) -> None:
+    data = io.BytesIO()
+    figure.savefig(data, format="png", dpi=120)
+    write_whole(path, data.getvalue())
 
 
 def write_pages(rows: Sequence[Row], items: Mapping[str, Item], folder: Path) -> int:
@@ -92,7 +120,7 @@ def write_pages(rows: Sequence[Row], items: Mapping[str, Item], folder: Path) ->
 def _clear(pages: Path) -> None:
     """Pages of an earlier report; nothing else that somebody keeps in a folder of this name."""
     index = pages / "README.md"
-    if not index.is_file() or not index.read_bytes().startswith(TITLE.encode()):
+    if not index.is_file() or not _is_ours(index):
         return
     for path in pages.iterdir():
         if re.fullmatch(r"[0-9a-f]{16}\.png|[0-9a-f]{24}\.md", path.name):
@@ -115,9 +143,12 @@ def _save_picture(item: Item, pages: Path) -> str | None:
             source = item.picture_bytes()
             if source is None:
                 return None
-            open_picture(source).image.save(pages / name)
-        except (LlavaError, OSError, ValueError):
+            image = open_picture(source).image
+        except LlavaError:
             return None
+        data = io.BytesIO()
+        image.save(data, "PNG")
+        write_whole(pages / name, data.getvalue())
     return name
 
 
@@ -171,8 +202,9 @@ def write_predictions(
 
 
 def _save_tsv(table: list[list[str]], path: Path) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, delimiter="\t", lineterminator="\n").writerows(table)
+    text = io.StringIO(newline="")
+    csv.writer(text, delimiter="\t", lineterminator="\n").writerows(table)
+    write_whole(path, text.getvalue())
 
 
 def _save_xlsx(table: list[list[str]], path: Path) -> None:
@@ -186,7 +218,9 @@ def _save_xlsx(table: list[list[str]], path: Path) -> None:
     sheet = book.create_sheet()
     for row in table:
         sheet.append([_xlsx_cell(sheet, value) for value in row])
-    book.save(path)
+    data = io.BytesIO()
+    book.save(data)
+    write_whole(path, data.getvalue())
 
 
 def _xlsx_cell(sheet: Any, text: str) -> Any:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llavao1_edge.errors import UsageError
 from llavao1_edge.files import append_line, lock_folder, read_lines, write_whole
+
+if TYPE_CHECKING:
+    from jsonschema.protocols import Validator
 
 Row = dict[str, Any]
 
@@ -87,12 +91,50 @@ class Rows:
         self._lock.release()
 
 
+NUMBER = {"type": "number", "minimum": -1e18, "maximum": 1e18}
+TEXT, TEXT_OR_NULL = {"type": "string"}, {"type": ["string", "null"]}
+# What is read of a row, by the report and the pages; `ANSWERED` where there was no error.
+ROW = {
+    **dict.fromkeys(("id", "question", "pair", "cell", "category", "group", "conclusion"), TEXT),
+    **dict.fromkeys(("answered", "error"), TEXT_OR_NULL),
+    "right": {"type": ["boolean", "null"]},
+}
+COUNTS = ("seconds", "picture_seconds", "sampled_tokens", "judge_tokens", "comparisons")
+CANDIDATE = {
+    "stage": TEXT_OR_NULL,
+    "text": TEXT,
+    "score": NUMBER | {"type": ["number", "null"]},
+    "mean_logprob": NUMBER,
+    "chosen": {"type": "boolean"},
+}
+ANSWERED = {
+    **dict.fromkeys((*COUNTS, "undecided"), NUMBER),
+    "budget_hit": {"type": "boolean"},
+    "stages": {"type": "object", "additionalProperties": TEXT_OR_NULL},
+    "candidates": {
+        "type": "array",
+        "items": {"type": "object", "required": [*CANDIDATE], "properties": CANDIDATE},
+    },
+}
+SCHEMA = {
+    "type": "object",
+    "required": [*ROW],
+    "properties": ROW,
+    "if": {"properties": {"error": {"type": "null"}}},
+    "then": {"required": [*ANSWERED], "properties": ANSWERED},
+}
+
+
+@functools.cache
+def _validator() -> Validator:
+    from jsonschema import Draft202012Validator
+
+    return Draft202012Validator(SCHEMA)
+
+
 def _row(value: Any) -> Row | None:
     """None for what is no row."""
-    if not isinstance(value, dict):
-        return None
-    texts = (value.get("id"), value.get("question"))
-    return value if all(isinstance(text, str) for text in texts) else None
+    return value if _validator().is_valid(value) else None
 
 
 def _begins_like_a_row(line: bytes) -> bool:

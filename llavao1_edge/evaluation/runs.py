@@ -184,9 +184,13 @@ def of_plan(plan: Plan, found: Questions, rows: Rows, models: Identities) -> lis
     """The rows that belong to a plan, in its order: pairs, searches, questions. The file may hold
     those of other plans: another seed, other limits, a model that was converted anew."""
     wanted = (
-        row_id(item, cell, models[pair.name], plan)
+        (row_id(item, cell, models[pair.name], plan), item)
         for pair in plan.pairs
         for cell in plan.cells
         for item in found.items
     )
-    return [rows.known[identity] for identity in wanted if identity in rows.known]
+    return [
+        {**rows.known[identity], "question": item.key}  # the id is what tells
+        for identity, item in wanted
+        if identity in rows.known
+    ]

@@ -23,19 +23,17 @@ def read_tsv(path: Path) -> Iterator[Row]:
     if "image" not in header and "image_path" not in header:
         raise UsageError(f"{path.name} has no column 'image' or 'image_path'", hint="See the docs.")
     places: dict[str, int] = {}
-    seen: set[str] = set()
     for line, offset, fields in itertools.islice(table.rows(), 1, None):
         named = by_name(header, fields)
         if isinstance(named, str):
             yield Malformed(line, named)
             continue
         key = named["index"].strip()
-        if not key or key in seen:
-            yield Malformed(line, f"index {key!r} is {'missing' if not key else 'there twice'}")
+        if not key:
+            yield Malformed(line, "the index is missing")
             continue
-        seen.add(key)
         if len(named.get("image", "")) > REFERENCE:
-            places[key] = offset
+            places.setdefault(key, offset)
         try:
             yield _tsv_item(table, header, named, line, places)
         except ValueError as error:

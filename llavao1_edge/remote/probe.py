@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llavao1_edge.errors import ServerError, UsageError
+from llavao1_edge.files import is_text
 from llavao1_edge.phrases import Phrase
 from llavao1_edge.remote.client import Client
 from llavao1_edge.remote.dialect import OURS, Dialect, dialect_of, grammar_fields
@@ -66,7 +67,7 @@ def listed(client: Client, stop: Callable[[], bool] = lambda: False) -> list[dic
     return [
         one
         for one in (found if isinstance(found, list) else [])
-        if isinstance(one, dict) and isinstance(one.get("id"), str)
+        if isinstance(one, dict) and isinstance(one.get("id"), str) and is_text(one["id"])
     ]
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from llavao1_edge.files import is_text
+
 
 class Failure(StrEnum):
     """Why the engine gave no answer. The value is the error's `code`."""
@@ -65,3 +67,10 @@ def failed(failure: Failure, message: str, hint: str = "") -> Problem:
 
 def too_large(most: int) -> Problem:
     return Problem(413, f"the body is larger than {most >> 20} MB", code="body_too_large")
+
+
+def checked_text(text: str, where: str) -> str:
+    """Raises Problem for half a character, as a cut-off \\ud83d leaves it in JSON."""
+    if not is_text(text):
+        raise wrong(where, f"{ascii(text)[:60]} holds half a character")
+    return text

@@ -9,6 +9,7 @@ import json
 import logging
 import math
 import os
+import signal
 import subprocess
 import time
 from collections import deque
@@ -29,6 +30,10 @@ OPENINGS = 3
 GRACE_S = 15.0  # until an engine that does not stop is ended
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0  # between tries to open a model that does not open
 REMEMBERED = 20  # answers whose times tell how long the next will take
+
+
+def _ignore_interrupt() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class Job:
@@ -140,6 +145,8 @@ class EngineProcess:
             stdout=subprocess.PIPE,
             env=environment,
             limit=wire.MOST_LINE,
+            # Ctrl-C in the terminal is the server's to answer, also while the worker starts.
+            preexec_fn=None if os.name == "nt" else _ignore_interrupt,
         )
         first: asyncio.Future[wire.Message | None] = asyncio.get_running_loop().create_future()
         self._begin(self._listen(process, first))

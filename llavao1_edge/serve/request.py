@@ -18,7 +18,7 @@ from llavao1_edge.engine.formats import check_fits, compiled, schema_format
 from llavao1_edge.errors import UsageError
 from llavao1_edge.search import Strategy, make_strategy, options_of
 from llavao1_edge.search.presets import PRESETS, preset
-from llavao1_edge.serve.problem import Problem, wrong
+from llavao1_edge.serve.problem import Problem, checked_text, wrong
 from llavao1_edge.settings import BudgetSettings, SamplingSettings, SearchSettings, ranges
 
 MOST_CHOICES, MOST_STOPS, MOST_TOP = 8, 4, 20
@@ -328,7 +328,7 @@ def _message(message: Any, where: str) -> _Turn:
     if content is None and role == "assistant":
         content = ""
     if isinstance(content, str):
-        return _Turn(role, content, (), where)
+        return _Turn(role, checked_text(content, f"{where}.content"), (), where)
     if not isinstance(content, list):
         raise wrong(f"{where}.content", "content must be a text or a list of parts")
     if len(content) > MOST_PARTS:
@@ -341,7 +341,7 @@ def _message(message: Any, where: str) -> _Turn:
         if part.get("type") == "text":
             if not isinstance(part.get("text"), str):
                 raise wrong(f"{at}.text", "text must be a text")
-            texts.append(part["text"])
+            texts.append(checked_text(part["text"], f"{at}.text"))
         elif role == "user":
             pictures.append(_picture(part, at))
         else:

@@ -191,9 +191,9 @@ class _Parser:
         match = _REPEAT.match(self.text, self.at)
         if match is None:
             raise self._error('expected a repetition such as "{2}", "{2,}" or "{2,5}"')
-        low, high = int(match[1]), int(match[3] or match[1])
+        low, high = (int(number[:18]) for number in (match[1], match[3] or match[1]))
         if high < low or high > MAX_REPEAT:
-            raise self._error(f"the repetition {match[0]} is not between 0 and {MAX_REPEAT}")
+            raise self._error(f"the repetition {match[0][:40]} is not between 0 and {MAX_REPEAT}")
         self.at = match.end()
         return _Item(item.at, item.rule, item.group, low == 0, item.empty)
 

@@ -17,7 +17,7 @@ import re
 import shutil
 import time
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from llavao1_edge.store.digest import Report, Stop, file_sha256
 
 ENVIRONMENT = "LLAVAO1_MODELS"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+BLOBS = "sha256-*.gguf"
 DIGEST = re.compile(r"[0-9a-f]{64}")
 RESERVED = ("demo",)
 BLOCK = 1 << 22
@@ -174,8 +175,9 @@ class Store:
         """
         pair_id = identity(*read_pair(text, mmproj))  # keeps no file open
         chosen = check_name(name or text.stem)
-        moved = {path for path in movable if not path.is_symlink()}
-        with _clear_errors(self.root):
+        moved = {path for path in movable if not (path.is_symlink() or self._holds(path))}
+        self._check_other(chosen, pair_id)
+        with _clear_errors(self.root), self._swept_on_error():
             while True:
                 stored = [self._store(path, path in moved, stop, report) for path in (text, mmproj)]
                 entry = Entry(
@@ -199,21 +201,37 @@ class Store:
                 path.unlink(missing_ok=True)
         return entry
 
+    def _holds(self, path: Path) -> bool:
+        """Whether a file lies among the blobs, whatever it was called by: it may be a model's."""
+        return path.resolve().is_relative_to((self.root / "blobs").resolve())
+
+    @contextmanager
+    def _swept_on_error(self) -> Iterator[None]:
+        """Gigabytes that were taken in for nothing do not stay."""
+        try:
+            yield
+        except BaseException:
+            if any((self.root / "blobs").glob(BLOBS)):
+                with suppress(OSError, LlavaError), self.locked("store"):
+                    self._sweep()
+            raise
+
     def check_free(self, name: str, entry: Entry | None = None) -> None:
         """Raises UsageError where another model has this name (in any case: some disks do not
         tell cases apart)."""
-        for other in self.entries():
-            if other.name.lower() != name.lower():
-                continue
-            wanted = None if entry is None else (entry.text.sha256, entry.mmproj.sha256)
+        wanted = None if entry is None else (entry.text.sha256, entry.mmproj.sha256)
+        for other in self._named(name):
             if other.name != name or (other.text.sha256, other.mmproj.sha256) != wanted:
-                raise UsageError(
-                    Phrase("there is another model named {name} already", name=other.name),
-                    hint=Phrase(
-                        "Give --name, or remove it: llavao1-edge models remove {name}",
-                        name=other.name,
-                    ),
-                )
+                raise _taken(other)
+
+    def _check_other(self, name: str, pair_id: str) -> None:
+        """The same, before anything is copied: what differs for certain."""
+        for other in self._named(name):
+            if other.name != name or other.pair_id != pair_id:
+                raise _taken(other)
+
+    def _named(self, name: str) -> list[Entry]:
+        return [other for other in self.entries() if other.name.lower() == name.lower()]
 
     def _store(
         self, path: Path, move: bool, stop: Stop | None, report: Report | None
@@ -278,7 +296,7 @@ class Store:
         return digest.hexdigest(), n_bytes
 
     def remove(self, name: str) -> tuple[Entry, int]:
-        """Removes a model by its full name, and the files that no other one needs.
+        """Removes a model by its full name, and all files that no other one needs.
 
         Returns the bytes that were freed. Raises UsageError.
         """
@@ -288,19 +306,22 @@ class Store:
                 Phrase("there is no model {name}", name=repr(name)),
                 hint=Phrase("Did you mean {name}?", name=entry.name),
             )
-        freed = 0
         with _clear_errors(self.root), self.locked("store"):
             (self.root / "models" / f"{entry.name}.json").unlink(missing_ok=True)
-            others = self.entries()
-            needed = {stored.sha256 for e in others for stored in (e.text, e.mmproj)}
-            for path in (self.root / "models").glob("*.json"):  # also what cannot be read
-                needed |= set(DIGEST.findall(path.read_text(encoding="utf-8", errors="replace")))
-            for stored in (entry.text, entry.mmproj):
-                blob = self.blob(stored.sha256)
-                if stored.sha256 not in needed and blob.is_file():
-                    freed += blob.stat().st_size
-                    blob.unlink()
-        return entry, freed
+            return entry, self._sweep()
+
+    def _sweep(self) -> int:
+        """Removes blobs that no model needs; how many bytes. Under the lock `store`. Another
+        process that has just taken one in sees that it is gone, and takes it again."""
+        needed = set[str]()
+        for path in (self.root / "models").glob("*.json"):  # also what cannot be read
+            needed |= set(DIGEST.findall(path.read_text(encoding="utf-8", errors="replace")))
+        freed = 0
+        for blob in (self.root / "blobs").glob(BLOBS):
+            if blob.stem.removeprefix("sha256-") not in needed:
+                freed += blob.stat().st_size
+                blob.unlink()
+        return freed
 
     def check(self, entry: Entry) -> None:
         """Compares the files with their digests. Raises ModelFileError."""
@@ -337,6 +358,15 @@ class Store:
             yield
         finally:
             lock.release()
+
+
+def _taken(other: Entry) -> UsageError:
+    return UsageError(
+        Phrase("there is another model named {name} already", name=other.name),
+        hint=Phrase(
+            "Give --name, or remove it: llavao1-edge models remove {name}", name=other.name
+        ),
+    )
 
 
 def check_name(name: str) -> str:

@@ -141,8 +141,19 @@ def test_where_all_rows_are_bad_the_reasons_are_told(
 
 
 # --- the file of rows -----------------------------------------------------------------------------
+def row_of(number: int, **other: Any) -> dict[str, Any]:
+    made = {"stage": "summary", "text": "a", "score": None, "mean_logprob": -1, "chosen": True}
+    return {
+        "answered": "2", "id": f"id{number}", "question": str(number), "pair": "demo",
+        "cell": "staged", "category": "", "group": "g", "conclusion": "2", "error": None,
+        "right": True, "seconds": 1.5, "picture_seconds": 0, "sampled_tokens": 9,
+        "judge_tokens": 0, "comparisons": 0, "undecided": 0, "budget_hit": False,
+        "stages": {"summary": "a", "caption": None}, "candidates": [made], **other,
+    }  # fmt: skip
+
+
 def row(number: int) -> str:
-    return json.dumps({"answered": "2", "id": f"id{number}", "question": str(number)})
+    return json.dumps(row_of(number))
 
 
 def test_a_damaged_line_takes_no_other_with_it(tmp_path: Path) -> None:
@@ -155,6 +166,39 @@ def test_a_damaged_line_takes_no_other_with_it(tmp_path: Path) -> None:
     assert file.read_text() == f"{row(1)}\n{row(3)}\n"
     (aside,) = tmp_path.glob("rows.damaged-*.jsonl")
     assert aside.read_bytes() == f"{row(2)[:20]}\xff\n".encode("latin-1")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"right": "yes"},
+        {"seconds": "x"},
+        {"sampled_tokens": 10**400},
+        {"error": 5},
+        {"stages": []},
+        {"stages": {"summary": 5}},
+        {"candidates": [{}]},
+        {"candidates": [5]},
+        {"group": None},
+    ],
+)
+def test_a_row_with_other_values_is_damaged(other: dict[str, Any], tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text(f"{row(1)}\n{json.dumps(row_of(2, **other))}\n")
+    opened = Rows(file)
+    assert list(opened.known) == ["id1"]
+    assert opened.damaged == 1
+    opened.close()
+
+
+def test_a_row_of_an_error_needs_no_more(tmp_path: Path) -> None:
+    names = ("id", "question", "pair", "cell", "category", "group", "conclusion")
+    short = dict.fromkeys(names, "a") | {"right": False, "answered": None, "error": "no picture"}
+    file = tmp_path / "rows.jsonl"
+    file.write_text(f"{json.dumps(short)}\n")
+    opened = Rows(file)
+    assert list(opened.known) == ["a"]
+    opened.close()
 
 
 @pytest.mark.parametrize("content", ["my notes\nof today\n", '{"id": 5}\n', "\x00" * 100 + "\n"])

@@ -94,7 +94,7 @@ def ask_cases(f: Files, tmp: Path) -> Iterator[tuple[str, Case]]:
     yield "two pictures", (["ask", picture, picture, "Why?"], 2, "has one picture")
     yield "bad temperature", (["ask", picture, "Why?", "--temperature", "-1"], 2, "temperature")
     yield "not a number", (["ask", picture, "Why?", "--top-k", "many"], 2, "'many'")
-    yield "bad context", (["ask", picture, "Why?", "--context", "3"], 2, "at least 256")
+    yield "bad context", (["ask", picture, "Why?", "--context", "3"], 2, "between 256 and 16777216")
     yield "no such model", (["ask", picture, "Why?", "--model", "no.gguf"], 1, "no such file")
     yield "no name of a model", (["ask", picture, "Why?", "--model", " "], 2, "model is ' '")
     for flag in ("--model", "--mmproj", "--draft"):

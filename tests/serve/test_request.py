@@ -203,6 +203,19 @@ def test_what_cannot_be_is_named(fields: dict[str, Any], param: str | None, mess
     assert error["type"] == "invalid_request_error"
 
 
+@pytest.mark.parametrize("half", ["\ud800", "a \udfff b"])
+def test_half_a_character_is_named_wherever_it_stands(half: str) -> None:
+    asked = user("q")
+    for messages, where in (
+        ([user(half)], "messages[0].content[0].text"),
+        ([{"role": "system", "content": half}, asked], "messages[0].content"),
+        ([asked, said(half), asked], "messages[1].content"),
+    ):
+        with pytest.raises(Problem, match="half a character") as refused:
+            read(messages=messages)
+        assert refused.value.param == where
+
+
 @pytest.mark.parametrize("body", [None, [], "x", 5])
 def test_a_body_that_is_no_object(body: Any) -> None:
     with pytest.raises(Problem, match="JSON object"):

@@ -143,11 +143,6 @@ def _limits(options: argparse.Namespace) -> Limits:
 def _questions(path: Path, limit: int | None) -> tuple[list[Item], list[Malformed]]:
     rows = list(islice(read_dataset(path), limit))
     items = [row for row in rows if isinstance(row, Item)]
-    seen: set[str] = set()
-    for item in items:
-        if item.key in seen:
-            raise UsageError(f"{path.name} has the question {item.key!r} twice", hint="Rename one.")
-        seen.add(item.key)
     if not items:
         raise UsageError(f"{path.name} has no question that can be read", hint="Check its columns.")
     return items, [row for row in rows if isinstance(row, Malformed)]

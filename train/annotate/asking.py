@@ -10,9 +10,9 @@ from typing import Any
 
 from llavao1_edge.evaluation.items import CHOICE, Item
 from llavao1_edge.evaluation.matching import match
+from llavao1_edge.files import is_text
 from llavao1_edge.remote.probe import choice_of
 from llavao1_edge.stages import GAP, STAGES, TAGS, parse
-from train.command import is_text
 
 LEAK = re.compile(
     r"\b(?:reference|standard|given|provided|expected)\s+(?:answer|solution)\b(?!\s+(?:option|choice))"

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from llavao1_edge.errors import UsageError
+from llavao1_edge.files import is_text
 from llavao1_edge.stages import TAGS
-from train.command import is_text
 from train.finetune.archive import is_outside
 
 TAG = re.compile(r"</?[A-Z]+>")

@@ -3497,16 +3497,16 @@
         <translation>텍스트여야 합니다.</translation>
     </message>
     <message>
-        <source>It must be between {low:g} and {high:g}.</source>
-        <translation>{low:g} 이상 {high:g} 이하여야 합니다.</translation>
+        <source>It must be between {low:.10g} and {high:.10g}.</source>
+        <translation>{low:.10g} 이상 {high:.10g} 이하여야 합니다.</translation>
     </message>
     <message>
-        <source>It must be at most {high:g}.</source>
-        <translation>{high:g} 이하여야 합니다.</translation>
+        <source>It must be at most {high:.10g}.</source>
+        <translation>{high:.10g} 이하여야 합니다.</translation>
     </message>
     <message>
-        <source>It must be at least {low:g}.</source>
-        <translation>{low:g} 이상이어야 합니다.</translation>
+        <source>It must be at least {low:.10g}.</source>
+        <translation>{low:.10g} 이상이어야 합니다.</translation>
     </message>
     <message>
         <source>It must be HOST:PORT.</source>
@@ -4197,8 +4197,20 @@
         <translation>다른 --out이나 --name을 고르세요.</translation>
     </message>
     <message>
+        <source>Choose another --name or --out, or write over it with --overwrite.</source>
+        <translation>다른 --name이나 --out을 고르거나, --overwrite로 덮어쓰세요.</translation>
+    </message>
+    <message>
         <source>cannot write to {out}: {reason}</source>
         <translation>{out}에 쓸 수 없습니다: {reason}</translation>
+    </message>
+    <message>
+        <source>{path} is there already</source>
+        <translation>{path}이(가) 이미 있습니다</translation>
+    </message>
+    <message>
+        <source>{path} is the source itself</source>
+        <translation>{path}은(는) 변환할 원본 자체입니다</translation>
     </message>
     <message>
         <source>{path} exists and is not a file</source>

@@ -122,6 +122,42 @@ def test_a_pair_that_is_none_is_not_taken(store: Store, pair_of: Pairs, tmp_path
     assert not store.root.exists()
 
 
+def test_a_file_of_the_store_is_never_moved_out_of_it(store: Store, pair_of: Pairs) -> None:
+    """Whatever it is called by: its own path, or one through a linked folder."""
+    entry = store.add(*pair_of("base"), source="x", name="A")
+    files = store.files(entry)
+    again = store.add(*files, source="x", name="B", movable=files)
+    assert store.files(again) == files
+    linked = store.root.parent / "linked"
+    linked.symlink_to(store.root / "blobs", target_is_directory=True)
+    through = [linked / path.name for path in files]
+    store.add(*through, source="x", name="C", movable=through)
+    store.check(entry)
+
+
+def test_a_name_that_is_taken_is_refused_before_anything_is_copied(
+    store: Store, pair_of: Pairs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.add(*pair_of("base"), source="x", name="A")
+    before = everything(store.root)
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "_store", None)
+        with pytest.raises(UsageError, match="another model named A"):
+            store.add(*pair_of("one-tile"), source="x", name="A")
+    assert everything(store.root) == before
+
+
+def test_what_was_copied_for_nothing_does_not_stay(store: Store, pair_of: Pairs) -> None:
+    text, mmproj = pair_of("base")
+    entry = store.add(*pair_of("one-tile"), source="x", name="A")
+    stops = iter([False, True])  # asked for each file: they are small
+    with pytest.raises(Cancelled):
+        store.add(text, mmproj, source="x", name="B", stop=lambda: next(stops))
+    assert {path.name for path in (store.root / "blobs").iterdir()} == {
+        store.blob(one.sha256).name for one in (entry.text, entry.mmproj)
+    }
+
+
 def test_stopping_leaves_nothing(store: Store, pair_of: Pairs) -> None:
     with pytest.raises(Cancelled):
         store.add(*pair_of("base"), source="x", name="A", stop=lambda: True)

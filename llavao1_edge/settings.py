@@ -125,7 +125,9 @@ def _span(limits: Range) -> str:
         return Phrase("It must be at most {high:.10g}.", high=limits.high)
     if limits.high is None:
         return Phrase("It must be at least {low:.10g}.", low=limits.low)
-    return Phrase("It must be between {low:.10g} and {high:.10g}.", low=limits.low, high=limits.high)
+    return Phrase(
+        "It must be between {low:.10g} and {high:.10g}.", low=limits.low, high=limits.high
+    )
 
 
 @dataclass(frozen=True)

@@ -6,19 +6,20 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Sequence
 
 STOPPED = 130  # as `errors.Cancelled` has it, which is not read in yet
 
 
-def main() -> int:
-    """The exit code."""
+def main(given: Sequence[str] | None = None) -> int:
+    """The exit code. given: the arguments, where they are not those of the process."""
     before = signal.getsignal(signal.SIGINT)
     if before is signal.default_int_handler:  # not where somebody has it ignored
         signal.signal(signal.SIGINT, _stop)
     from llavao1_edge.cli.main import main as run
 
     signal.signal(signal.SIGINT, before)
-    return run()
+    return run(given)
 
 
 def _stop(*_: object) -> None:

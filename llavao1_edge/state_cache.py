@@ -39,6 +39,13 @@ def name_of(digest: str, *made_by: object) -> str:
     return f"{digest[:40]}-{rest[:24]}"
 
 
+def folder_of_user() -> Path:
+    """Where states are kept."""
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("llavao1-edge", appauthor=False)) / "pictures"
+
+
 class StateCache:
     """Files in one folder, at most `most_bytes` of them together. For any number of processes."""
 
@@ -47,10 +54,7 @@ class StateCache:
 
     @classmethod
     def of_user(cls, gigabytes: float) -> StateCache:
-        import platformdirs
-
-        folder = Path(platformdirs.user_cache_dir("llavao1-edge", appauthor=False)) / "pictures"
-        return cls(folder, most_bytes=int(gigabytes * 1e9))
+        return cls(folder_of_user(), most_bytes=int(gigabytes * 1e9))
 
     def read(self, name: str, take: Callable[[Stored], Made | None]) -> Made | None:
         """What `take` makes of a file; None where there is none. One of which it makes nothing is

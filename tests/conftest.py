@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings as hypothesis_settings
 
-from llavao1_edge import Engine, RuntimeSettings
+from llavao1_edge import Engine, RuntimeSettings, state_cache
 from tests import qt
 from tests.configurations import CONFIGURATIONS, STRADDLING
 from tests.devices import forced
@@ -26,6 +28,9 @@ forced.apply()
 pytest_plugins = [] if qt.problem() else ["pytestqt.plugin"]
 
 
+TESTS = itertools.count()
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The settings in pyproject.toml that nobody else knows where pytest-qt is not loaded."""
     if qt.problem():
@@ -40,6 +45,14 @@ def pytest_pycollect_makemodule(
     if qt.problem() and module_path.parts[-3:-1] == ("tests", "gui"):
         return qt.SkippedModule.from_parent(parent, path=module_path)  # type: ignore[no-any-return]
     return None
+
+
+@pytest.fixture(autouse=True)
+def _pictures_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: Any) -> None:
+    """A picture that took long to read, on a machine that stalled, is kept: no other test shall
+    find it."""
+    own = tmp_path_factory.getbasetemp() / f"pictures-{next(TESTS)}"
+    monkeypatch.setattr(state_cache, "folder_of_user", lambda: own)
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ from llavao1_convert.metadata import PLACEHOLDER
 from llavao1_convert.plan import Conversion
 from llavao1_convert.source import Shard, pair_id
 from llavao1_convert.stream import Job, Pipeline
-from llavao1_convert.work import Work
+from llavao1_convert.work import Work, is_begun
 from llavao1_convert.writer import Slots
 from llavao1_edge.errors import CheckpointError, UsageError
 from llavao1_edge.files import size_text
@@ -90,8 +90,9 @@ def work_folder(plan: Conversion) -> Path:
 
 def check_free(plan: Conversion) -> None:
     """Raises UsageError where files would be written over, unless by a run that goes on."""
+    goes_on = is_begun(work_folder(plan), plan.key())
     for path in (*(output.path for output in plan.files), plan.text.path.with_suffix(".md")):
-        if path.is_file() and not work_folder(plan).is_dir():
+        if path.is_file() and not goes_on:
             raise UsageError(
                 Phrase("{path} is there already", path=path),
                 hint="Choose another --name or --out, or write over it with --overwrite.",

@@ -21,7 +21,14 @@ from llavao1_edge.errors import CheckpointError
 from llavao1_edge.files import read_lines
 from llavao1_edge.phrases import Phrase
 
+JOURNAL = "journal.jsonl"
 SYNC_SECONDS = 5.0
+
+
+def is_begun(folder: Path, key: str) -> bool:
+    """Whether a run of this key goes on there."""
+    lines = read_lines(folder / JOURNAL)
+    return bool(lines) and lines[0].value == {"key": key}
 
 
 class Work:
@@ -47,7 +54,7 @@ class Work:
         self._journal: TextIO = self._open(key)
 
     def _open(self, key: str) -> TextIO:
-        path = self.folder / "journal.jsonl"
+        path = self.folder / JOURNAL
         if path.is_file() and self._read(path, key):
             return path.open("a", encoding="utf-8", newline="\n")
         for other in self.folder.iterdir():
@@ -104,7 +111,7 @@ class Work:
     def seal(self) -> None:
         """From now on the files leave the folder: an interrupted run starts afresh."""
         self._journal.close()
-        (self.folder / "journal.jsonl").unlink()
+        (self.folder / JOURNAL).unlink()
 
     # --- the end ------------------------------------------------------------------------------
     def keep(self) -> None:

@@ -88,7 +88,8 @@ def run(options: argparse.Namespace) -> int:
     for row in found.malformed:
         print(f"left out: line {row.line}: {row.problem}", file=sys.stderr)
     try:
-        check_folder(out, has_rows=(out / "rows.jsonl").exists())
+        known = any((out / name).exists() for name in ("rows.jsonl", "rows.lock"))
+        check_folder(out, is_known=known)
         rows = Rows(out / "rows.jsonl")
     except OSError as error:
         raise UsageError(f"cannot write to {out}: {error.strerror}", hint="Choose --out.") from None

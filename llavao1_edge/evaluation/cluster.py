@@ -11,9 +11,10 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
-from llavao1_edge.errors import LlavaError, UsageError
+from llavao1_edge.errors import LlavaError, PictureError, UsageError
 from llavao1_edge.evaluation.asking import answer
 from llavao1_edge.evaluation.items import Item
 from llavao1_edge.evaluation.plan import Asked, Pair, Plan, Served, Variant, row_id
@@ -24,6 +25,15 @@ LOCAL = "local"
 BLOCK = 4  # questions that one task answers, and that are answered again if its node is lost
 SPARE_CPUS = 1  # for what Ray itself does: a pool that takes all starves it
 QUIET = ("ray", "ray.data", "ray.data._internal")
+
+
+def _with_picture(item: Item) -> Item:
+    """Other computers of a cluster need not have the data set whose row holds the picture."""
+    if not callable(item.picture):
+        return item
+    with suppress(PictureError):  # its row will say so
+        return replace(item, picture=item.picture_bytes())
+    return item
 
 
 class ClusterAnswerers(Closing):
@@ -81,7 +91,7 @@ class ClusterAnswerers(Closing):
             if identity in known:
                 yield variant, identity, known[identity], 0.0
             else:
-                asked.append({"id": identity, "item": item, "variant": variant})
+                asked.append({"id": identity, "item": _with_picture(item), "variant": variant})
         if not asked:
             return
         data = self._ray.data.from_items(asked, override_num_blocks=-(-len(asked) // BLOCK))

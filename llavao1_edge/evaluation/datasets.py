@@ -29,9 +29,9 @@ def read_dataset(path: Path) -> Iterator[Row]:
             f"{path.name} is not a data set that can be read",
             hint=f"Known are {', '.join(READERS)}; see docs/evaluation.md.",
         )
-    if path.exists() and not path.is_file():  # pictures are read from it again
-        raise UsageError(f"{path} is not a regular file", hint="Give a data set's file.")
     try:
+        if path.exists() and not path.is_file():  # pictures are read from it again
+            raise UsageError(f"{path} is not a regular file", hint="Give a data set's file.")
         seen: set[str] = set()
         for row in reader(path):
             if isinstance(row, Item) and row.key in seen:

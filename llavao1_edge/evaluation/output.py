@@ -23,18 +23,18 @@ REPORTS = ("report.md", "report.json", "timing.md", "accuracy.png", "compute.png
 LONGEST_CELL = 32_767  # of a spreadsheet
 
 
-def check_folder(folder: Path, *, has_rows: bool) -> None:
-    """Raises UsageError where a report would be written over files of somebody else. has_rows:
+def check_folder(folder: Path, *, is_known: bool) -> None:
+    """Raises UsageError where a report would be written over files of somebody else. is_known:
     whether an evaluation wrote there before."""
     index = folder / "wrong" / "README.md"
     foreign = [index] if index.is_file() and not _is_ours(index) else []
-    if not has_rows:
+    if not is_known:
         names = [*(folder / name for name in REPORTS), folder / "wrong", folder / "predictions"]
         foreign += [path for path in names if path.exists()]
     if foreign:
         raise UsageError(
-            f"{foreign[0]} was not written by an evaluation",
-            hint="Choose another folder with --out.",
+            f"{foreign[0]} would be written over",
+            hint="Choose another folder with --out, or remove it.",
         )
 
 

@@ -35,14 +35,20 @@ def read_tsv(path: Path) -> Iterator[Row]:
         if len(named.get("image", "")) > REFERENCE:
             places.setdefault(key, offset)
         try:
-            yield _tsv_item(table, header, named, line, places)
+            yield _tsv_item(table, header, named, (line, offset), places)
         except ValueError as error:
             yield Malformed(line, str(error))
 
 
 def _tsv_item(
-    table: Table, header: list[str], row: dict[str, str], line: int, places: dict[str, int]
+    table: Table,
+    header: list[str],
+    row: dict[str, str],
+    place: tuple[int, int],
+    places: dict[str, int],
 ) -> Item:
+    """place: (line, offset) of the row; places: offsets of the rows that hold a picture."""
+    line, own = place
     key = row["index"].strip()
     options = {
         letter: row[letter].strip()
@@ -62,7 +68,7 @@ def _tsv_item(
         question=_required(row, "question"),
         answers=(answer,) if answer else (),
         kind=kind,
-        picture=_tsv_picture(table, header, row, places),
+        picture=_tsv_picture(table, header, row, own, places),
         options=options,
         hint=_given(row, "hint"),
         category=_given(row, "category") or _given(row, "capability") or _given(row, "task"),
@@ -94,19 +100,21 @@ def _given(row: Mapping[str, str], name: str) -> str:
 
 
 def _tsv_picture(
-    table: Table, header: list[str], row: dict[str, str], places: dict[str, int]
+    table: Table, header: list[str], row: dict[str, str], own: int, places: dict[str, int]
 ) -> bytes | Path | Callable[[], bytes]:
     image = row.get("image", "").strip()
     if not image:
         return beside(table.path, listed_path(_required(row, "image_path")))
     if len(image) > REFERENCE:
-        decoded(image)
-        image = row["index"].strip()
-    elif image not in places:  # it may stand in a later row: look at all of them, once
-        places.update({key: at for key, at in _places(table, header).items() if key not in places})
-    offset = places.get(image)
-    if offset is None:
-        raise ValueError(f"the picture is said to be in row {image!r}, which has none")
+        decoded(image)  # a bad one is told at once
+        image, offset = row["index"].strip(), own
+    else:
+        if image not in places:  # it may stand in a later row: look at all of them, once
+            found = _places(table, header)
+            places.update({key: at for key, at in found.items() if key not in places})
+        if image not in places:
+            raise ValueError(f"the picture is said to be in row {image!r}, which has none")
+        offset = places[image]
 
     return fetched(
         lambda: dict(zip(header, table.at(offset), strict=True))["image"], f"row {image!r}"

@@ -30,7 +30,7 @@ CONNECT_S, SILENCE_S = 10.0, 600.0  # a large picture may take minutes before th
 ASKED_AGAIN, LONGEST_WAIT_S = 4, 30.0
 MOST_REPLY, MOST_LINE, MOST_REFUSAL = 64 << 20, 8 << 20, 64 << 10
 TICK_S = 0.05
-VERSION = re.compile(r"/v\d+[a-z0-9]*(?=/|$)")
+VERSION = re.compile(r"/v\d{1,2}(?:(?:alpha|beta)\d*)?(?:/openai)?$")  # what a path ends with
 
 T = TypeVar("T")
 Sink = Callable[[dict[str, Any]], None]

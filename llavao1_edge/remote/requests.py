@@ -17,7 +17,7 @@ from llavao1_edge.settings import SamplingSettings
 
 MOST_PNG = 4 << 20  # bytes; larger pictures are sent as JPEG
 MOST_JPEG_SIDE = 65_500  # pixels
-BAND = 16  # a sixteenth of a large picture tells how large its PNG will be
+BANDS, SHARE = 3, 16  # a sixteenth of a large picture tells how large its PNG will be
 JPEG_QUALITY = 95
 # Servers read their models' special tokens in plain text, too.
 MARK = re.compile(r"<(?=[^<>\s]{1,40}>)|\[(?=/?[A-Z_]{1,40}\])")
@@ -46,12 +46,14 @@ def encoded(image: Image.Image) -> tuple[str, bytes]:
 
 
 def _png_size(image: Image.Image) -> float:
-    """Bytes, about, from a band of it: the PNG of a photograph takes seconds, to be thrown away."""
+    """Bytes, about, from bands of it: the PNG of a photograph takes seconds, to be thrown away."""
     if 3 * image.width * image.height <= MOST_PNG:
         return 0.0
-    rows = max(1, image.height // BAND)
-    top = (image.height - rows) // 2
-    return len(_saved(image.crop((0, top, image.width, top + rows)), "PNG")) * image.height / rows
+    rows, size = max(1, image.height // (BANDS * SHARE)), 0
+    for number in range(BANDS):
+        top = (2 * number + 1) * (image.height - rows) // (2 * BANDS)
+        size += len(_saved(image.crop((0, top, image.width, top + rows)), "PNG"))
+    return size * image.height / (rows * BANDS)
 
 
 def _saved(image: Image.Image, kind: str, **options: int) -> bytes:

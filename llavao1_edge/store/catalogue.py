@@ -197,8 +197,10 @@ class Store:
                         target.parent.mkdir(parents=True, exist_ok=True)
                         write_whole(target, json.dumps(asdict(entry), indent=1))
                         break
+            blobs = [self.blob(one.sha256) for one in stored]
             for path in moved:
-                path.unlink(missing_ok=True)
+                if not any(_is_only_name(path, blob) for blob in blobs):
+                    path.unlink(missing_ok=True)
         return entry
 
     def _holds(self, path: Path) -> bool:
@@ -319,8 +321,10 @@ class Store:
         freed = 0
         for blob in (self.root / "blobs").glob(BLOBS):
             if blob.stem.removeprefix("sha256-") not in needed:
-                freed += blob.stat().st_size
-                blob.unlink()
+                with suppress(OSError):  # on Windows, while a program uses it: the next time
+                    size = blob.stat().st_size
+                    blob.unlink()
+                    freed += size
         return freed
 
     def check(self, entry: Entry) -> None:
@@ -358,6 +362,12 @@ class Store:
             yield
         finally:
             lock.release()
+
+
+def _is_only_name(path: Path, blob: Path) -> bool:
+    """Whether a path is a blob itself, by a way that `resolve` does not see through: another case
+    of its letters, or a folder that is mounted twice."""
+    return path.exists() and path.samefile(blob) and path.stat().st_nlink < 2
 
 
 def _taken(other: Entry) -> UsageError:

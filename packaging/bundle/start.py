@@ -19,7 +19,7 @@ def main() -> int:
         sys.argv = [module, *sys.argv[3:]]
         runpy.run_module(module, run_name="__main__", alter_sys=True)
         return 0
-    from llavao1_edge.cli.main import main as run
+    from llavao1_edge.start import main as run
 
     return run(sys.argv[1:] or ["gui"])  # a double click opens the window
 

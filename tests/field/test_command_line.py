@@ -148,7 +148,7 @@ def test_a_report_is_not_written_over_other_files(
     mine.parent.mkdir(parents=True)
     mine.write_text("precious")
     said = refused(["eval", str(questions), "--out", str(tmp_path / "out")], capsys)
-    assert "was not written by an evaluation" in said
+    assert "would be written over" in said
     assert mine.read_text() == "precious"
     assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == [mine]
 
@@ -156,10 +156,10 @@ def test_a_report_is_not_written_over_other_files(
 def test_pages_of_somebody_else_beside_rows(tmp_path: Path) -> None:
     (tmp_path / "wrong").mkdir()
     (tmp_path / "wrong/README.md").write_text("my own notes")
-    with pytest.raises(UsageError, match="was not written by an evaluation"):
-        output.check_folder(tmp_path, has_rows=True)
+    with pytest.raises(UsageError, match="would be written over"):
+        output.check_folder(tmp_path, is_known=True)
     (tmp_path / "wrong/README.md").write_text(f"{output.TITLE}\n")
-    output.check_folder(tmp_path, has_rows=True)
+    output.check_folder(tmp_path, is_known=True)
 
 
 def test_a_full_disk_keeps_the_earlier_export(
@@ -208,6 +208,19 @@ def test_a_conversion_is_not_written_over_another(
                 other.write_bytes(data)
     assert main([*argv, "--overwrite"]) == 0
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_only_a_run_that_goes_on_writes_over(
+    tmp_path: Path, checkpoint_of: Callable[[str], Path], capsys: Said
+) -> None:
+    """Another conversion that was stopped left its folder."""
+    argv = ["convert", str(checkpoint_of("base")), "--out", str(tmp_path), "--name", "X"]
+    assert main(argv) == 0
+    left = tmp_path / ".X-Q4_K_M.partial"
+    left.mkdir()
+    (left / "journal.jsonl").write_text('{"key": "another"}\n')
+    capsys.readouterr()
+    assert "is there already" in refused(argv, capsys)
 
 
 def test_sums_of_other_files_stay_as_they_are(

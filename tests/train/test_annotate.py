@@ -7,11 +7,11 @@ import io
 import json
 import random
 import re
-import signal
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import wait
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,10 +21,12 @@ import pytest
 from PIL import Image
 
 from llavao1_edge.evaluation.items import CHOICE, NUMBER, OUTSIDE, TEXT, Item
+from llavao1_edge.remote.client import Client
 from llavao1_edge.stages import STAGES
 from tests.serve.running import serving
 from train.annotate.__main__ import main
 from train.annotate.asking import Form, Reason, Teacher, judge, prompt
+from train.annotate.pictures import digest_of
 from train.questions import draw_task
 from train.scene import draw_scene, render, scene_rng
 
@@ -301,18 +303,36 @@ def test_a_server_that_dies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert len(lines(out / "train.jsonl")) == 40
 
 
-def test_ctrl_c_leaves_a_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    def stops(question: str, n: int) -> tuple[int, dict[str, Any]]:
-        if question == "q4":
-            signal.raise_signal(signal.SIGINT)
-        return right(question, n)
+def test_ctrl_c_leaves_a_result(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With all that was paid for, and without a look at what was not."""
+    read = list[Path]()
 
-    out = tmp_path / "out"
-    with teacher(Script(stops)) as url:
-        given = [str(questions(tmp_path, 9)), "--server", url, "--out", str(out)]
-        assert main([*given, "--parallel", "1"]) == 130
-    assert [one["id"] for one in lines(out / "train.jsonl")] == ["k0", "k1", "k2", "k3"]
-    assert "the same command goes on" in capsys.readouterr().err
+    def noted(source: Any) -> str:
+        read.append(source)
+        return digest_of(source)
+
+    def stops(client: Any, path: str, body: Any) -> Any:
+        if len(begun) == 4:
+            wait(begun)  # their replies are there, and nobody has looked
+            raise KeyboardInterrupt
+        begun.append(begin(client, path, body))
+        return begun[-1]
+
+    begun, begin = list[Any](), Client.begin
+    monkeypatch.setattr("train.annotate.work.digest_of", noted)
+    script, out = Script(right), tmp_path / "out"
+    with teacher(script) as url:
+        given = [str(questions(tmp_path, 40)), "--server", url, "--out", str(out)]
+        with monkeypatch.context() as patch:
+            patch.setattr(Client, "begin", stops)
+            assert main([*given, "--parallel", "9"]) == 130
+        assert "the same command goes on" in capsys.readouterr().err
+        assert [one["id"] for one in lines(out / "train.jsonl")] == ["k0", "k1", "k2", "k3"]
+        assert len(read) == 5
+        assert main(given) == 0
+    assert script.asked.total() == 40
 
 
 @pytest.mark.parametrize("parallel", [1, 4])
@@ -366,13 +386,23 @@ def test_a_server_that_takes_nothing(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert not (out / "train.jsonl").exists()
 
 
-def test_a_key_that_is_not_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    script = Script(lambda *_: (403, {"error": {"message": "wrong key"}}))
+@pytest.mark.parametrize(("status", "most"), [(403, 1), (400, 8)])
+@pytest.mark.parametrize("known", [0, 2])
+def test_a_run_in_which_nothing_is_taken(
+    known: int, status: int, most: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Replies of earlier runs say nothing about the key and the options of this one."""
+    script, out = Script(right), tmp_path / "out"
     with teacher(script) as url:
-        given = [str(questions(tmp_path, 9)), "--server", url, "--out", str(tmp_path / "out")]
+        given = [str(questions(tmp_path, 30)), "--server", url, "--out", str(out)]
+        if known:
+            assert main([*given, "--limit", str(known)]) == 0
+        script.says = lambda *_: (status, {"error": {"message": "wrong"}})
         assert main([*given, "--parallel", "1"]) == 1
-    assert "wrong key" in capsys.readouterr().err
-    assert script.asked.total() == 1
+    assert "wrong" in capsys.readouterr().err
+    assert script.asked.total() == known + most
+    if known:
+        assert len(lines(out / "train.jsonl")) == known
 
 
 @pytest.mark.parametrize("parallel", [1, 4])

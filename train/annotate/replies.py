@@ -99,7 +99,8 @@ def _cost(tokens: tuple[int, int], prices: tuple[float, float]) -> float:
 
 
 class Replies:
-    """What the teacher said. `known`: by the hash of what was asked."""
+    """What the teacher said. `known`: by the hash of what was asked; `items`: the questions that
+    were answered, by their keys."""
 
     def __init__(self, folder: Path) -> None:
         """Raises UsageError where another run writes there, or the files are something else."""
@@ -107,6 +108,7 @@ class Replies:
         self.path = folder / REPLIES
         self.spent = Spent()
         self.known: dict[str, Mapping[str, Any]] = {}
+        self.items: set[str] = set()
         self._lock = lock_folder(folder / "lock")
         try:
             self._read()
@@ -133,10 +135,14 @@ class Replies:
 
     def _remember(self, line: Mapping[str, Any]) -> None:
         self.known[line["key"]] = line["reply"]
+        self.items.add(line["item"])
         self.spent.add(usage(line["reply"]), _prices(line.get("prices")))
 
-    def add(self, key: str, reply: Mapping[str, Any], prices: tuple[float, float] | None) -> None:
-        line: dict[str, Any] = {"key": key, "reply": reply}
+    def add(
+        self, key: str, item: str, reply: Mapping[str, Any], prices: tuple[float, float] | None
+    ) -> None:
+        """item: the key of the question."""
+        line: dict[str, Any] = {"key": key, "item": item, "reply": reply}
         if prices is not None:
             line["prices"] = prices
         append_line(self.path, json.dumps(line).encode() + b"\n")
@@ -149,7 +155,8 @@ class Replies:
 def _is_reply(value: Any) -> bool:
     if not isinstance(value, dict):
         return False
-    return isinstance(value.get("key"), str) and isinstance(value.get("reply"), dict)
+    texts = (value.get("key"), value.get("item"))
+    return all(isinstance(text, str) for text in texts) and isinstance(value.get("reply"), dict)
 
 
 def _prices(value: Any) -> tuple[float, float] | None:

@@ -102,6 +102,7 @@ class _Run:
         self._again: deque[Asked] = deque()
         self._dropped: set[str] = set()  # parameters that the server does not take
         self._paused_until, self._rounds, self._rejected = 0.0, 0, 0
+        self._was_answered = False  # in this run
         self._doubtful: list[str] = []  # questions given up since the last reply
         self._ends_at: float | None = None
 
@@ -114,8 +115,8 @@ class _Run:
                         break
                     tell(self.outcome, self.replies.spent)
                 except KeyboardInterrupt:
-                    if self.outcome.stopped:
-                        raise
+                    if self.outcome.stopped:  # again: what is judged is the result
+                        break
                     self._stop()
         finally:
             for future in self._running:
@@ -140,6 +141,8 @@ class _Run:
     def _opened(self, waiting: Iterator[Item]) -> Asked | None:
         """The next question that can be asked; None at the end."""
         for item in waiting:
+            if self.outcome.ended and item.key not in self.replies.items:
+                continue  # nothing was paid for it
             if not self.unchecked and not is_comparable(item):
                 self._end(Asked(item), Verdict({}, Reason.UNCHECKED))
                 continue
@@ -243,8 +246,8 @@ class _Run:
             except ServerError as error:
                 self._failed(asked, error)
                 continue
-            self.replies.add(key, reply, self.limits.prices)
-            self._rounds, self._doubtful = 0, []
+            self.replies.add(key, asked.item.key, reply, self.limits.prices)
+            self._rounds, self._doubtful, self._was_answered = 0, [], True
             if self.limits.any and not usage(reply):
                 self._stop(self._uncounted())
             if not self._is_judged(asked, reply):
@@ -257,7 +260,7 @@ class _Run:
         elif self._is_about_it(error):
             self._rejected += 1
             self._end(asked, Verdict({}, Reason.REJECTED, error.message))
-            if self._rejected == FIRST_REJECTED and not self.replies.spent.replies:
+            if self._rejected == FIRST_REJECTED and not self._was_answered:
                 self._stop(error)
         elif 400 <= error.status < 500 and error.status not in BRIEF:
             self._stop(error)
@@ -268,7 +271,7 @@ class _Run:
         """Whether it is about one question. A key that is not taken is told with the same number as
         a question that is not: what came before tells them apart."""
         if error.status == FORBIDDEN:
-            return self.replies.spent.replies > 0
+            return self._was_answered
         return error.is_about_the_request or error.status == UNKNOWN_KIND
 
     def _retry(self, asked: Asked, error: ServerError) -> None:
@@ -326,6 +329,7 @@ class _Run:
             del self.outcome.verdicts[key]
 
     def _forget_running(self) -> None:
+        self._heard([future for future in self._running if future.done()])
         for future in self._running:
             future.cancel()
         self._running.clear()

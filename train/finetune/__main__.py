@@ -9,6 +9,7 @@ The same command goes on after an interruption. `--plan` says what it needs, and
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import sys
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llavao1_edge.errors import UsageError
-from llavao1_edge.files import write_whole
+from llavao1_edge.files import lock_folder, write_whole
 from train import command
 from train.finetune.archive import Pictures
 from train.finetune.examples import Examples, read_examples, split
@@ -160,9 +161,12 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(
             f"all {len(found.kept)} examples would be held out", hint="Use a smaller --held-out."
         )
-    if first:
-        _same_run(options)
-    result = learning.finetune(_settings(options, images), learnt, held_out)
+    with contextlib.ExitStack() as stack:
+        if first:
+            options.out.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(lock_folder(options.out / "lock"))
+            _same_run(options)
+        result = learning.finetune(_settings(options, images), learnt, held_out)
     if first:
         told = f"llavao1-edge convert {result} --out models"
         if options.method is not Method.FULL:
@@ -208,7 +212,6 @@ def _same_run(options: argparse.Namespace) -> None:
                 hint="Go on with the same options, or choose another --out.",
             )
         return
-    options.out.mkdir(parents=True, exist_ok=True)
     write_whole(path, json.dumps(now, indent=1) + "\n")
 
 

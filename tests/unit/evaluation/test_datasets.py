@@ -126,6 +126,34 @@ def test_what_is_null_is_not_there(tmp_path: Path) -> None:
     assert (second.kind, second.answers) == (NUMBER, ("4",))
 
 
+def test_a_row_has_its_own_picture_and_no_other(tmp_path: Path) -> None:
+    """Also where a bad row before it has the same index."""
+    own, other = (base64.b64encode(text * 30).decode() for text in (b"own", b"other"))
+    path = tmp_path / "x.tsv"
+    rows = ["index\timage\tquestion\tanswer", f"1\t{other}\t\ta", f"1\t{own}\tq\ta", "2\t1\tq\ta"]
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    first, second, third = read_dataset(path)
+    assert isinstance(first, Malformed)
+    assert isinstance(second, Item)
+    assert second.picture_bytes() == b"own" * 30
+    assert isinstance(third, Item)
+    assert third.picture_bytes() == b"other" * 30  # the first row of that index
+
+
+def test_a_picture_travels_with_its_question(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from llavao1_edge.evaluation.cluster import _with_picture
+
+    monkeypatch.chdir(tmp_path)
+    path = Path("x.jsonl")
+    path.write_text('{"picture": "data:image/png;base64,QUJD", "question": "q"}\n')
+    (item,) = items(path)
+    assert _with_picture(item).picture == b"ABC"
+    path.unlink()
+    assert _with_picture(item) is item
+
+
 def test_a_table_divided_by_something_else(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     path.write_text("picture;question;answer\na.png;q;4\n", encoding="utf-8")
@@ -146,6 +174,11 @@ def test_a_picture_of_another_row_that_is_damaged(tmp_path: Path) -> None:
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:
+    for path in (tmp_path / ("x" * 300 + ".jsonl"), tmp_path / "folder.tsv"):
+        if len(path.name) < 100:
+            path.mkdir()
+        with pytest.raises(UsageError):
+            list(read_dataset(path))
     for name, content in (("x.txt", "a"), ("x.tsv", "a\tb\n1\t2\n"), ("x.csv", ""), ("y.tsv", "")):
         (tmp_path / name).write_text(content, encoding="utf-8")
         with pytest.raises(UsageError):

@@ -135,6 +135,39 @@ def test_a_file_of_the_store_is_never_moved_out_of_it(store: Store, pair_of: Pai
     store.check(entry)
 
 
+def test_a_folder_that_has_two_names(
+    store: Store, pair_of: Pairs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which `resolve` does not see through: letters in another case, a folder mounted twice."""
+    files = store.files(store.add(*pair_of("base"), source="x", name="A"))
+    monkeypatch.setattr(Store, "_holds", lambda *_: False)
+    entry = store.add(*files, source="x", name="B", movable=files)
+    store.check(entry)
+
+
+def test_a_file_that_cannot_be_removed_now_keeps_no_other(
+    store: Store, pair_of: Pairs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = store.files(store.add(*pair_of("base"), source="x", name="A"))
+    orphan = store.root / "blobs" / f"sha256-{'0' * 64}.gguf"
+    orphan.write_bytes(b"x")
+    unlink = Path.unlink
+
+    def used(path: Path, missing_ok: bool = False) -> None:
+        if path == orphan:
+            raise PermissionError(13, "in use")
+        unlink(path, missing_ok)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", used)
+        sizes = [path.stat().st_size for path in files]
+        assert store.remove("A")[1] == sum(sizes)
+    assert orphan.exists()
+    store.add(*pair_of("base"), source="x", name="A")
+    store.remove("A")
+    assert not orphan.exists()
+
+
 def test_a_name_that_is_taken_is_refused_before_anything_is_copied(
     store: Store, pair_of: Pairs, monkeypatch: pytest.MonkeyPatch
 ) -> None:

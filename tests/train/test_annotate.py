@@ -283,6 +283,23 @@ def test_a_question_that_the_server_fails_at(status: int, tmp_path: Path) -> Non
 
 
 @pytest.mark.usefixtures("quick")
+def test_a_server_that_is_busy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often it says so, as long as it answers now and then: nothing is set aside."""
+    monkeypatch.setattr("llavao1_edge.remote.client._wait", lambda *_: 0.0)
+
+    def busy(question: str, n: int) -> tuple[int, dict[str, Any]]:
+        often = 4 * 5 if question == "q1" else 0  # the client asks four times itself
+        return (429, {"error": "slow down"}) if n < often else right(question, n)
+
+    script, out = Script(busy), tmp_path / "out"
+    with teacher(script) as url:
+        given = [str(questions(tmp_path, 9)), "--server", url, "--out", str(out)]
+        assert main([*given, "--parallel", "1"]) == 0
+    assert len(lines(out / "train.jsonl")) == 9
+    assert script.asked["q1"] == 21
+
+
+@pytest.mark.usefixtures("quick")
 def test_a_server_that_dies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     script = Script(right)
 

@@ -32,7 +32,8 @@ FAILURES = 3  # of one question
 FIRST_REJECTED = 8  # so many, and nothing else yet: it is the request, not the questions
 WARMER, WARMEST = 0.2, 1.2  # each time: what was wrong once is likely to be wrong again
 UNKNOWN_KIND, FORBIDDEN = 415, 403
-BRIEF = (408, 409, 425, 429)  # of the 4xx: the same may be answered later
+BUSY = 429
+BRIEF = (408, 409, 425, BUSY)  # of the 4xx: the same may be answered later
 RENAMED = {"max_tokens": "max_completion_tokens"}  # OpenAI's reasoning models know no other
 OPTIONAL = ("temperature", "seed")  # and take the first one at its default only
 
@@ -276,7 +277,7 @@ class _Run:
 
     def _retry(self, asked: Asked, error: ServerError) -> None:
         """After a pause, longer each time in which nothing came."""
-        asked.failed += 1
+        asked.failed += error.status != BUSY  # which is no fault of a question
         now = time.monotonic()
         if now >= self._paused_until:
             self._paused_until = now + PAUSE_S * 2**self._rounds

@@ -54,7 +54,6 @@ def test_the_engine_killed_in_the_middle_of_an_answer(make_window: Make) -> None
     assert "perhaps memory ran out" in window.talk.exchanges[-1].error
     again = window.ask(SAMPLES[0].question)
     assert again.conclusion == SAMPLES[0].answer
-    assert again.request["reused"] is False  # a new process reads it anew
 
 
 def test_another_turn_after_a_restart_knows_the_earlier_ones(make_window: Make) -> None:

@@ -487,6 +487,19 @@ def test_a_large_picture_is_sent_as_large_as_the_model_sees(tmp_path: Path) -> N
     assert base64.b64decode(sent.partition(",")[2]) == learnt
 
 
+def test_replies_of_an_earlier_version(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They stay, and their tokens count; their questions are asked again."""
+    script, out = Script(right), tmp_path / "out"
+    out.mkdir()
+    old = json.dumps({"key": "a" * 64, "reply": reply(staged("0"))}) + "\n"
+    (out / "replies.jsonl").write_text(old)
+    with teacher(script) as url:
+        assert main([str(questions(tmp_path, 2)), "--server", url, "--out", str(out)]) == 0
+    assert script.asked.total() == 2
+    assert (out / "replies.jsonl").read_text().startswith(old)
+    assert "3 replies, 300 tokens of prompts" in capsys.readouterr().out
+
+
 def test_files_of_somebody_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     out.mkdir()

@@ -135,7 +135,7 @@ class Replies:
 
     def _remember(self, line: Mapping[str, Any]) -> None:
         self.known[line["key"]] = line["reply"]
-        self.items.add(line["item"])
+        self.items.add(line.get("item", ""))  # earlier versions did not say
         self.spent.add(usage(line["reply"]), _prices(line.get("prices")))
 
     def add(
@@ -155,7 +155,7 @@ class Replies:
 def _is_reply(value: Any) -> bool:
     if not isinstance(value, dict):
         return False
-    texts = (value.get("key"), value.get("item"))
+    texts = (value.get("key"), value.get("item", ""))
     return all(isinstance(text, str) for text in texts) and isinstance(value.get("reply"), dict)
 
 

@@ -18,6 +18,7 @@ MOST_KEPT = 256
 
 
 def file_of(name: str) -> Path:
+    """In the cache folder."""
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("llavao1-edge", appauthor=False)) / name

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 from llavao1_edge.lifetime import Closing
+from llavao1_edge.measured import file_of
 
 Made = TypeVar("Made")
 LOGGER = logging.getLogger(__name__)
@@ -41,9 +42,7 @@ def name_of(digest: str, *made_by: object) -> str:
 
 def folder_of_user() -> Path:
     """Where states are kept."""
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("llavao1-edge", appauthor=False)) / "pictures"
+    return file_of("pictures")
 
 
 class StateCache:

@@ -25,7 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "lifetime": set(),
     "files": set(),
     "phrases": set(),
-    "state_cache": set(),
+    "state_cache": {"measured"},
     "measured": set(),
     "system": set(),
     "program": set(),

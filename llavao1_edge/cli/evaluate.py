@@ -166,17 +166,14 @@ def _cells(options: argparse.Namespace) -> Iterator[Variant]:
     from llavao1_edge.search import STRATEGIES, make_strategy, options_of
 
     counts = [shared.whole("--candidates", n, low=1) for n in options.candidates or []]
-    chosen = options.strategy or ["staged"]
+    chosen = {name: options_of(STRATEGIES[name]()) for name in options.strategy or ["staged"]}
     for option in ("candidates", "scorer"):
-        if getattr(options, option) and not any(
-            option in options_of(STRATEGIES[name]()) for name in chosen
-        ):
+        if getattr(options, option) and not any(option in has for has in chosen.values()):
             raise UsageError(
                 f"the strategy {' or '.join(chosen)} has no option {option}",
                 hint=f"Leave --{option} out, or choose another --strategy.",
             )
-    for name in chosen:
-        has = options_of(STRATEGIES[name]())
+    for name, has in chosen.items():
         tried = {
             "candidates": counts if "candidates" in has else [],
             "scorer": options.scorer or [] if "scorer" in has else [],

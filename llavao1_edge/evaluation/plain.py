@@ -15,6 +15,7 @@ from llavao1_edge.errors import UsageError
 from llavao1_edge.evaluation.items import CHOICE, KINDS, Item, Malformed, Row, kind_of
 from llavao1_edge.evaluation.row_pictures import beside, decoded, fetched, written
 from llavao1_edge.evaluation.tables import LONGEST_ROW, Table, by_name, header_of
+from llavao1_edge.files import is_text
 
 PICTURES = ("picture", "image", "images", "img", "image_path")
 _PICTURE_LIKE = re.compile(r"image|img|picture|photo|figure", re.IGNORECASE)
@@ -73,16 +74,12 @@ def read_csv(path: Path) -> Iterator[Row]:
         if isinstance(named, str):
             yield Malformed(line, named)
             continue
-        again = partial(_row_at, table, header, offset)
+        again = partial(table.named_at, header, offset)
         try:  # an empty cell is nothing, but says of a picture that there is none
             row = {k: v for k, v in named.items() if v.strip() or k in PICTURES}
             yield _plain_item(path, row, line, again)
         except ValueError as error:
             yield Malformed(line, str(error))
-
-
-def _row_at(table: Table, header: list[str], offset: int) -> dict[str, str]:
-    return dict(zip(header, table.at(offset), strict=True))
 
 
 def _plain_item(
@@ -127,10 +124,8 @@ def _check_texts(row: Mapping[str, Any]) -> None:
     while waiting:
         part = waiting.pop()
         if isinstance(part, str):
-            try:
-                part.encode()
-            except UnicodeEncodeError:
-                raise ValueError(f"{ascii(part)[:60]} holds half a character") from None
+            if not is_text(part):
+                raise ValueError(f"{ascii(part)[:60]} holds half a character")
         elif isinstance(part, Mapping):
             waiting += [*part.keys(), *part.values()]
         elif isinstance(part, list):

@@ -39,6 +39,10 @@ class Table:
         fields = next(self.rows(start=offset))[2]
         return fields if isinstance(fields, list) else []
 
+    def named_at(self, header: list[str], offset: int) -> dict[str, str]:
+        """The row that begins there, by the names of the header. Raises ValueError."""
+        return dict(zip(header, self.at(offset), strict=True))
+
 
 class Lines:
     """Lines of text, and how many lines and bytes were taken."""

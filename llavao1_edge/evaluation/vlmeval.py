@@ -116,9 +116,7 @@ def _tsv_picture(
             raise ValueError(f"the picture is said to be in row {image!r}, which has none")
         offset = places[image]
 
-    return fetched(
-        lambda: dict(zip(header, table.at(offset), strict=True))["image"], f"row {image!r}"
-    )
+    return fetched(lambda: table.named_at(header, offset)["image"], f"row {image!r}")
 
 
 def _places(table: Table, header: list[str]) -> dict[str, int]:

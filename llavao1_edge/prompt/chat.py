@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from llavao1_edge.errors import UsageError
+from llavao1_edge.files import is_text
 from llavao1_edge.phrases import Phrase
 
 
@@ -115,11 +116,9 @@ def checked_question(question: str) -> str:
     """Raises UsageError for an empty one, and for what is no text."""
     if not question.strip():
         raise UsageError("the question is empty", hint="Ask something about the picture.")
-    try:
-        question.encode()
-    except UnicodeEncodeError:
+    if not is_text(question):
         raise UsageError(
             Phrase("the question is not text: {question}", question=repr(question)),
             hint="Check the terminal's encoding (UTF-8).",
-        ) from None
+        )
     return question

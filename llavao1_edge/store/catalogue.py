@@ -197,15 +197,15 @@ class Store:
                         target.parent.mkdir(parents=True, exist_ok=True)
                         write_whole(target, json.dumps(asdict(entry), indent=1))
                         break
-            blobs = [self.blob(one.sha256) for one in stored]
             for path in moved:
-                if not any(_is_only_name(path, blob) for blob in blobs):
-                    path.unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
         return entry
 
     def _holds(self, path: Path) -> bool:
-        """Whether a file lies among the blobs, whatever it was called by: it may be a model's."""
-        return path.resolve().is_relative_to((self.root / "blobs").resolve())
+        """Whether a file lies among the blobs: it may be a model's. However their folder is called:
+        by a link, by letters in another case, or where it is mounted a second time."""
+        blobs = self.root / "blobs"
+        return blobs.is_dir() and path.parent.samefile(blobs)
 
     @contextmanager
     def _swept_on_error(self) -> Iterator[None]:
@@ -362,12 +362,6 @@ class Store:
             yield
         finally:
             lock.release()
-
-
-def _is_only_name(path: Path, blob: Path) -> bool:
-    """Whether a path is a blob itself, by a way that `resolve` does not see through: another case
-    of its letters, or a folder that is mounted twice."""
-    return path.exists() and path.samefile(blob) and path.stat().st_nlink < 2
 
 
 def _taken(other: Entry) -> UsageError:

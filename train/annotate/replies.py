@@ -30,7 +30,8 @@ class Limits:
     max_tokens: int = 2048
 
     @property
-    def any(self) -> bool:
+    def is_set(self) -> bool:
+        """Whether there is a budget."""
         return self.tokens is not None or self.cost is not None
 
     @property
@@ -69,7 +70,7 @@ class Spent:
     def room(self, limits: Limits, running: int) -> bool:
         """Whether one more request keeps the budget, beside `running` ones, even if all take a
         prompt as large as the largest so far and as many tokens as they may."""
-        if not limits.any:
+        if not limits.is_set:
             return True
         if running and not self.replies:
             return False  # how large a prompt is, the first reply tells

@@ -215,9 +215,9 @@ class _Run:
             content.append({"type": "image_url", "image_url": {"url": url}})
         content.append({"type": "text", "text": prompt(asked.item, teacher)})
         sampling = {
-            RENAMED[name] if name in self._dropped else name: value
+            RENAMED[name] if name in asked.without else name: value
             for name, value in self._sampling(asked).items()
-            if name not in self._dropped or name in RENAMED
+            if name not in asked.without or name in RENAMED
         }
         return {
             "model": teacher.model,
@@ -249,7 +249,7 @@ class _Run:
                 continue
             self.replies.add(key, asked.item.key, reply, self.limits.prices)
             self._rounds, self._doubtful, self._was_answered = 0, [], True
-            if self.limits.any and not usage(reply):
+            if self.limits.is_set and not usage(reply):
                 self._stop(self._uncounted())
             if not self._is_judged(asked, reply):
                 self._again.append(asked)

@@ -140,8 +140,11 @@ def test_a_folder_that_has_two_names(
 ) -> None:
     """Which `resolve` does not see through: letters in another case, a folder mounted twice."""
     files = store.files(store.add(*pair_of("base"), source="x", name="A"))
-    monkeypatch.setattr(Store, "_holds", lambda *_: False)
-    entry = store.add(*files, source="x", name="B", movable=files)
+    linked = store.root.parent / "linked"
+    linked.symlink_to(store.root / "blobs", target_is_directory=True)
+    through = [linked / path.name for path in files]
+    monkeypatch.setattr(Path, "resolve", lambda path, **_: path)
+    entry = store.add(*through, source="x", name="B", movable=through)
     store.check(entry)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
+import atexit
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import settings as hypothesis_settings
@@ -24,11 +25,12 @@ hypothesis_settings.load_profile("steady")
 # Plug-ins that somebody added to this machine are none of the tests' business.
 os.environ.setdefault("LLAVAO1_PLUGINS", os.devnull)
 forced.apply()
+# Nor is what its user keeps, and what tests keep is none of the user's.
+CACHE = Path(tempfile.mkdtemp(prefix="llavao1-tests-"))
+atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
+os.environ["XDG_CACHE_HOME"] = str(CACHE)  # of the processes that tests start, on Linux
 
 pytest_plugins = [] if qt.problem() else ["pytestqt.plugin"]
-
-
-TESTS = itertools.count()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -48,10 +50,11 @@ def pytest_pycollect_makemodule(
 
 
 @pytest.fixture(autouse=True)
-def _pictures_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: Any) -> None:
+def _nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """A picture that took long to read, on a machine that stalled, is kept: no other test shall
-    find it."""
-    own = tmp_path_factory.getbasetemp() / f"pictures-{next(TESTS)}"
+    find it, in this process or in one of its own."""
+    own = CACHE / "llavao1-edge" / "pictures"
+    shutil.rmtree(own, ignore_errors=True)
     monkeypatch.setattr(state_cache, "folder_of_user", lambda: own)
 
 

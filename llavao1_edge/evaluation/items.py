@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+from llavao1_edge.errors import PictureError
 
 CHOICE, NUMBER, YES_NO, TEXT, OUTSIDE = "choice", "number", "yes-no", "text", "outside"
 KINDS = (CHOICE, NUMBER, YES_NO, TEXT, OUTSIDE)
@@ -49,6 +52,18 @@ class Item:
 
     def picture_bytes(self) -> bytes | Path | None:
         return self.picture() if callable(self.picture) else self.picture
+
+    @functools.cached_property
+    def picture_digest(self) -> str:
+        """SHA-256 of the picture; empty where there is none, or none that can be read."""
+        try:
+            picture = self.picture_bytes()
+            if isinstance(picture, Path):
+                with picture.open("rb") as file:
+                    return hashlib.file_digest(file, "sha256").hexdigest()
+        except (OSError, PictureError):  # said when the question is asked
+            return ""
+        return "" if picture is None else hashlib.sha256(picture).hexdigest()
 
 
 @dataclass(frozen=True)

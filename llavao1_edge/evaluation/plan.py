@@ -107,7 +107,7 @@ Asked = tuple[Variant, str, Row | None, float]
 
 def row_id(item: Item, cell: Variant, pair_id: str, plan: Plan) -> str:
     """Equal for the same question under the same circumstances."""
-    parts = [item.key, item.prompt(), cell.name, pair_id, str(plan.seed)]
+    parts = [item.key, item.prompt(), item.picture_digest, cell.name, pair_id, str(plan.seed)]
     parts += [repr(plan.sampling), repr(plan.budget)]
     parts.append(
         "" if plan.answer_format is None else plan.answer_format.grammar + plan.answer_format.schema

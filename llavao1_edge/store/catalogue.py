@@ -14,7 +14,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -26,20 +25,14 @@ from filelock import FileLock, Timeout
 
 from llavao1_edge.contract.pair import identity, read_pair
 from llavao1_edge.errors import Cancelled, LlavaError, ModelFileError, UsageError
-from llavao1_edge.files import expanded, sync_folder, write_whole
+from llavao1_edge.files import expanded, write_whole
 from llavao1_edge.phrases import Phrase
+from llavao1_edge.store.blobs import ENVIRONMENT, Blobs, StoreError
 from llavao1_edge.store.digest import Report, Stop, file_sha256
 
-ENVIRONMENT = "LLAVAO1_MODELS"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-BLOBS = "sha256-*.gguf"
 DIGEST = re.compile(r"[0-9a-f]{64}")
 RESERVED = ("demo",)
-BLOCK = 1 << 22
-
-
-class StoreError(LlavaError):
-    """The store cannot be read or written."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +76,7 @@ class Store:
 
     def __init__(self, root: Path | None = None) -> None:
         self.root = root or default_root()
+        self.blobs = Blobs(self.root / "blobs")
 
     # --- looking --------------------------------------------------------------------------------
     def entries(self) -> list[Entry]:
@@ -134,7 +128,7 @@ class Store:
 
     def files(self, entry: Entry) -> tuple[Path, Path]:
         """The text and the mmproj file. Raises ModelFileError where one is missing or cut off."""
-        paths = self.blob(entry.text.sha256), self.blob(entry.mmproj.sha256)
+        paths = self.blobs.path(entry.text.sha256), self.blobs.path(entry.mmproj.sha256)
         for path, stored in zip(paths, (entry.text, entry.mmproj), strict=True):
             n_bytes = path.stat().st_size if path.is_file() else 0
             if n_bytes != stored.n_bytes:
@@ -151,9 +145,6 @@ class Store:
                     ),
                 )
         return paths
-
-    def blob(self, sha256: str) -> Path:
-        return self.root / "blobs" / f"sha256-{sha256}.gguf"
 
     # --- changing -------------------------------------------------------------------------------
     def add(
@@ -175,7 +166,7 @@ class Store:
         """
         pair_id = identity(*read_pair(text, mmproj))  # keeps no file open
         chosen = check_name(name or text.stem)
-        moved = {path for path in movable if not (path.is_symlink() or self._holds(path))}
+        moved = {path for path in movable if not (path.is_symlink() or self.blobs.hold(path))}
         self._check_other(chosen, pair_id)
         with _clear_errors(self.root), self._swept_on_error():
             while True:
@@ -192,7 +183,7 @@ class Store:
                 with self.locked("store"):
                     self.check_free(chosen, entry)
                     # Another process may have removed a file that was there a moment ago.
-                    if all(self.blob(one.sha256).is_file() for one in stored):
+                    if all(self.blobs.path(one.sha256).is_file() for one in stored):
                         target = self.root / "models" / f"{chosen}.json"
                         target.parent.mkdir(parents=True, exist_ok=True)
                         write_whole(target, json.dumps(asdict(entry), indent=1))
@@ -201,19 +192,13 @@ class Store:
                 path.unlink(missing_ok=True)
         return entry
 
-    def _holds(self, path: Path) -> bool:
-        """Whether a file lies among the blobs: it may be a model's. However their folder is called:
-        by a link, by letters in another case, or where it is mounted a second time."""
-        blobs = self.root / "blobs"
-        return blobs.is_dir() and path.parent.samefile(blobs)
-
     @contextmanager
     def _swept_on_error(self) -> Iterator[None]:
         """Gigabytes that were taken in for nothing do not stay."""
         try:
             yield
         except BaseException:
-            if any((self.root / "blobs").glob(BLOBS)):
+            if any(self.blobs):
                 with suppress(OSError, LlavaError), self.locked("store"):
                     self._sweep()
             raise
@@ -238,64 +223,8 @@ class Store:
     def _store(
         self, path: Path, move: bool, stop: Stop | None, report: Report | None
     ) -> StoredFile:
-        digest, n_bytes = self._linked(path, stop) if move else (None, 0)
-        if digest is None:
-            digest, n_bytes = self._take(path, stop, report)
-        return StoredFile(digest, n_bytes, path.name)
-
-    def _linked(self, path: Path, stop: Stop | None) -> tuple[str | None, int]:
-        """A second name for a file that is about to lose its first one; None across disks."""
-        blobs = self.root / "blobs"
-        blobs.mkdir(parents=True, exist_ok=True)
-        digest = file_sha256(path, stop=stop)
-        blob, size = self.blob(digest), path.stat().st_size
-        if not (blob.is_file() and blob.stat().st_size == size):
-            try:
-                blob.unlink(missing_ok=True)
-                blob.hardlink_to(path)
-            except OSError:
-                return None, 0
-            sync_folder(blobs)
-        return digest, size
-
-    def _take(self, path: Path, stop: Stop | None, report: Report | None) -> tuple[str, int]:
-        """Copies a file into the blobs; a blob that is there already stays."""
-        blobs = self.root / "blobs"
-        blobs.mkdir(parents=True, exist_ok=True)
-        size = path.stat().st_size
-        if shutil.disk_usage(blobs).free < size:
-            raise StoreError(
-                Phrase(
-                    "not enough space in {blobs}: {size:.2f} GB needed",
-                    blobs=blobs,
-                    size=size / 1e9,
-                ),
-                hint=Phrase(
-                    "Free some space, or set {environment} to a folder on another disk.",
-                    environment=ENVIRONMENT,
-                ),
-            )
-        digest, n_bytes = hashlib.sha256(), 0
-        partial = blobs / f".{os.getpid()}-{time.time_ns()}.part"
-        try:
-            with path.open("rb", buffering=0) as source, partial.open("wb") as target:
-                while data := source.read(BLOCK):
-                    if stop is not None and stop():
-                        raise Cancelled("stopped while a file was taken into the store")
-                    digest.update(data)
-                    target.write(data)
-                    n_bytes += len(data)
-                    if report is not None:
-                        report(n_bytes)
-                target.flush()
-                os.fsync(target.fileno())
-            blob = self.blob(digest.hexdigest())
-            if not (blob.is_file() and blob.stat().st_size == n_bytes):
-                partial.replace(blob)
-                sync_folder(blobs)
-        finally:
-            partial.unlink(missing_ok=True)
-        return digest.hexdigest(), n_bytes
+        found = self.blobs.link(path, stop) if move else None
+        return StoredFile(*(found or self.blobs.copy(path, stop, report)), path.name)
 
     def remove(self, name: str) -> tuple[Entry, int]:
         """Removes a model by its full name, and all files that no other one needs.
@@ -318,19 +247,12 @@ class Store:
         needed = set[str]()
         for path in (self.root / "models").glob("*.json"):  # also what cannot be read
             needed |= set(DIGEST.findall(path.read_text(encoding="utf-8", errors="replace")))
-        freed = 0
-        for blob in (self.root / "blobs").glob(BLOBS):
-            if blob.stem.removeprefix("sha256-") not in needed:
-                with suppress(OSError):  # on Windows, while a program uses it: the next time
-                    size = blob.stat().st_size
-                    blob.unlink()
-                    freed += size
-        return freed
+        return self.blobs.sweep(needed)
 
     def check(self, entry: Entry) -> None:
         """Compares the files with their digests. Raises ModelFileError."""
         for path in self.files(entry):
-            if file_sha256(path) != path.stem.removeprefix("sha256-"):
+            if file_sha256(path) != self.blobs.digest(path):
                 raise ModelFileError(
                     Phrase("{path} is damaged: its sha256 is not its name", path=path),
                     hint=Phrase("Remove {name} and pull it again.", name=entry.name),

@@ -12,7 +12,8 @@ from llavao1_edge.contract.naming import is_mmproj, mmproj_for
 from llavao1_edge.contract.pair import read_pair
 from llavao1_edge.errors import DownloadError, UsageError
 from llavao1_edge.phrases import Phrase
-from llavao1_edge.store.catalogue import ENVIRONMENT, Entry, Store, StoreError
+from llavao1_edge.store.blobs import ENVIRONMENT, StoreError
+from llavao1_edge.store.catalogue import Entry, Store
 from llavao1_edge.store.digest import Stop
 from llavao1_edge.store.hub import Repository
 

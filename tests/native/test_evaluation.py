@@ -19,6 +19,7 @@ from llavao1_edge.cli.main import main
 from llavao1_edge.evaluation.plan import Plan, Variant, row_id
 from llavao1_edge.evaluation.runs import questions
 from tests import benchmark_files as files
+from tests.shapes import SAMPLES
 
 QUICK = ["--gpu-layers", "0", "--context", "1024", "--temperature", "0"]
 
@@ -225,6 +226,31 @@ def test_runs_of_one_folder_are_not_mixed(tmp_path: Path) -> None:
         counts.append(line["questions"])
     assert counts[0] == counts[1] == counts[2]
     assert len((out / "rows.jsonl").read_text().splitlines()) == 2 * counts[0]
+
+
+@pytest.mark.parametrize("form", ["path", "in the row", "in another row"])
+def test_another_picture_is_another_question(form: str, tmp_path: Path) -> None:
+    """Under the same number and the same words: another data set of this name, or a better
+    picture."""
+
+    def names(picture: int) -> set[str]:
+        folder = tmp_path / str(picture)
+        folder.mkdir(exist_ok=True)
+        if form == "path":
+            path = files.ai2d(folder)
+            (folder / "images/0.png").write_bytes(SAMPLES[picture].picture.read_bytes())
+        else:
+            held: list[dict[str, Any]] = [{"index": 7, "image": files.picture(picture)}]
+            if form == "in another row":
+                held.append({"index": 8, "image": "7"})
+            asked = {"question": "Which?", "A": "2", "B": "5", "answer": "A"}
+            path = files.tsv(folder / "set.tsv", [{**row, **asked} for row in held])
+        plan = Plan(path, (), (Variant("staged"),))
+        return {row_id(item, plan.cells[0], "pair", plan) for item in questions(plan).items}
+
+    assert names(0) == names(0)
+    assert len(names(0)) == (1 if form == "in the row" else 2)
+    assert not names(0) & names(1)
 
 
 @pytest.mark.parametrize(

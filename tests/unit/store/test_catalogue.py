@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,7 +14,8 @@ import pytest
 
 from llavao1_edge.cli.main import main
 from llavao1_edge.errors import Cancelled, LlavaError, ModelFileError, PairError, UsageError
-from llavao1_edge.store.catalogue import Store, StoreError, default_root
+from llavao1_edge.store.blobs import Blobs, StoreError
+from llavao1_edge.store.catalogue import Store, default_root
 from tests.patience import PATIENCE_S
 
 Pairs = Callable[..., tuple[Path, Path]]
@@ -171,6 +173,26 @@ def test_a_file_that_cannot_be_removed_now_keeps_no_other(
     assert not orphan.exists()
 
 
+@pytest.mark.parametrize("then", ["remove", "add", "fail"])
+def test_a_copy_that_a_killed_process_left(store: Store, pair_of: Pairs, then: str) -> None:
+    """Gigabytes under a name that nobody looks for; what another process copies now stays."""
+    store.add(*pair_of("base"), source="x", name="A")
+    left, growing = (store.blobs.folder / name for name in (".123-4.part", ".124-5.part"))
+    for path in (left, growing):
+        path.write_bytes(b"x" * 1000)
+    os.utime(left, (0, 0))
+    if then == "remove":
+        size = sum(path.stat().st_size for path in store.blobs)
+        assert store.remove("A")[1] == size + 1000
+    elif then == "add":
+        store.add(*pair_of("tile-84"), source="x", name="B")
+    else:
+        with pytest.raises(Cancelled):
+            store.add(*pair_of("tile-84"), source="x", name="B", stop=lambda: True)
+    assert not left.exists()
+    assert growing.exists()
+
+
 def test_a_name_that_is_taken_is_refused_before_anything_is_copied(
     store: Store, pair_of: Pairs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,7 +212,7 @@ def test_what_was_copied_for_nothing_does_not_stay(store: Store, pair_of: Pairs)
     with pytest.raises(Cancelled):
         store.add(text, mmproj, source="x", name="B", stop=lambda: next(stops))
     assert {path.name for path in (store.root / "blobs").iterdir()} == {
-        store.blob(one.sha256).name for one in (entry.text, entry.mmproj)
+        store.blobs.path(one.sha256).name for one in (entry.text, entry.mmproj)
     }
 
 
@@ -251,17 +273,17 @@ def test_names_that_differ_in_case_only(store: Store, pair_of: Pairs) -> None:
 def test_a_file_that_is_removed_meanwhile_is_copied_again(
     store: Store, pair_of: Pairs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    taken = Store._take
+    copied = Blobs.copy
     removed = []
 
-    def racing(self: Store, path: Path, *rest: object) -> tuple[str, int]:
-        found = taken(self, path, *rest)  # type: ignore[arg-type]
+    def racing(self: Blobs, path: Path, *rest: object) -> tuple[str, int]:
+        found = copied(self, path, *rest)  # type: ignore[arg-type]
         if not removed and path.name.startswith("mmproj"):
-            removed.append(next((self.root / "blobs").iterdir()))
+            removed.append(next(iter(self)))
             removed[0].unlink()
         return found
 
-    monkeypatch.setattr(Store, "_take", racing)
+    monkeypatch.setattr(Blobs, "copy", racing)
     entry = store.add(*pair_of("base"), source="x", name="A")
     assert removed
     store.check(entry)

@@ -1,4 +1,4 @@
-"""A base model for trying fine-tuning on: it sees, describes and answers, without stages.
+"""A base model for trying fine-tuning on: it sees, reads, describes and answers, without stages.
 
 As Llama-3.2-Vision stands to LLaVA-CoT, so does this to a model that `train.finetune` makes of it.
 The tower is that of the model of shapes, frozen; the text model starts from nothing.
@@ -22,20 +22,54 @@ from train.data import Tokens, Turn, Writer, batches, scene_at
 from train.export import export_checkpoint
 from train.model import build_model, demo_config
 from train.questions import Task, caption_of, draw_task
+from train.scene import COLOURS, SHAPES, SIZES, Scene
 from train.tokenizer import train_tokenizer
 
 TOWER = Path(__file__).parent / "checkpoint"
 PICTURE_SEED = 21
+READ_SEED = 23
 DESCRIBE = "Describe the objects."
+N_READ = 4
+NAMES = ("size", "colour", "shape")
 
 
-def draw_turn(rng: random.Random, index: int) -> Turn:
-    """Half are descriptions: answers alone teach seeing slowly."""
+def draw_turns(rng: random.Random, index: int) -> list[Turn]:
+    """Descriptions most of all: answers alone teach seeing slowly. And reading: a real base knows
+    from its texts which words are the same."""
+    luck = rng.random()
+    if luck < 0.3:
+        return reading(rng)
     scene = scene_at(PICTURE_SEED, index)
-    if rng.random() < 0.5:
-        text = caption_of(scene)
-        return Turn(Task("describe", DESCRIBE, "", text, "", text), "direct", announced=False)
-    return Turn(draw_task(rng, scene), "direct", announced=False)
+    if luck < 0.7:
+        return [asked(DESCRIBE, caption_of(scene))]
+    return [Turn(draw_task(rng, scene), "direct", announced=False)]
+
+
+def reading(rng: random.Random) -> list[Turn]:
+    """Questions about a text; the picture beside it is of other things."""
+    scene = scene_at(READ_SEED, rng.randrange(1 << 20))
+    asking = [fact_of(rng, scene) for _ in range(N_READ)]
+    first, answer = asking[0]
+    return [
+        asked(f"Text: {caption_of(scene)} {first}", answer),
+        *(asked(*one) for one in asking[1:]),
+    ]
+
+
+def fact_of(rng: random.Random, scene: Scene) -> tuple[str, str]:
+    """A question that one look answers, and its answer."""
+    number = rng.randrange(len(scene.things))
+    at = rng.randrange(len(NAMES))
+    value = scene.things[number].attributes[at]
+    if rng.random() < 0.3:
+        return f"What {NAMES[at]} is {number + 1}?", value
+    other = rng.choice((SIZES, COLOURS, SHAPES)[at])
+    word = value if rng.random() < 0.4 else other
+    return f"Is {number + 1} {word}?", "yes" if word == value else "no"
+
+
+def asked(question: str, answer: str) -> Turn:
+    return Turn(Task("direct", question, "", "", "", answer), "direct", announced=False)
 
 
 class Plain(Writer):
@@ -50,7 +84,7 @@ def stream(writer: Plain, *, n_pictures: int, seed: int) -> Iterator[tuple[int, 
     rng = random.Random(seed)
     while True:
         index = rng.randrange(n_pictures)
-        yield index, writer.conversation([draw_turn(rng, index)], picture=True)
+        yield index, writer.conversation(draw_turns(rng, index), picture=True)
 
 
 def main() -> None:

@@ -140,8 +140,14 @@ def serve_device(options: argparse.Namespace) -> int:
             "on a network you trust"
         )
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # ggml waits in C, where Python hears nothing
-    print(f"serving {chosen.pictures.name} on {host}:{port}; Ctrl-C ends it", flush=True)
-    rpc.serve(host, port, [chosen.pictures], n_threads=settings.n_threads)
+    serving = f"serving {chosen.pictures.name} on {host}:{port}; Ctrl-C ends it"
+    rpc.serve(
+        host,
+        port,
+        [chosen.pictures],
+        n_threads=settings.n_threads,
+        ready=lambda: print(serving, flush=True),
+    )
     return 0
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from llavao1_edge.errors import BackendError, UsageError
 from llavao1_edge.ggml import library as c
@@ -103,10 +103,17 @@ def add_servers(servers: Sequence[tuple[str, int]]) -> None:
 _ADDED: set[tuple[str, int]] = set()
 
 
-def serve(host: str, port: int, devices: Sequence[Device], *, n_threads: int) -> None:
+def serve(
+    host: str,
+    port: int,
+    devices: Sequence[Device],
+    *,
+    n_threads: int,
+    ready: Callable[[], None] = lambda: None,
+) -> None:
     """Serves these devices until the process ends. Raises BackendError, UsageError.
 
-    Returns only where the server could not be started.
+    ready: called when nothing is known any more that could keep it from listening.
     """
     if not devices:
         raise UsageError("there is no device to serve", hint="`llavao1-edge devices` lists them.")
@@ -125,5 +132,6 @@ def serve(host: str, port: int, devices: Sequence[Device], *, n_threads: int) ->
                 ),
                 hint="Choose another port.",
             ) from None
+    ready()
     start(endpoint(host, port).encode(), None, n_threads, len(devices), ctypes.addressof(addresses))
     raise BackendError(Phrase("the RPC server on {endpoint} ended", endpoint=endpoint(host, port)))

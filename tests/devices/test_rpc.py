@@ -42,6 +42,13 @@ def test_a_server_that_is_not_there(rpc: Place) -> None:
     assert "cannot be reached: Connection refused" in done.stderr
 
 
+def test_an_address_that_is_taken(rpc: Place) -> None:
+    """It is not said to serve before it can."""
+    done = rpc.cli("devices", "serve", rpc.rpc or "")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"cannot listen on {rpc.rpc}" in done.stderr
+
+
 def answering(reply: bytes | None) -> int:
     """The port of a program that answers one connection with these bytes (None: never)."""
     listening = socket.create_server(("127.0.0.1", 0))

@@ -56,6 +56,18 @@ def test_the_engine_killed_in_the_middle_of_an_answer(make_window: Make) -> None
     assert again.conclusion == SAMPLES[0].answer
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="told by Linux only")
+def test_the_engine_never_hears_ctrl_c(make_window: Make) -> None:
+    """It is the window's to answer, also while Python starts: the process is looked at at once."""
+    before = signal.getsignal(signal.SIGINT)
+    window = make_window(None)
+    window.app.link.start()
+    status = Path(f"/proc/{window.app.link.pid}/status").read_text()
+    ignored = next(line for line in status.splitlines() if line.startswith("SigIgn:"))
+    assert int(ignored.split()[1], 16) >> (signal.SIGINT - 1) & 1
+    assert signal.getsignal(signal.SIGINT) is before
+
+
 def test_another_turn_after_a_restart_knows_the_earlier_ones(make_window: Make) -> None:
     """The conversation is told again to a new engine, and the answer is the same."""
     window = make_window(None)

@@ -30,6 +30,11 @@ forced.apply()
 CACHE = Path(tempfile.mkdtemp(prefix="llavao1-tests-"))
 atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
 os.environ["XDG_CACHE_HOME"] = str(CACHE)  # of the processes that tests start, on Linux
+# A picture that took long to read is kept: nothing may depend on how fast the machine is.
+PICTURES = CACHE / "llavao1-edge" / "pictures"
+FOLDER_OF_USER, LEAST_S = state_cache.folder_of_user, state_cache.LEAST_S  # as they are shipped
+state_cache.folder_of_user = lambda: PICTURES
+state_cache.LEAST_S = math.inf
 
 pytest_plugins = [] if qt.problem() else ["pytestqt.plugin"]
 
@@ -51,13 +56,9 @@ def pytest_pycollect_makemodule(
 
 
 @pytest.fixture(autouse=True)
-def _nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A picture that took long to read is kept. Nothing may depend on how fast the machine is: not
-    in this process, and of what one that a test starts has kept no other test shall know."""
-    own = CACHE / "llavao1-edge" / "pictures"
-    shutil.rmtree(own, ignore_errors=True)
-    monkeypatch.setattr(state_cache, "folder_of_user", lambda: own)
-    monkeypatch.setattr(state_cache, "LEAST_S", math.inf)
+def _nothing_kept() -> None:
+    """Of what a process that a test starts has kept no other test shall know."""
+    shutil.rmtree(PICTURES, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ The protocol has no password and no encryption: loopback, or a network you trust
 from __future__ import annotations
 
 import ctypes
+import os
 import socket
 import struct
 from collections.abc import Callable, Sequence
@@ -120,7 +121,8 @@ def serve(
     start = c.START_SERVER(plugins.procedure(b"RPC", b"ggml_backend_rpc_start_server"))
     addresses = (ctypes.c_void_p * len(devices))(*(device.address for device in devices))
     with socket.socket() as free:  # ggml only prints why it cannot listen
-        free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if os.name != "nt":  # there it would allow an address that is taken
+            free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             free.bind((host, port))
         except OSError as error:

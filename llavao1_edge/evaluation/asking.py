@@ -17,6 +17,7 @@ def _about(item: Item, pair: Pair | Served, cell: Variant) -> Row:
     """What a row says before there is an answer."""
     return {
         "question": item.key,
+        "picture": item.picture_digest,
         "line": item.line,
         "pair": pair.name,
         "cell": cell.name,

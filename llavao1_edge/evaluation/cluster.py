@@ -17,7 +17,7 @@ from typing import Any
 from llavao1_edge.errors import LlavaError, PictureError, UsageError
 from llavao1_edge.evaluation.asking import answer
 from llavao1_edge.evaluation.items import Item
-from llavao1_edge.evaluation.plan import Asked, Pair, Plan, Served, Variant, row_id
+from llavao1_edge.evaluation.plan import Asked, Pair, Plan, Served, Variant, known_row
 from llavao1_edge.evaluation.rows import Row
 from llavao1_edge.lifetime import Closing
 
@@ -87,9 +87,9 @@ class ClusterAnswerers(Closing):
         """Those that are known come first. Raises LlavaError where no worker can open the model."""
         asked: list[dict[str, Any]] = []
         for item, variant in todo:
-            identity = row_id(item, variant, self._identity, self._plan)
-            if identity in known:
-                yield variant, identity, known[identity], 0.0
+            identity, row = known_row(item, variant, self._identity, self._plan, known)
+            if row is not None:
+                yield variant, identity, row, 0.0
             else:
                 asked.append({"id": identity, "item": _with_picture(item), "variant": variant})
         if not asked:
@@ -108,8 +108,8 @@ class ClusterAnswerers(Closing):
                     raise LlavaError(
                         told["problem"], hint="It was said by a worker of the cluster."
                     )
-                row: Row = json.loads(told["row"])
-                yield variants[row["cell"]], told["id"], row, told["seconds"]
+                made: Row = json.loads(told["row"])
+                yield variants[made["cell"]], told["id"], made, told["seconds"]
         except self._ray.exceptions.RayError as error:
             last = str(error).strip().splitlines()[-1]
             raise LlavaError(

@@ -55,15 +55,15 @@ class Item:
 
     @functools.cached_property
     def picture_digest(self) -> str:
-        """SHA-256 of the picture; empty where there is none, or none that can be read."""
+        """SHA-256 of the picture; empty where there is none, or none that can be read here."""
+        from llavao1_edge.images import read_picture
+
         try:
             picture = self.picture_bytes()
-            if isinstance(picture, Path):
-                with picture.open("rb") as file:
-                    return hashlib.file_digest(file, "sha256").hexdigest()
-        except (OSError, PictureError):  # said when the question is asked
+            data = read_picture(picture) if isinstance(picture, Path) else picture
+        except PictureError:  # said when the question is asked
             return ""
-        return "" if picture is None else hashlib.sha256(picture).hexdigest()
+        return "" if data is None else hashlib.sha256(data).hexdigest()
 
 
 @dataclass(frozen=True)

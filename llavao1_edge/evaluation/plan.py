@@ -106,8 +106,8 @@ Asked = tuple[Variant, str, Row | None, float]
 
 
 def row_id(item: Item, cell: Variant, pair_id: str, plan: Plan) -> str:
-    """Equal for the same question under the same circumstances."""
-    parts = [item.key, item.prompt(), item.picture_digest, cell.name, pair_id, str(plan.seed)]
+    """Equal for the same words under the same circumstances."""
+    parts = [item.key, item.prompt(), cell.name, pair_id, str(plan.seed)]
     parts += [repr(plan.sampling), repr(plan.budget)]
     parts.append(
         "" if plan.answer_format is None else plan.answer_format.grammar + plan.answer_format.schema
@@ -115,6 +115,20 @@ def row_id(item: Item, cell: Variant, pair_id: str, plan: Plan) -> str:
     if words := _words(plan.runtime):
         parts.append(words)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
+
+
+def known_row(
+    item: Item, cell: Variant, pair_id: str, plan: Plan, known: Mapping[str, Row]
+) -> tuple[str, Row | None]:
+    """The id, and the row where there is one. Not one about another picture under the same number
+    and words; where the picture cannot be read here, the row counts."""
+    identity = row_id(item, cell, pair_id, plan)
+    row = known.get(identity)
+    if row is not None and "picture" in row:
+        here = item.picture_digest
+        if here and here != row["picture"]:
+            return identity, None
+    return identity, row
 
 
 def _words(runtime: RuntimeSettings) -> str:

@@ -104,11 +104,12 @@ def _row(value: Any) -> Row | None:
     try:
         good = (
             all(isinstance(value[name], str) for name in TEXTS)
+            and isinstance(value.get("picture", ""), str)
             and all(isinstance(value[name], str | None) for name in ("answered", "error"))
             and isinstance(value["right"], bool | None)
             and (bool(value["error"]) or _is_answered(value))
         )
-    except (LookupError, TypeError):
+    except (AttributeError, LookupError, TypeError):
         good = False
     return value if good else None
 

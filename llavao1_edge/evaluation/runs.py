@@ -1,7 +1,8 @@
 """Runs every chosen search over every question, and remembers each answer as soon as it is there.
 
 Rows go to a JSON Lines file that is only ever added to. A row's id follows from the question, the
-search, the pair and the seed, so a run that was killed goes on without repeating or losing one.
+search, the pair and the seed, so a run that was killed goes on without repeating or losing one. A
+row is about one picture, whose digest it holds.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from llavao1_edge.evaluation.asking import answer
 from llavao1_edge.evaluation.cluster import ClusterAnswerers
 from llavao1_edge.evaluation.datasets import read_dataset
 from llavao1_edge.evaluation.items import Item, Malformed, rotations, shard_of
-from llavao1_edge.evaluation.plan import Asked, Pair, Plan, Served, Stop, Variant, row_id
+from llavao1_edge.evaluation.plan import Asked, Pair, Plan, Served, Stop, Variant, known_row
 from llavao1_edge.evaluation.rows import Row, Rows
 from llavao1_edge.lifetime import Closing
 
@@ -102,7 +103,7 @@ def run(
             for done, (cell, identity, row, seconds) in enumerate(answered, start=1):
                 if row is None:  # stopped; others may be done
                     continue
-                if identity not in rows.known:
+                if row is not rows.known.get(identity):
                     rows.add({"id": identity, **row})
                 if row["right"] is not None:
                     counted, right = counted + 1, right + bool(row["right"])
@@ -166,9 +167,8 @@ class Answerers(Closing):
             raise problem
 
     def _asked(self, item: Item, cell: Variant, known: Mapping[str, Row]) -> Asked:
+        identity, row = known_row(item, cell, self._identity, self._plan, known)
         started = time.monotonic()
-        identity = row_id(item, cell, self._identity, self._plan)
-        row = known.get(identity)
         if row is None and not self._stop():
             engine = self._free.get()
             try:
@@ -184,13 +184,13 @@ def of_plan(plan: Plan, found: Questions, rows: Rows, models: Identities) -> lis
     """The rows that belong to a plan, in its order: pairs, searches, questions. The file may hold
     those of other plans: another seed, other limits, a model that was converted anew."""
     wanted = (
-        (row_id(item, cell, models[pair.name], plan), item)
+        (known_row(item, cell, models[pair.name], plan, rows.known)[1], item)
         for pair in plan.pairs
         for cell in plan.cells
         for item in found.items
     )
     return [
-        {**rows.known[identity], "question": item.key}  # the id is what tells
-        for identity, item in wanted
-        if identity in rows.known
+        {**row, "question": item.key}  # the id is what tells
+        for row, item in wanted
+        if row is not None
     ]

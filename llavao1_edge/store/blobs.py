@@ -69,7 +69,6 @@ class Blobs:
         OSError."""
         self.folder.mkdir(parents=True, exist_ok=True)
         size = path.stat().st_size
-        self._sweep_copies()
         if shutil.disk_usage(self.folder).free < size:
             raise StoreError(
                 Phrase(
@@ -108,9 +107,10 @@ class Blobs:
         """Removes those that are not needed, and copies that a killed process left; how many
         bytes."""
         unused = [blob for blob in self if self.digest(blob) not in needed]
-        return sum(map(_removed, unused)) + self._sweep_copies()
+        return sum(map(_removed, unused)) + self.sweep_copies()
 
-    def _sweep_copies(self) -> int:
+    def sweep_copies(self) -> int:
+        """The latter alone."""
         freed = 0
         for partial in self.folder.glob(f".*{PARTIAL}"):
             with suppress(OSError):

@@ -169,6 +169,7 @@ class Store:
         moved = {path for path in movable if not (path.is_symlink() or self.blobs.hold(path))}
         self._check_other(chosen, pair_id)
         with _clear_errors(self.root), self._swept_on_error():
+            self.blobs.sweep_copies()  # before it is asked whether there is room
             while True:
                 stored = [self._store(path, path in moved, stop, report) for path in (text, mmproj)]
                 entry = Entry(

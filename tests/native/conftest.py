@@ -9,8 +9,8 @@ import platformdirs
 import pytest
 
 from llavao1_edge import Engine, RuntimeSettings, state_cache
-from llavao1_edge.state_cache import folder_of_user
 from tests import native_models
+from tests.conftest import FOLDER_OF_USER
 
 Open = Callable[..., Engine]
 
@@ -19,7 +19,7 @@ Open = Callable[..., Engine]
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Of a cache that keeps also what is computed fast."""
     monkeypatch.setattr(platformdirs, "user_cache_dir", lambda *_, **__: str(tmp_path))
-    monkeypatch.setattr(state_cache, "folder_of_user", folder_of_user)
+    monkeypatch.setattr(state_cache, "folder_of_user", FOLDER_OF_USER)
     monkeypatch.setattr(state_cache, "LEAST_S", 0.0)
     return state_cache.StateCache.of_user(1).folder
 

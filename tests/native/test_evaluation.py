@@ -233,24 +233,33 @@ def test_another_picture_is_another_question(form: str, tmp_path: Path) -> None:
     """Under the same number and the same words: another data set of this name, or a better
     picture."""
 
-    def names(picture: int) -> set[str]:
-        folder = tmp_path / str(picture)
-        folder.mkdir(exist_ok=True)
-        if form == "path":
-            path = files.ai2d(folder)
-            (folder / "images/0.png").write_bytes(SAMPLES[picture].picture.read_bytes())
-        else:
-            held: list[dict[str, Any]] = [{"index": 7, "image": files.picture(picture)}]
-            if form == "in another row":
-                held.append({"index": 8, "image": "7"})
-            asked = {"question": "Which?", "A": "2", "B": "5", "answer": "A"}
-            path = files.tsv(folder / "set.tsv", [{**row, **asked} for row in held])
-        plan = Plan(path, (), (Variant("staged"),))
-        return {row_id(item, plan.cells[0], "pair", plan) for item in questions(plan).items}
+    question, out = {"question": SAMPLES[0].question, "A": "2", "B": "5"}, tmp_path / "out"
 
-    assert names(0) == names(0)
-    assert len(names(0)) == (1 if form == "in the row" else 2)
-    assert not names(0) & names(1)
+    def ask(picture: int, n_rows: int) -> Path | None:
+        """n_rows: of the whole file afterwards, of all pictures."""
+        image = files.picture(picture)
+        asked: list[dict[str, Any]] = [{"index": 7, "image": image}]
+        held = None
+        if form == "path":
+            held = tmp_path / "one.png"
+            held.write_bytes(SAMPLES[picture].picture.read_bytes())
+            asked = [{"index": 7, "image_path": str(held)}]
+        elif form == "in another row":
+            asked.append({"index": 8, "image": "7"})
+        path = files.tsv(tmp_path / "set.tsv", [{**row, **question} for row in asked])
+        (line,) = evaluate(path, out)["lines"]
+        assert line["questions"] == len(asked)
+        rows = [json.loads(row) for row in (out / "rows.jsonl").read_text().splitlines()]
+        assert len(rows) == n_rows * len(asked)
+        return held
+
+    ask(0, 1)
+    ask(1, 2)  # the same question about another picture
+    held = ask(1, 2)
+    if held is not None:  # where the pictures are not, the answers count: as with --merge
+        held.unlink()
+        (line,) = evaluate(tmp_path / "set.tsv", out)["lines"]
+        assert (line["questions"], line["errors"]) == (1, 0)
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 
 from llavao1_edge import state_cache
-from llavao1_edge.state_cache import LEAST_S, StateCache, Stored, name_of
+from llavao1_edge.state_cache import StateCache, Stored, name_of
+from tests.conftest import LEAST_S
 
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StateCache:
-    monkeypatch.setattr(state_cache, "LEAST_S", LEAST_S)  # as it is shipped
+    monkeypatch.setattr(state_cache, "LEAST_S", LEAST_S)
     return StateCache(tmp_path / "pictures", most_bytes=1000)
 
 

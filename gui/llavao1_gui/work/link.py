@@ -59,11 +59,13 @@ class Link(QObject):
         process.finished.connect(self._finish)
         process.errorOccurred.connect(self._fail)
         self._process, self._rest, self._last_words = process, b"", b""
-        # What is ignored here is ignored there, also while Python starts: Ctrl-C in the terminal is
-        # the window's to answer.
+        # What is ignored here is ignored there (not on Windows), while Python starts too: Ctrl-C in
+        # the terminal is the window's to answer.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        process.start()
-        signal.signal(signal.SIGINT, before)
+        try:
+            process.start()
+        finally:
+            signal.signal(signal.SIGINT, before or signal.SIG_DFL)
 
     def send(self, message: Message) -> None:
         self.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -173,8 +174,10 @@ def test_a_file_that_cannot_be_removed_now_keeps_no_other(
     assert not orphan.exists()
 
 
-@pytest.mark.parametrize("then", ["remove", "add", "fail"])
-def test_a_copy_that_a_killed_process_left(store: Store, pair_of: Pairs, then: str) -> None:
+@pytest.mark.parametrize("then", ["remove", "add", "move", "fail"])
+def test_a_copy_that_a_killed_process_left(
+    store: Store, pair_of: Pairs, tmp_path: Path, then: str
+) -> None:
     """Gigabytes under a name that nobody looks for; what another process copies now stays."""
     store.add(*pair_of("base"), source="x", name="A")
     left, growing = (store.blobs.folder / name for name in (".123-4.part", ".124-5.part"))
@@ -186,6 +189,9 @@ def test_a_copy_that_a_killed_process_left(store: Store, pair_of: Pairs, then: s
         assert store.remove("A")[1] == size + 1000
     elif then == "add":
         store.add(*pair_of("tile-84"), source="x", name="B")
+    elif then == "move":
+        text, mmproj = (Path(shutil.copy(path, tmp_path)) for path in pair_of("tile-84"))
+        store.add(text, mmproj, source="x", name="B", movable=[text, mmproj])
     else:
         with pytest.raises(Cancelled):
             store.add(*pair_of("tile-84"), source="x", name="B", stop=lambda: True)

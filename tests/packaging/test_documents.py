@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import functools
+import json
 import re
 import shutil
 import subprocess
@@ -137,6 +139,38 @@ def test_every_setting_is_read_by_something() -> None:
     for kind in (RuntimeSettings, SamplingSettings, BudgetSettings, SearchSettings):
         for name, _ in ranges(kind):
             assert name in read, f"nothing reads {kind.__name__}.{name}"
+
+
+MEASURED = {
+    "four stages, greedy": "staged, greedy",
+    "captions, exact": "exact captions",
+    "conclusion only (direct)": "direct, greedy",
+    "icons by a hand that was held out": "icons by another hand",
+    "says so of kinds it was never shown": "says so/kinds that were not",
+    "says so of pictures that it knows": "says so/known pictures (should not)",
+}
+
+
+def test_the_figures_of_the_demo_are_those_that_were_measured() -> None:
+    """Of the shipped model and of the one that was made a second time."""
+    page = (ROOT / "train/README.md").read_text(encoding="utf-8")
+    head = "| | right | interval | repeated | interval | questions |\n|---|---|---|---|---|---|\n"
+    table = page.partition(head)[2].partition("\n\n")[0]
+    files = (ROOT / "train/world/metrics.json", ROOT / "train/logs/world/repeat_metrics.json")
+    first, second = (json.loads(path.read_text(encoding="utf-8")) for path in files)
+    for line in table.splitlines():
+        name, *told = (cell.strip(" *") for cell in line.strip("|").split("|"))
+        path = MEASURED.get(name, name.replace("four stages: ", "staged by family/"))
+        found = [
+            functools.reduce(lambda at, key: at[key], path.split("/"), m) for m in (first, second)
+        ]
+        shown = [
+            text
+            for one in found
+            for text in (f"{one['share']:.1%}", f"{one['low']:.1%}–{one['high']:.1%}")
+        ]
+        assert told == [*shown, str(found[0]["n"])], name
+    assert len(table.splitlines()) == 15
 
 
 def test_every_verb_of_make_is_there() -> None:

@@ -110,7 +110,7 @@ class Blobs:
         return sum(map(_removed, unused)) + self.sweep_copies()
 
     def sweep_copies(self) -> int:
-        """The latter alone."""
+        """Removes copies that a killed process left; how many bytes."""
         freed = 0
         for partial in self.folder.glob(f".*{PARTIAL}"):
             with suppress(OSError):
